@@ -1,0 +1,5 @@
+"""`python -m codegen` is `stepforge`."""
+
+from codegen.cli import main
+
+main()

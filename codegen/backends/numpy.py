@@ -1,0 +1,69 @@
+"""The NumPy reference: the whole rule, printed line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from codegen.backends import python
+from codegen.backends.python import expression, under
+from codegen.kernel import Kernel, lets
+from codegen.operations import Operation, Spelling
+from codegen.spec import State
+
+
+def column(operation: Operation) -> Spelling:
+    """The column of NumPy arrays."""
+    return operation.numpy
+
+
+def context(kernel: Kernel) -> Mapping[str, object]:
+    """What `templates/numpy.py.jinja` needs."""
+    spec = kernel.spec
+    writer = python.Writer(column)
+    values = [let.value for let in lets(kernel.rule)]
+    rule = writer.steps(kernel.rule, 1)
+    shared = python.common(spec, [name for value in values for name in value.names()])
+    shapes = "(p.shape, ())" if any(s.scalar for s in spec.states) else "(p.shape,)"
+    checks = [
+        *shared.pop("checks"),  # type: ignore[misc]
+        'for name, tensor in {"g": g, **state}.items():',
+        f"    if np.shape(tensor) not in {shapes}:",
+        '        raise ValueError(f"{name} has shape {np.shape(tensor)}, p has {p.shape}")',
+    ]
+    return {
+        **shared,
+        "imports": "\n\n".join(
+            [*(["import math"] if any("math." in line for line in rule) else []),
+             "import numpy as np"]
+        ),
+        "checks": "\n".join("    " + line for line in checks),
+        "init": python.initial_state(spec, "np.result_type(p, np.float32)", _init),
+        "load": _each(spec.states, _load),
+        "rule": "\n".join(rule),
+        "store": _each(spec.states, _store),
+        "helpers": [h for h in writer.helpers(values) if h != "scalar_sign"],
+        "host_helpers": [h for h in writer.helpers(values) if h == "scalar_sign"],
+    }
+
+
+def _each(states: tuple[State, ...], line: object) -> str:
+    """One line for every state, under its condition."""
+    assert callable(line)
+    return "\n".join(text for s in states for text in under(s.when_text, [line(s)], 1))
+
+
+def _init(state: State) -> str:
+    first = expression(state.init)
+    value = f"float({first})" if state.scalar else f"np.full(p.shape, {first}, real)"
+    return f'state["{state.name}"] = {value}'
+
+
+def _load(state: State) -> str:
+    text = f'state["{state.name}"]'
+    value = f"float({text})" if state.scalar else f"{text}.astype(real)"
+    return f"{state.name} = {value}"
+
+
+def _store(state: State) -> str:
+    rounded = "" if state.scalar else f'.astype(state["{state.name}"].dtype)'
+    return f'new["{state.name}"] = {state.name}{rounded}'

@@ -1,0 +1,130 @@
+"""The Triton kernel and its launcher: the split program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from codegen.backends import python
+from codegen.backends.python import expression, under
+from codegen.kernel import Kernel, Tensor, lets
+from codegen.operations import Operation, Spelling
+from codegen.spec import Spec, State
+
+BLOCK = 1024
+"""Elements of one program: 8 for each of 128 threads, so that accesses are 128 bits wide."""
+
+
+def column(operation: Operation) -> Spelling:
+    """The column of Triton tensors."""
+    return operation.triton
+
+
+def _constant(text: str) -> str:
+    """A literal in the compute type, for helper functions that look at the type."""
+    return f"tl.full([BLOCK], {text}, real)"
+
+
+def context(kernel: Kernel) -> Mapping[str, object]:
+    """What `templates/triton.py.jinja` needs."""
+    spec = kernel.spec
+    host, device = python.Writer(python.scalar), python.Writer(column, str.upper, _constant)
+    body = kernel.stages[0].body
+    host_lines = host.steps(kernel.host, 1)
+    host_values = [let.value for let in lets(kernel.host)]
+    read = {name for value in host_values for name in value.names()}
+    shared = python.common(spec, [*read, *(argument.name for argument in kernel.arguments)])
+    imports = ["import math"] if any("math." in line for line in host_lines) else []
+    loaded = [tensor for tensor in kernel.tensors if tensor.loaded]
+    stored = [tensor for tensor in kernel.tensors if tensor.stored]
+    scalars = [s for s in spec.states if s.scalar]
+    fetch = [under(s.when_text, [f'{s.name} = float(state["{s.name}"])'], 1) for s in scalars]
+    arrive = [
+        f"    {a.name} = tl.full((), {a.name}, real)" for a in kernel.arguments if not a.boolean
+    ]
+    checks = [*shared.pop("checks"), *_CHECKS]  # type: ignore[misc]
+    return {
+        **shared,
+        "imports": "\n\n".join([*imports, "import triton\nimport triton.language as tl"]),
+        "block": BLOCK,
+        "checks": "\n".join("    " + line for line in checks),
+        "init": python.initial_state(spec, _LIKE, _init),
+        "host": "\n".join([line for lines in fetch for line in lines] + host_lines),
+        "launch": _launch(kernel),
+        "store_scalars": "\n".join(
+            text
+            for s in scalars
+            for text in under(s.when_text, [f'state["{s.name}"] = {s.name}'], 1)
+        ),
+        "kernel_signature": _kernel_signature(kernel),
+        "arrive": "\n".join(arrive),
+        "load_full": _access(device, loaded, "{0} = tl.load({0}_ptr + offsets).to(real)"),
+        "load_tail": _access(
+            device, loaded, "{0} = tl.load({0}_ptr + offsets, mask=mask, other=0.0).to(real)"
+        ),
+        "rule": "\n".join(device.steps(body, 1)),
+        "store_full": _access(device, stored, "tl.store({0}_ptr + offsets, {0})"),
+        "store_tail": _access(device, stored, "tl.store({0}_ptr + offsets, {0}, mask=mask)"),
+        "helpers": device.helpers(let.value for let in lets(body)),
+        "host_helpers": host.helpers(host_values),
+    }
+
+
+_LIKE = "p if p.element_size() >= 4 else p.new_empty(0).float()"
+_CHECKS = (
+    'for name, tensor in {"p": p, "g": g, **state}.items():',
+    '    if hasattr(tensor, "shape") and tensor.shape != p.shape:',
+    '        raise ValueError(f"{name} has shape {tensor.shape}, p has {p.shape}")',
+    '    if hasattr(tensor, "shape") and not tensor.is_contiguous():',
+    '        raise ValueError(f"{name} is not contiguous")',
+)
+
+
+def _init(state: State) -> str:
+    first = expression(state.init)
+    value = f"float({first})" if state.scalar else f"real.new_full(p.shape, {first})"
+    return f'state["{state.name}"] = {value}'
+
+
+def _access(device: python.Writer, tensors: Iterable[Tensor], line: str) -> str:
+    """One access for every tensor, under its condition in upper-case option names."""
+    lines: list[str] = []
+    for tensor in tensors:
+        when = "" if tensor.when is None else device.value(python.condition(tensor.when))
+        lines += under(when, [line.format(tensor.name)], 2)
+    return "\n".join(lines)
+
+
+def _launch(kernel: Kernel) -> str:
+    spec = kernel.spec
+    when = {state.name: state.when_text for state in spec.states}
+    tensors = []
+    for tensor in kernel.tensors:
+        text = tensor.name if tensor.name in ("p", "g") else f'state["{tensor.name}"]'
+        condition = when.get(tensor.name)
+        tensors.append(f"{text} if {condition} else None" if condition else text)
+    arguments = [
+        *tensors,
+        "n",
+        *(argument.name for argument in kernel.arguments),
+        *(f"{option.name.upper()}={option.name}" for option in spec.options),
+        "BLOCK=BLOCK",
+        "num_warps=4",
+        "enable_fp_fusion=False",
+    ]
+    return python.layout(f"{name(spec)}[(triton.cdiv(n, BLOCK),)]", arguments, "", " " * 8)
+
+
+def _kernel_signature(kernel: Kernel) -> str:
+    parameters = [
+        *(f"{tensor.name}_ptr" for tensor in kernel.tensors),
+        "n: tl.int64",
+        *(f"{a.name}: {'tl.int1' if a.boolean else 'tl.float64'}" for a in kernel.arguments),
+        *(f"{option.name.upper()}: tl.constexpr" for option in kernel.spec.options),
+        "BLOCK: tl.constexpr",
+    ]
+    return python.layout(f"def {name(kernel.spec)}", parameters, ":")
+
+
+def name(spec: Spec) -> str:
+    """The name of the kernel function."""
+    return f"{spec.name}_kernel"

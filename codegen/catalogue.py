@@ -1,0 +1,61 @@
+"""Where specs are: a `specs/` folder in the working directory first, then the stock specs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from codegen.diagnostics import Diagnostic, SpecError, nearest
+
+LOCAL = Path("specs")
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A spec file and the name that diagnostics give it."""
+
+    path: Path
+    shown: str
+
+
+def shipped(folder: str, checkout: str) -> Path:
+    """A data folder of the installed package, or its origin in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / folder
+    return installed if installed.is_dir() else package.parent / checkout
+
+
+def stock() -> Path:
+    """The folder of the stock specs, which travel with the package."""
+    return shipped("specs", "specs")
+
+
+def everything() -> list[Located]:
+    """All specs of the local folder, or the stock specs if there is none; sorted by name."""
+    if LOCAL.is_dir():
+        return [Located(path, str(path)) for path in sorted(LOCAL.glob("*.toml"))]
+    return [Located(path, f"specs/{path.name}") for path in sorted(stock().glob("*.toml"))]
+
+
+def known_names() -> list[str]:
+    """The names that `locate` finds without a path."""
+    folders = [folder for folder in (LOCAL, stock()) if folder.is_dir()]
+    return sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
+
+
+def locate(name: str) -> Located:
+    """The file of a spec, given by name or path.
+
+    Raises:
+        SpecError: No spec has this name.
+    """
+    if "/" in name or name.endswith(".toml"):
+        return Located(Path(name), name)
+    local = LOCAL / f"{name}.toml"
+    if local.is_file():
+        return Located(local, str(local))
+    if name in {path.stem for path in stock().glob("*.toml")}:
+        return Located(stock() / f"{name}.toml", f"specs/{name}.toml")
+    help = nearest(name, known_names()) or f"there are {', '.join(known_names())}"
+    shown = name if name.isprintable() else repr(name)
+    raise SpecError([Diagnostic("E006", f"no spec named `{shown}`", str(local), help=help)])

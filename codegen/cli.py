@@ -1,0 +1,308 @@
+"""The command line: the only place that prints and exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, Optional
+
+import typer
+
+from codegen import catalogue
+from codegen.diagnostics import CODES, Diagnostic, GeneratorBug, SpecError, nearest, render
+from codegen.show import View
+from codegen.spec import Spec, load
+
+app = typer.Typer(
+    name="stepforge",
+    help="Compile the formula of an optimizer into kernels, and show that they are the formula.",
+    epilog="Exit status: 0 all is well; 1 refuted, unsupported or out of date; 2 bad input.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _complete_spec(incomplete: str) -> list[str]:
+    return [name for name in catalogue.known_names() if name.startswith(incomplete)]
+
+
+def _complete_code(incomplete: str) -> list[str]:
+    return [code for code in CODES if code.startswith(incomplete.upper())]
+
+
+Specs = Annotated[
+    Optional[list[str]],
+    typer.Argument(
+        metavar="[SPEC]...",
+        help="Names in specs/ or paths; all specs if there is none.",
+        autocompletion=_complete_spec,
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write to.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        from codegen import __version__
+
+        print(f"stepforge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """Print the catalogue: name, title, states, bytes moved per element, evidence."""
+    from codegen.lower import lower
+
+    rows: list[dict[str, Any]] = []
+    for spec in _load_all(None):
+        kernel, default = lower(spec), {o.name: o.default for o in spec.options}
+        active = {s.name for s in spec.active_states(default)} | {"p", "g"}
+        accesses = sum(t.loaded + t.stored for t in kernel.tensors if t.name in active)
+        rungs = ["R0", "R1", "R2", "R5", *(["R8"] if spec.torch else [])]
+        rows.append(
+            {
+                "name": spec.name,
+                "title": spec.title,
+                "states": [s.name for s in spec.states],
+                "options": [o.name for o in spec.options],
+                "bytes_per_element": 4 * accesses,
+                "evidence": rungs,
+                "torch": spec.torch.class_name if spec.torch else None,
+            }
+        )
+    if as_json:
+        _print_json(rows)
+        return
+    header = ("name", "title", "states", "options", "bytes/element", "evidence")
+    table = [
+        (
+            row["name"],
+            row["title"],
+            " ".join(row["states"]) or "–",
+            " ".join(row["options"]) or "–",
+            str(row["bytes_per_element"]),
+            " ".join(row["evidence"]) + (f" (torch {row['torch']})" if row["torch"] else ""),
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[i]) for line in [header, *table]) for i in range(len(header))]
+    for line in [header, *table]:
+        cells = zip(line, widths, strict=True)
+        print("  ".join(cell.ljust(width) for cell, width in cells).rstrip())
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the optimizer and its file.")],
+    origin: Annotated[
+        Optional[str],
+        typer.Option("--from", metavar="SPEC", help="Copy this spec.", autocompletion=_complete_spec),
+    ] = None,
+) -> None:
+    """Write a commented spec that checks, builds and verifies as it is."""
+    from codegen.scaffold import scaffold
+
+    path = scaffold(name, origin)
+    _note(f"wrote {path}")
+    _note(f"next: edit it, then `stepforge build {name}` and `stepforge verify {name}`")
+
+
+@app.command()
+def check(specs: Specs = None, as_json: Json = False) -> None:
+    """Parse specs and apply the semantic rules, without building anything.
+
+    The rule language has + - * / **, comparisons, and, or, not, `x if c else y`, and the functions
+    sqrt abs sign min max exp log clip.
+    """
+    found: list[Diagnostic] = []
+    count = 0
+    for located in _locate(specs, found):
+        count += 1
+        try:
+            found += load(located.path, located.shown)[1]
+        except SpecError as error:
+            found += error.diagnostics
+    failed = any(d.severity == "error" for d in found)
+    if as_json:
+        _print_json([d.as_dict() for d in found])
+    else:
+        _print_diagnostics(found)
+    if failed:
+        raise typer.Exit(2)
+    _note(f"{count} spec{'s' if count != 1 else ''} checked, no errors")
+
+
+@app.command()
+def build(
+    specs: Specs = None,
+    out: Out = Path("generated"),
+    only_check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; exit 1 with a diff if anything is out of date."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; say what would be written.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the generated files that changed, and remove those whose spec is gone."""
+    from codegen import emit
+
+    loaded = _load_all(specs)
+    found = emit.changes(loaded, out, whole=not specs)
+    if not (only_check or dry_run):
+        emit.apply(found)
+    if as_json:
+        _print_json([{"action": c.action, "path": str(c.path)} for c in found])
+    elif only_check:
+        for change in found:
+            sys.stdout.write(change.diff())
+    else:
+        for change in found:
+            print(f"{change.action:6}  {change.path}")
+    plural = "s" if len(loaded) != 1 else ""
+    if only_check:
+        state = f"{len(found)} files are out of date" if found else "everything is up to date"
+        _note(f"{len(loaded)} spec{plural}: {state}")
+        if found:
+            raise typer.Exit(1)
+    else:
+        verb = "would change" if dry_run else "changed"
+        _note(f"{len(loaded)} spec{plural}: {len(found)} files {verb}")
+
+
+@app.command()
+def show(
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help="Name or path.", autocompletion=_complete_spec)
+    ],
+    view: Annotated[View, typer.Option("--as", help="The view to print.")] = View.text,
+    option: Annotated[
+        Optional[list[str]], typer.Option("--option", help="Switch an option on (repeatable).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print one view of a spec on stdout, and nothing else."""
+    from codegen.show import chosen
+    from codegen.show import show as text_of
+
+    (loaded,) = _load_all([spec], warn=False)
+    text = text_of(loaded, view, chosen(loaded, option or []))
+    if as_json:
+        _print_json({"spec": loaded.name, "view": view.value, "text": text})
+    else:
+        print(text)
+
+
+@app.command()
+def explain(
+    code: Annotated[str, typer.Argument(help="Such as E104.", autocompletion=_complete_code)],
+    as_json: Json = False,
+) -> None:
+    """Print what an error code means, with an example."""
+    from codegen.scaffold import example
+
+    wanted = code.upper()
+    if wanted not in CODES:
+        help = nearest(wanted, CODES) or f"there are {', '.join(CODES)}"
+        raise SpecError([Diagnostic("E006", f"no error code `{code}`", "explain", help=help)])
+    spec, message = example(wanted)
+    if as_json:
+        _print_json(
+            {"code": wanted, "meaning": CODES[wanted], "example": spec, "diagnostic": message}
+        )
+        return
+    print(f"{wanted}: {CODES[wanted]}")
+    if spec:
+        print(f"\nFor example\n\n{_indent(spec)}\n\ngives\n\n{_indent(message)}")
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.rstrip("\n").split("\n"))
+
+
+def _locate(specs: list[str] | None, found: list[Diagnostic]) -> list[catalogue.Located]:
+    """The files of the given specs; those that do not exist become diagnostics."""
+    if not specs:
+        return catalogue.everything()
+    located = []
+    for name in dict.fromkeys(specs):
+        try:
+            located.append(catalogue.locate(name))
+        except SpecError as error:
+            found += error.diagnostics
+    return located
+
+
+def _load_all(specs: list[str] | None, warn: bool = True) -> list[Spec]:
+    """Loads specs; prints warnings; raises every error of all of them at once."""
+    found: list[Diagnostic] = []
+    loaded: list[Spec] = []
+    for located in _locate(specs, found):
+        try:
+            spec, warnings = load(located.path, located.shown)
+            loaded.append(spec)
+            found += warnings
+        except SpecError as error:
+            found += error.diagnostics
+    if any(d.severity == "error" for d in found):
+        raise SpecError(found)
+    if warn:
+        _print_diagnostics(found)
+    return loaded
+
+
+def _print_json(data: object) -> None:
+    print(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def _colourful(stream: Any) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _print_diagnostics(found: list[Diagnostic]) -> None:
+    if not found:
+        return
+    text = render(found)
+    if _colourful(sys.stderr):
+        text = text.replace("error[", "\033[1;31merror\033[0m[")
+        text = text.replace("warning[", "\033[1;33mwarning\033[0m[")
+    print(text, file=sys.stderr)
+
+
+def main() -> NoReturn:
+    """Runs the command; turns every failure into a message and an exit status."""
+    try:
+        app(standalone_mode=True)
+    except SpecError as error:
+        _print_diagnostics(list(error.diagnostics))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _note("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except GeneratorBug as error:
+        _note(f"internal error: {error}\nThis is a bug in stepforge, not in your spec.")
+        sys.exit(70)
+    sys.exit(0)

@@ -1,0 +1,206 @@
+"""Positions, error codes and the rendering of diagnostics.
+
+Two kinds of failure are kept apart by type: a `SpecError` is the author's and carries diagnostics
+with positions; a `GeneratorBug` is ours and says so.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A place in one line of a file: line and column count from 1, `end` is exclusive."""
+
+    line: int
+    column: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding: what is wrong, where, and what would be right.
+
+    Attributes:
+        code: Key of `CODES`, such as "E104"; codes that begin with "W" are warnings.
+        message: One sentence without a full stop.
+        path: The file as the user named it.
+        span: The place, or None when it concerns the whole file.
+        line: The text of that line, without its newline.
+        help: A suggestion, or "".
+    """
+
+    code: str
+    message: str
+    path: str
+    span: Span | None = None
+    line: str = ""
+    help: str = ""
+
+    @property
+    def severity(self) -> str:
+        """Either "error" or "warning"."""
+        return "warning" if self.code.startswith("W") else "error"
+
+    def as_dict(self) -> dict[str, object]:
+        """The machine-readable form that `--json` prints."""
+        span = self.span
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "message": self.message,
+            "path": self.path,
+            "line": span.line if span else None,
+            "column": span.column if span else None,
+            "end_column": span.end if span else None,
+            "help": self.help or None,
+        }
+
+
+class SpecError(Exception):
+    """The author's input is wrong; `diagnostics` says where and how."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
+        super().__init__("\n".join(f"{d.code}: {d.message}" for d in self.diagnostics))
+
+
+class GeneratorBug(Exception):
+    """An invariant of the generator does not hold: our fault, never the author's."""
+
+
+def order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Sorts by position and drops repetitions."""
+    unique = dict.fromkeys(diagnostics)
+    return sorted(unique, key=lambda d: (d.path, d.span or Span(0, 0, 0), d.code))
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """A "did you mean" help for a misspelt word, or "" when nothing is near."""
+    lowered = {c.lower(): c for c in candidates}
+    matches = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.6)
+    return f"did you mean `{lowered[matches[0]]}`?" if matches else ""
+
+
+_MAX_WIDTH = 100
+
+
+def _window(line: str, span: Span) -> tuple[str, int]:
+    """Cuts a long line to the part around the span; returns it with the caret's offset."""
+    start, text = span.column - 1, line
+    if len(line) > _MAX_WIDTH:
+        cut = max(0, start - _MAX_WIDTH // 2)
+        text = ("…" if cut else "") + line[cut : cut + _MAX_WIDTH]
+        text += "…" if cut + _MAX_WIDTH < len(line) else ""
+        start = start - cut + (1 if cut else 0)
+    return "".join(c if c.isprintable() else " " for c in text), start
+
+
+def render(diagnostics: Sequence[Diagnostic]) -> str:
+    """The text form of diagnostics: code, place, source line with caret, help."""
+    return "\n".join(_render_one(d) for d in diagnostics)
+
+
+def _render_one(d: Diagnostic) -> str:
+    head = f"{d.severity}[{d.code}]: {d.message}"
+    if d.span is None:
+        lines = [head, f"  --> {d.path}"]
+        pad = " "
+    else:
+        number = str(d.span.line)
+        pad = " " * len(number)
+        text, start = _window(d.line, d.span)
+        width = max(1, min(d.span.end - d.span.column, len(text) - start))
+        lines = [
+            head,
+            f"{pad}--> {d.path}:{d.span.line}:{d.span.column}",
+            f"{pad} |",
+            f"{number} | {text}",
+            f"{pad} | {' ' * start}{'^' * width}",
+        ]
+    if d.help:
+        lines.append(f"{pad} = help: {d.help}")
+    return "\n".join(lines) + "\n"
+
+
+CODES: dict[str, str] = {
+    "E001": "The file cannot be read: it is missing, a directory, or not permitted.",
+    "E002": "The file is not UTF-8 text.",
+    "E003": "The file is larger than a spec may be (256 KiB).",
+    "E004": "The file is not valid TOML 1.0.",
+    "E005": "A key or table is defined twice. TOML keeps neither silently, and neither do we.",
+    "E006": "No spec of this name is in `specs/` or among the stock specs.",
+    "E007": "The output cannot be written. Nothing was changed.",
+    "E008": "A file of this name exists already and is not overwritten.",
+    "E010": "The key is not part of the spec language.",
+    "E011": "A required key is missing.",
+    "E012": "The value has the wrong type.",
+    "E013": (
+        "The name is not allowed: names are ASCII letters, digits and underscores, begin with a "
+        "letter, do not end with `_ptr`, contain no double underscore and have at most 40 "
+        "characters."
+    ),
+    "E014": (
+        "The name is reserved: it is a Python keyword, a function of the rule language, or a name "
+        "that generated code uses itself. `p`, `g` and `t` are the parameter, the gradient and "
+        "the step number."
+    ),
+    "E015": "`name` and the file name differ; a spec named `adamw` lives in `adamw.toml`.",
+    "E016": "One name is declared twice, as hyperparameter, option or state.",
+    "E017": (
+        "The text cannot become part of a docstring: it holds control characters, line breaks, "
+        "triple quotes, backslashes or template braces, or it is empty or too long."
+    ),
+    "E101": "The expression or statement is not well-formed.",
+    "E102": (
+        "The rule language has `+ - * / **`, comparisons, `and or not`, `x if c else y` and the "
+        "functions of `stepforge check --help`; nothing else of Python is part of it."
+    ),
+    "E103": "The function is not part of the rule language.",
+    "E104": "The name is neither declared nor assigned anywhere.",
+    "E105": "The function takes another number of arguments.",
+    "E106": "The number is out of range or not written in decimal.",
+    "E107": "The rule, a statement or an expression is too long.",
+    "E108": "The expression is nested too deeply.",
+    "E109": (
+        "The power is not available here: tensors take the exponents 0.5, -0.5 and integers "
+        "from -16 to 16; literal powers of literals are bounded."
+    ),
+    "E110": "`^` is exclusive or in Python; powers are written `**`.",
+    "E111": "A condition stands where a number is needed, or a number where a condition is.",
+    "E112": "The expression holds a character outside ASCII; names are written out.",
+    "E113": "The divisor is always zero.",
+    "E120": "Only assignments `name = expression` and `if` blocks on options are statements.",
+    "E121": "The condition of an `if` block is known when the kernel is compiled: options only.",
+    "E122": "The name cannot be assigned: it is a hyperparameter, an option or the step number.",
+    "E123": "The name is used before anything is assigned to it.",
+    "E124": "A declared state is never assigned.",
+    "E125": "The rule never assigns `p`, so it would train nothing.",
+    "E126": "A declared hyperparameter, option or state is never used.",
+    "E127": "The local is assigned but its value is never used.",
+    "E128": "The state exists only under its `when` condition but is used outside of it.",
+    "E129": "The name is assigned on some paths only, but used on all of them.",
+    "E130": "A scalar state is one number per tensor and cannot hold tensor values.",
+    "E132": "A condition mixes options, known at compile time, with values, known at run time.",
+    "E133": "The new `p` does not depend on the gradient.",
+    "E140": "The domain is not of the form `0 <= name < 1`, `name > 0` or similar.",
+    "E141": "The default is outside the declared domain.",
+    "E142": "The domain is empty.",
+    "E143": "A domain speaks about the name it belongs to, and about no other.",
+    "E144": "The initial value is outside the state's domain.",
+    "E145": "An initial value is a number or an expression of hyperparameters.",
+    "E150": "The default has the wrong type: options are true or false, hyperparameters finite.",
+    "E151": "`when` is a condition on options declared above it.",
+    "E152": "The spec has more options than the verifier can enumerate (8).",
+    "E160": "The `[torch]` table names something that the spec does not have.",
+    "E161": "The class of `[torch]` is not an identifier such as `AdamW`.",
+    "W201": (
+        "The argument of a square root or logarithm may be negative: its names have no domain "
+        "that excludes it. The result would be NaN."
+    ),
+}
+"""What each code means; `stepforge explain CODE` prints it with the example of the tests."""

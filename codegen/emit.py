@@ -1,0 +1,151 @@
+"""Generated files on disk: the expected set, what differs, and writing it atomically."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from codegen.backends import BACKENDS
+from codegen.diagnostics import Diagnostic, SpecError
+from codegen.lower import lower
+from codegen.render import HEADER, render
+from codegen.spec import Spec
+
+DEFAULT_OUT = Path("generated")
+_PREFIX = ".stepforge-"
+_STALE_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One file that is not as it should be.
+
+    Attributes:
+        action: "write" a new file, "update" one, or "remove" an orphan.
+        path: The file.
+        old: Its text, or "" if it is not there.
+        new: The text it should have, or "" if it should not be there.
+    """
+
+    action: Literal["write", "update", "remove"]
+    path: Path
+    old: str
+    new: str
+
+    def diff(self) -> str:
+        """A unified diff from what is there to what should be there."""
+        lines = difflib.unified_diff(
+            self.old.splitlines(keepends=True),
+            self.new.splitlines(keepends=True),
+            str(self.path),
+            f"{self.path} (expected)",
+        )
+        return "".join(lines)
+
+
+def expected(specs: Iterable[Spec], out: Path) -> dict[Path, str]:
+    """The files of the specs and their texts."""
+    files: dict[Path, str] = {}
+    for spec in specs:
+        kernel = lower(spec)
+        for backend in BACKENDS:
+            files[out / backend / f"{spec.name}.py"] = render(kernel, backend)
+    return files
+
+
+def changes(specs: Iterable[Spec], out: Path, whole: bool) -> list[Change]:
+    """What has to change under `out`, sorted by path.
+
+    Args:
+        specs: The specs to generate.
+        out: The output folder.
+        whole: The specs are all there are, so generated files of others are orphans.
+
+    Raises:
+        SpecError: A file cannot be read.
+    """
+    files = expected(specs, out)
+    found = []
+    for path, text in files.items():
+        old = _read(path)
+        if old != text:
+            found.append(Change("write" if old is None else "update", path, old or "", text))
+    if whole:
+        for backend in BACKENDS:
+            folder = out / backend
+            for path in sorted(folder.glob("*.py")) if folder.is_dir() else ():
+                if path not in files and HEADER.match(old := _read(path) or ""):
+                    found.append(Change("remove", path, old, ""))
+    return sorted(found, key=lambda change: change.path)
+
+
+def apply(found: Iterable[Change]) -> None:
+    """Makes the changes; every file is replaced whole or not at all.
+
+    Raises:
+        SpecError: A file or folder cannot be written.
+    """
+    folders: set[Path] = set()
+    for change in found:
+        try:
+            if change.action == "remove":
+                change.path.unlink(missing_ok=True)
+            else:
+                change.path.parent.mkdir(parents=True, exist_ok=True)
+                write(change.path, change.new)
+        except OSError as error:
+            raise _unwritable(change.path, error) from None
+        folders.add(change.path.parent)
+    for folder in folders:
+        _sweep(folder)
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a temporary file beside `path` and renames it: readers see old or new, never half."""
+    handle, temporary = tempfile.mkstemp(prefix=_PREFIX, suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sweep(folder: Path) -> None:
+    """Removes temporary files that a killed build left behind long ago."""
+    for path in folder.glob(f"{_PREFIX}*.tmp"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                path.unlink()
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except UnicodeDecodeError:
+        return ""
+    except OSError as error:
+        raise _unwritable(path, error, "read") from None
+
+
+def _unwritable(path: Path, error: OSError, verb: str = "write") -> SpecError:
+    reason = (error.strerror or str(error)).lower()
+    return SpecError([Diagnostic("E007", f"cannot {verb} the output: {reason}", str(path))])

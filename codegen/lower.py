@@ -1,0 +1,339 @@
+"""Spec to kernel: kinds, powers, the split into host scalars and element stages.
+
+Nothing here reorders arithmetic. Every maximal subexpression without a tensor becomes one kernel
+argument, computed on the host in float64.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from codegen import kinds
+from codegen.expression import Apply, Assign, Expression, Name, Number, Statement
+from codegen.kernel import (
+    Argument,
+    Branch,
+    Kernel,
+    Let,
+    Stage,
+    Step,
+    Tensor,
+    Value,
+    validate,
+)
+from codegen.kinds import Kind
+from codegen.rules import assignments, literal, straight, taken
+from codegen.spec import Spec
+
+
+def lower(spec: Spec) -> Kernel:
+    """Lowers a checked spec; raises `GeneratorBug` if the result breaks its own rules."""
+    rule = _Typing(spec).block(spec.rule, kinds.declared(spec))
+    split = _Split(spec)
+    body = split.block(rule, split.host)
+    kernel = Kernel(
+        spec=spec,
+        tensors=_tensors(spec),
+        rule=rule,
+        host=split.program(),
+        arguments=tuple(split.arguments.values()),
+        stages=(Stage(body),),
+    )
+    validate(kernel)
+    return kernel
+
+
+def _tensors(spec: Spec) -> tuple[Tensor, ...]:
+    """`p`, `g` and the tensor states, with how they are accessed."""
+    read_first: set[str] = set()
+    for options in spec.option_sets():
+        assigned: set[str] = set()
+        for statement in straight(spec.rule, options):
+            read_first |= {n.id for n in taken(statement.value, options)} - assigned
+            assigned.add(statement.name)
+    states = [
+        Tensor(s.name, s.name in read_first, True, s.when) for s in spec.states if not s.scalar
+    ]
+    return (
+        Tensor("p", "p" in read_first, True),
+        Tensor("g", "g" in read_first, False),
+        *states,
+    )
+
+
+class _Typing:
+    """Gives every value its kind; makes scalars tensors where a tensor is needed."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.tensors = kinds.fixed(spec)
+        self.used = set(kinds.declared(spec)) | {a.name for a in assignments(spec.rule)}
+        self.before: list[Let] = []
+
+    def block(self, statements: tuple[Statement, ...], known: dict[str, Kind]) -> tuple[Step, ...]:
+        steps: list[Step] = []
+        for statement in statements:
+            if isinstance(statement, Assign):
+                value = self.value(statement.value, known)
+                if statement.name in self.tensors and value.kind is not Kind.TENSOR:
+                    value = _fill(value)
+                known[statement.name] = kinds.after(statement, known, self.tensors)
+                steps += [*self.before, Let(statement.name, value)]
+                self.before = []
+            else:
+                left, right = dict(known), dict(known)
+                body = self.block(statement.body, left)
+                orelse = self.block(statement.orelse, right)
+                joined = kinds.join(left, right)
+                steps.append(
+                    Branch(
+                        self.value(statement.condition, known),
+                        body + self.promoted(left, joined),
+                        orelse + self.promoted(right, joined),
+                    )
+                )
+                known.update(joined)
+        return tuple(steps)
+
+    @staticmethod
+    def promoted(branch: dict[str, Kind], joined: dict[str, Kind]) -> tuple[Let, ...]:
+        """Makes tensors of the scalars that the other branch has as tensors."""
+        return tuple(
+            Let(name, _fill(Value("name", (), Kind.SCALAR, name)))
+            for name, kind in branch.items()
+            if kind is Kind.SCALAR and joined[name] is Kind.TENSOR
+        )
+
+    def value(self, e: Expression, known: dict[str, Kind]) -> Value:
+        if isinstance(e, Number):
+            return Value("number", (), Kind.SCALAR, e.text)
+        if isinstance(e, Name):
+            return Value("name", (), known[e.id], e.id)
+        if e.op == "pow":
+            return self.power(e, known)
+        args = [self.value(argument, known) for argument in e.args]
+        kind = kinds.kind(e, known)
+        if e.op == "select" and kind is Kind.TENSOR:
+            args = _arms(args)
+        return Value(e.op, tuple(args), kind)
+
+    def power(self, e: Apply, known: dict[str, Kind]) -> Value:
+        """Square roots by name; integer powers of tensors as products."""
+        base, exponent = self.value(e.args[0], known), literal(e.args[1])
+        kind = kinds.kind(e, known)
+        if exponent is not None and abs(exponent.numerator) == 1 and exponent.denominator == 2:
+            root = Value("sqrt", (base,), kind)
+            return root if exponent > 0 else _reciprocal(root)
+        if kind is not Kind.TENSOR or exponent is None:
+            return Value("pow", (base, self.value(e.args[1], known)), kind)
+        if exponent == 0:
+            return _fill(_ONE)
+        product = self.product(base, abs(int(exponent)))
+        return product if exponent > 0 else _reciprocal(product)
+
+    def product(self, base: Value, count: int) -> Value:
+        """`base*base*…`, left to right; a base that is no name is computed once."""
+        if count == 2 and base.op != "name":
+            return Value("square", (base,), Kind.TENSOR)
+        if base.op != "name" and count > 1:
+            name = _unused("base", self.used)
+            self.used.add(name)
+            self.before.append(Let(name, base))
+            base = Value("name", (), Kind.TENSOR, name)
+        result = base
+        for _ in range(count - 1):
+            result = Value("mul", (result, base), Kind.TENSOR)
+        return result
+
+
+_ONE = Value("number", (), Kind.SCALAR, "1")
+
+
+def _fill(value: Value) -> Value:
+    return Value("fill", (value,), Kind.TENSOR)
+
+
+def _reciprocal(value: Value) -> Value:
+    return Value("div", (_ONE, value), value.kind)
+
+
+def _arms(args: list[Value]) -> list[Value]:
+    """A tensor needs at least one arm to be one; a choice by option needs both."""
+    condition, left, right = args
+    scalars = [arm.kind is not Kind.TENSOR for arm in (left, right)]
+    if all(scalars) or (condition.kind is not Kind.TENSOR and scalars[0]):
+        left = _fill(left)
+    if condition.kind is not Kind.TENSOR and scalars[1]:
+        right = _fill(right)
+    return [condition, left, right]
+
+
+def _unused(name: str, used: set[str]) -> str:
+    """The name itself, or with the first number that makes it new."""
+    candidate, number = name, 1
+    while candidate in used:
+        number += 1
+        candidate = f"{name}_{number}"
+    return candidate
+
+
+_FALLIBLE = {"div", "pow", "sqrt", "log", "exp"}
+Guard = tuple[Value, bool]
+Key = tuple[Value, tuple[int, ...]]
+
+
+@dataclass
+class _Split:
+    """Sorts the rule into a host program, kernel arguments and the body of the stage."""
+
+    spec: Spec
+    host: list[Step] = field(default_factory=list)
+    constants: list[Step] = field(default_factory=list)
+    """Arguments that depend on hyperparameters alone and cannot fail: computed first."""
+    arguments: dict[str, Argument] = field(default_factory=dict)
+    bound: dict[Key, str] = field(default_factory=dict)
+    """What is known at this point, by value and by the versions of the names in it."""
+    keys: dict[str, Key] = field(default_factory=dict)
+    version: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.fixed = {h.name for h in self.spec.hyperparameters} | {"t"}
+        self.used = set(kinds.declared(self.spec))
+        self.used |= {a.name for a in assignments(self.spec.rule)}
+        self.reassigned = {s.name for s in self.spec.states if s.scalar}
+        for options in self.spec.option_sets():
+            names = [a.name for a in straight(self.spec.rule, options)]
+            self.reassigned |= {name for name in names if names.count(name) > 1}
+
+    def program(self) -> tuple[Step, ...]:
+        """The host program; arguments that some options leave out are zero there."""
+        always = self.fixed | _assigned_always(self.host) | _assigned_always(self.constants)
+        defaults = [
+            Let(argument.name, _zero(argument.boolean))
+            for argument in self.arguments.values()
+            if argument.name not in always
+        ]
+        return (*defaults, *self.constants, *self.host)
+
+    def block(self, steps: tuple[Step, ...], host: list[Step]) -> tuple[Step, ...]:
+        """The element part of a block; its scalar part is appended to `host`."""
+        body: list[Step] = []
+        for step in steps:
+            if isinstance(step, Branch):
+                body += self.branch(step, host)
+            elif step.value.kind is Kind.TENSOR:
+                body.append(Let(step.name, self.element(step.value, (), host, step.name)))
+            else:
+                host.append(step)
+                self.version[step.name] = self.version.get(step.name, 0) + 1
+        return tuple(body)
+
+    def branch(self, step: Branch, host: list[Step]) -> list[Step]:
+        hosts: tuple[list[Step], list[Step]] = ([], [])
+        outer = dict(self.bound)
+        bodies = []
+        for block, inner in zip((step.body, step.orelse), hosts, strict=True):
+            bodies.append(self.block(block, inner))
+            self.bound = dict(outer) | {
+                key: name for key, name in self.bound.items() if self.is_constant(key[0])
+            }
+        if hosts[0] or hosts[1]:
+            host.append(Branch(step.condition, tuple(hosts[0]), tuple(hosts[1])))
+        if bodies[0] or bodies[1]:
+            return [Branch(step.condition, bodies[0], bodies[1])]
+        return []
+
+    def is_constant(self, value: Value) -> bool:
+        """Whether it depends on hyperparameters alone and cannot fail."""
+        fallible = any(v.op in _FALLIBLE for v in value.operations())
+        return not fallible and all(name in self.fixed for name in value.names())
+
+    def element(
+        self, value: Value, guards: tuple[Guard, ...], host: list[Step], target: str
+    ) -> Value:
+        """The value with every maximal scalar subexpression replaced by an argument."""
+        if value.kind is Kind.OPTION or (value.is_literal and not value.boolean):
+            return value
+        if value.kind is Kind.SCALAR:
+            return self.argument(value, guards, host, target)
+        if value.op == "select" and value.args[0].kind is not Kind.TENSOR:
+            condition, *arms = value.args
+            inner = [
+                self.element(arm, (*guards, (condition, taken)), host, target)
+                for arm, taken in zip(arms, (True, False), strict=True)
+            ]
+            condition = self.element(condition, guards, host, target)
+            return Value("select", (condition, *inner), value.kind)
+        args = tuple(self.element(argument, guards, host, target) for argument in value.args)
+        return Value(value.op, args, value.kind, value.text)
+
+    def argument(
+        self, value: Value, guards: tuple[Guard, ...], host: list[Step], target: str
+    ) -> Value:
+        """The argument that passes a scalar to the stage; computes it if it is not there yet."""
+        constant = self.is_constant(value)
+        original = value
+        if not constant:
+            for condition, taken in reversed(guards):
+                zero = _zero(value.boolean)
+                arms = (value, zero) if taken else (zero, value)
+                value = Value("select", (condition, *arms), Kind.SCALAR)
+        key = (value, tuple(self.version.get(name, 0) for name in value.names()))
+        if key not in self.bound:
+            plain = value.op == "name" and value.text not in self.reassigned
+            if plain:
+                name = value.text
+            else:
+                other = {name for name, known in self.keys.items() if known != key}
+                name = _unused(_spoken(original, target), self.used | other)
+                (self.constants if constant else host).append(Let(name, value))
+            self.bound[key] = name
+            self.keys[name] = key
+            self.arguments[name] = Argument(name, value.boolean)
+        return Value("name", (), Kind.SCALAR, self.bound[key])
+
+
+def _assigned_always(steps: Iterable[Step]) -> set[str]:
+    """Names that have a value after the steps, whatever the options."""
+    names: set[str] = set()
+    for step in steps:
+        if isinstance(step, Let):
+            names.add(step.name)
+        else:
+            names |= _assigned_always(step.body) & _assigned_always(step.orelse)
+    return names
+
+
+def _zero(boolean: bool) -> Value:
+    return Value("number", (), Kind.SCALAR, "False" if boolean else "0.0")
+
+
+_WORDS = {
+    "add": "plus", "sub": "minus", "mul": "times", "div": "over", "pow": "to", "min": "or",
+    "max": "or", "lt": "below", "le": "at_most", "gt": "above", "ge": "at_least",
+    "eq": "equals", "ne": "differs_from", "and": "and", "or": "or",
+}  # fmt: skip
+_DIGITS = {"1": "one", "2": "two", "0": "zero", "3": "three"}
+
+
+def _spoken(value: Value, target: str) -> str:
+    """A name that says what an argument is, as in `one_minus_beta1`."""
+
+    def say(v: Value) -> str:
+        if v.op == "name":
+            return v.text
+        if v.op == "number":
+            return _DIGITS.get(v.text) or re.sub(r"\W", "_", v.text)
+        if v.op in _WORDS:
+            return f"{say(v.args[0])}_{_WORDS[v.op]}_{say(v.args[1])}"
+        if v.op == "neg":
+            return f"minus_{say(v.args[0])}"
+        if v.op == "select":
+            return f"{say(v.args[1])}_or_{say(v.args[2])}"
+        return "_".join([v.op, *map(say, v.args)])
+
+    spoken = re.sub(r"_+", "_", say(value))
+    if len(spoken) > 40 or not spoken[0].isalpha():
+        return f"{target}_condition" if value.boolean else f"{target}_factor"
+    return spoken

@@ -1,0 +1,159 @@
+"""THE table: every operation's spellings, precedence and rounding.
+
+A new operation is one row here. `{0}`, `{1}`, … are the arguments; infix rows have a symbol and a
+precedence, everything else is a call. `codegen.mathematics` holds the SymPy column, apart because
+importing SymPy takes longer than checking a spec.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ATOM, POWER, UNARY, PRODUCT, SUM, BIT_AND, BIT_OR, COMPARE, NOT, AND, OR, TERNARY = range(
+    12, 0, -1
+)
+"""Precedences of Python, strongest first."""
+
+Rounding = Literal["exact", "nearest", "bounded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How one backend writes an operation.
+
+    Attributes:
+        text: Format string over the arguments.
+        precedence: Precedence of the whole; arguments of a call (ATOM) need no parentheses.
+        helper: A function that the file has to define, or "".
+    """
+
+    text: str
+    precedence: int = ATOM
+    helper: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of the rule language.
+
+    Attributes:
+        arity: Number of arguments.
+        symbol: What the author writes.
+        scalar: Spelling on the host, where Python's floats are float64.
+        numpy: Spelling on NumPy arrays.
+        triton: Spelling in a Triton kernel.
+        boolean: The result is a condition.
+        conditions: The arguments are conditions (all of them; `select` only the first).
+        rounding: "exact" when the result needs no rounding; "nearest" when correctly rounded, to
+            nearest even; "bounded" when only an error bound is documented.
+        ulps: That bound, in units in the last place, of the worst implementation among C's
+            library, NumPy's vector loops and CUDA's libdevice.
+    """
+
+    arity: int
+    symbol: str
+    scalar: Spelling
+    numpy: Spelling
+    triton: Spelling
+    boolean: bool = False
+    conditions: bool = False
+    rounding: Rounding = "exact"
+    ulps: int = 0
+
+
+def _infix(symbol: str, precedence: int, arity: int = 2) -> Spelling:
+    return Spelling(f"{{0}} {symbol} {{1}}" if arity == 2 else f"{symbol}{{0}}", precedence)
+
+
+def _arithmetic(symbol: str, precedence: int, triton: Spelling | None = None) -> Operation:
+    same = _infix(symbol, precedence)
+    return Operation(2, symbol, same, same, triton or same, rounding="nearest")
+
+
+def _comparison(symbol: str) -> Operation:
+    same = _infix(symbol, COMPARE)
+    return Operation(2, symbol, same, same, same, boolean=True)
+
+
+def _connective(word: str, symbol: str, scalar: int, element: int) -> Operation:
+    on_arrays = _infix(symbol, element)
+    return Operation(
+        2, word, _infix(word, scalar), on_arrays, on_arrays, boolean=True, conditions=True
+    )
+
+
+OPERATIONS: dict[str, Operation] = {
+    "add": _arithmetic("+", SUM),
+    "sub": _arithmetic("-", SUM),
+    "mul": _arithmetic("*", PRODUCT),
+    # Triton's `/` is an approximation on float32.
+    "div": _arithmetic("/", PRODUCT, Spelling("div({0}, {1})", helper="div")),
+    # Lowering leaves only host powers and the powers below.
+    "pow": Operation(
+        2, "**", *[_infix("**", POWER)] * 3, rounding="bounded", ulps=2
+    ),
+    "square": Operation(
+        1, "square", *[Spelling("square({0})", helper="square")] * 3, rounding="nearest"
+    ),
+    # Some versions of Triton negate as `0 - x`, so that -(+0) is +0 instead of -0.
+    "neg": Operation(
+        1, "-", *[_infix("-", UNARY, 1)] * 2, triton=Spelling("-1.0 * {0}", PRODUCT)
+    ),
+    "sqrt": Operation(
+        1, "sqrt", Spelling("math.sqrt({0})"), Spelling("np.sqrt({0})"),
+        Spelling("sqrt({0})", helper="sqrt"), rounding="nearest",
+    ),
+    "abs": Operation(
+        1, "abs", Spelling("abs({0})"), Spelling("np.abs({0})"), Spelling("tl.abs({0})")
+    ),
+    "sign": Operation(
+        1, "sign", Spelling("scalar_sign({0})", helper="scalar_sign"), Spelling("np.sign({0})"),
+        Spelling("sign({0})", helper="sign"),
+    ),
+    "min": Operation(
+        2, "min", Spelling("min({0}, {1})"), Spelling("minimum({0}, {1})", helper="minimum"),
+        Spelling("minimum({0}, {1})", helper="minimum"),
+    ),
+    "max": Operation(
+        2, "max", Spelling("max({0}, {1})"), Spelling("maximum({0}, {1})", helper="maximum"),
+        Spelling("maximum({0}, {1})", helper="maximum"),
+    ),
+    "exp": Operation(
+        1, "exp", Spelling("math.exp({0})"), Spelling("np.exp({0})"), Spelling("tl.exp({0})"),
+        rounding="bounded", ulps=4,
+    ),
+    "log": Operation(
+        1, "log", Spelling("math.log({0})"), Spelling("np.log({0})"), Spelling("tl.log({0})"),
+        rounding="bounded", ulps=4,
+    ),
+    "clip": Operation(
+        3, "clip", Spelling("min(max({0}, {1}), {2})"),
+        Spelling("minimum(maximum({0}, {1}), {2})", helper="minimum maximum"),
+        Spelling("minimum(maximum({0}, {1}), {2})", helper="minimum maximum"),
+    ),
+    "select": Operation(
+        3, "if", Spelling("{1} if {0} else {2}", TERNARY), Spelling("np.where({0}, {1}, {2})"),
+        Spelling("tl.where({0}, {1}, {2})"),
+    ),
+    "lt": _comparison("<"),
+    "le": _comparison("<="),
+    "gt": _comparison(">"),
+    "ge": _comparison(">="),
+    "eq": _comparison("=="),
+    "ne": _comparison("!="),
+    "and": _connective("and", "&", AND, BIT_AND),
+    "or": _connective("or", "|", OR, BIT_OR),
+    "not": Operation(
+        1, "not", _infix("not ", NOT, 1), _infix("~", UNARY, 1), _infix("~", UNARY, 1),
+        boolean=True, conditions=True,
+    ),
+    # A scalar where a tensor is needed, rounded to the compute type; inserted by lowering.
+    "fill": Operation(
+        1, "fill", Spelling("float({0})"), Spelling("np.full_like(p, {0}, real)"),
+        Spelling("tl.full([BLOCK], {0}, real)"), rounding="nearest",
+    ),
+}  # fmt: skip
+
+FUNCTIONS = ("sqrt", "abs", "sign", "min", "max", "exp", "log", "clip")
+"""The functions an author may call."""

@@ -1,0 +1,481 @@
+"""The semantic rules of the language: one small function each.
+
+The rules run in two rounds, because the second needs names that make sense. A rule that depends on
+the options is applied to every set of options, where the rule is a straight line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+
+from codegen import kinds
+from codegen.diagnostics import Diagnostic, Span, nearest
+from codegen.expression import (
+    Apply,
+    Assign,
+    Expression,
+    If,
+    Name,
+    Number,
+    Statement,
+    assignments,
+    names,
+)
+from codegen.kinds import Kind
+from codegen.operations import OPERATIONS
+from codegen.spec import Interval, Options, Spec, holds, is_option_condition, name_problem
+
+Found = Iterator[Diagnostic]
+MAX_POWER = 16
+MAX_LITERAL_POWER = 300
+
+
+def check(spec: Spec) -> list[Diagnostic]:
+    """Every violation of a semantic rule, errors and warnings."""
+    for group in (_NAMES, _TYPES, _FLOW):
+        found = [d for rule in group for d in rule(spec)]
+        if found:
+            return found
+    return list(possibly_negative(spec))
+
+
+def straight(statements: Iterable[Statement], options: Options) -> Iterator[Assign]:
+    """The assignments that run under these options, in order."""
+    for statement in statements:
+        if isinstance(statement, Assign):
+            yield statement
+        else:
+            taken = statement.body if holds(statement.condition, options) else statement.orelse
+            yield from straight(taken, options)
+
+
+def conditions(statements: Iterable[Statement]) -> Iterator[Expression]:
+    """The conditions of all `if` blocks."""
+    for statement in statements:
+        if isinstance(statement, If):
+            yield statement.condition
+            yield from conditions(statement.body)
+            yield from conditions(statement.orelse)
+
+
+def expressions(spec: Spec) -> Iterator[Expression]:
+    """The conditions and right sides of the rule."""
+    yield from conditions(spec.rule)
+    yield from (statement.value for statement in assignments(spec.rule))
+
+
+def subexpressions(expression: Expression) -> Iterator[Apply]:
+    """The operations of an expression, inner ones first."""
+    if isinstance(expression, Apply):
+        for argument in expression.args:
+            yield from subexpressions(argument)
+        yield expression
+
+
+def literal(expression: Expression) -> Fraction | None:
+    """The exact value of an expression of literals alone; None if it is not one.
+
+    Raises:
+        ZeroDivisionError: It divides by zero.
+        OverflowError: It raises to a power beyond the bound.
+    """
+    if isinstance(expression, Number):
+        return expression.value
+    if isinstance(expression, Name):
+        return None
+    parts = [literal(argument) for argument in expression.args]
+    if expression.op == "div" and parts[1] == 0:
+        raise ZeroDivisionError
+    values = [part for part in parts if part is not None]
+    if len(values) < len(parts):
+        return None
+    match expression.op:
+        case "neg":
+            return -values[0]
+        case "add":
+            return values[0] + values[1]
+        case "sub":
+            return values[0] - values[1]
+        case "mul":
+            return values[0] * values[1]
+        case "div":
+            return values[0] / values[1]
+        case "pow":
+            base, exponent = values
+            if abs(exponent) > MAX_LITERAL_POWER or exponent.denominator > 2:
+                raise OverflowError
+            if exponent.denominator == 2:
+                return None
+            result = base ** int(exponent)
+            if result and not Fraction(10) ** -300 <= abs(result) <= Fraction(10) ** 300:
+                raise OverflowError
+            return result
+        case _:
+            return None
+
+
+# Names.
+
+
+def unknown_names(spec: Spec) -> Found:
+    """E104: every name is built in, declared, or assigned somewhere."""
+    declared = set(kinds.declared(spec))
+    assigned = {a.name for a in assignments(spec.rule)}
+    for expression in expressions(spec):
+        for name in names(expression):
+            if name.id not in declared | assigned:
+                help = nearest(name.id, declared | assigned)
+                yield spec.source.diagnostic("E104", f"unknown name `{name.id}`", name.span, help)
+
+
+def assignable_names(spec: Spec) -> Found:
+    """E122, E013, E014: assigned names are `p`, `g`, states, or locals with allowed names."""
+    what = {"t": "the step number"}
+    what |= {h.name: "a hyperparameter" for h in spec.hyperparameters}
+    what |= {o.name: "an option" for o in spec.options}
+    open_names = {"p", "g"} | {s.name for s in spec.states}
+    for statement in assignments(spec.rule):
+        name, span = statement.name, statement.name_span
+        if name in what:
+            message = f"`{name}` is {what[name]} and cannot be assigned"
+            yield spec.source.diagnostic("E122", message, span, "use a local of another name")
+        elif name not in open_names and (problem := name_problem(name)):
+            yield spec.source.diagnostic(problem[0], f"`{name}` {problem[1]}", span)
+
+
+# Types.
+
+
+def block_conditions(spec: Spec) -> Found:
+    """E121: `if` blocks depend on options alone."""
+    options = {o.name for o in spec.options}
+    for condition in conditions(spec.rule):
+        on_options = all(name.id in options for name in names(condition))
+        if not on_options or not is_option_condition(condition):
+            help = "for a condition on values write `x if condition else y`"
+            message = "the condition of an `if` block must be a condition on options"
+            yield spec.source.diagnostic("E121", message, condition.span, help)
+
+
+def condition_types(spec: Spec) -> Found:
+    """E111: conditions stand where conditions belong, numbers where numbers belong."""
+    options = {o.name for o in spec.options}
+
+    def is_condition(e: Expression) -> bool:
+        if isinstance(e, Name):
+            return e.id in options
+        return isinstance(e, Apply) and OPERATIONS[e.op].boolean
+
+    def visit(e: Expression, wanted: bool) -> Found:
+        if is_condition(e) is not wanted:
+            have = "a condition" if is_condition(e) else "a number"
+            want = "a condition" if wanted else "a number"
+            shown = f"`{e.id}` is" if isinstance(e, Name) else "this is"
+            help = "write `x if condition else y`" if not wanted else "compare it with a number"
+            message = f"{shown} {have}, but {want} is needed here"
+            yield spec.source.diagnostic("E111", message, e.span, help)
+        if isinstance(e, Apply):
+            for index, argument in enumerate(e.args):
+                first = e.op == "select" and index == 0
+                yield from visit(argument, first or OPERATIONS[e.op].conditions)
+
+    for statement in assignments(spec.rule):
+        yield from visit(statement.value, False)
+
+
+def mixed_conditions(spec: Spec) -> Found:
+    """E132: a condition is on options or on values, not on both."""
+    options = {o.name for o in spec.options}
+    for statement in assignments(spec.rule):
+        for e in subexpressions(statement.value):
+            if e.op == "select":
+                kinds_of_names = {name.id in options for name in names(e.args[0])}
+                if len(kinds_of_names) > 1:
+                    message = "the condition mixes options and values"
+                    help = "write `(x if condition else y) if option else y`"
+                    yield spec.source.diagnostic("E132", message, e.args[0].span, help)
+
+
+def literal_arithmetic(spec: Spec) -> Found:
+    """E113, E109: no division by literal zero, no unbounded power of literals."""
+    for expression in expressions(spec):
+        for e in subexpressions(expression):
+            try:
+                literal(e)
+            except ZeroDivisionError:
+                if not any(_raises(a) for a in e.args):
+                    message = "division by zero"
+                    yield spec.source.diagnostic("E113", message, e.span)
+            except OverflowError:
+                if not any(_raises(a) for a in e.args):
+                    help = f"literal exponents go up to {MAX_LITERAL_POWER}"
+                    message = "this power of literals is out of range"
+                    yield spec.source.diagnostic("E109", message, e.span, help)
+
+
+def _raises(expression: Expression) -> bool:
+    try:
+        literal(expression)
+    except (ZeroDivisionError, OverflowError):
+        return True
+    return False
+
+
+def tensor_powers(spec: Spec) -> Found:
+    """E109: tensors are raised to 0.5, -0.5 and small integers only."""
+    for statement, known in kinds.walk(spec):
+        if isinstance(statement, If):
+            continue
+        for e in subexpressions(statement.value):
+            if e.op != "pow" or kinds.kind(e, known) is not Kind.TENSOR:
+                continue
+            try:
+                exponent = literal(e.args[1])
+            except (ZeroDivisionError, OverflowError):
+                continue
+            if kinds.kind(e.args[1], known) is Kind.TENSOR or exponent is None:
+                message = "a tensor power needs a literal exponent"
+                help = "write `exp(y*log(x))` for positive x"
+            elif abs(exponent) == Fraction(1, 2) or (
+                exponent.denominator == 1 and abs(exponent) <= MAX_POWER
+            ):
+                continue
+            else:
+                message = f"the exponent {_decimal(exponent)} is not available for tensors"
+                help = f"there are 0.5, -0.5 and integers from -{MAX_POWER} to {MAX_POWER}"
+            yield spec.source.diagnostic("E109", message, e.args[1].span, help)
+
+
+def _decimal(value: Fraction) -> str:
+    return str(int(value)) if value.denominator == 1 else f"{float(value):g}"
+
+
+def scalar_states(spec: Spec) -> Found:
+    """E130: a scalar state holds no tensor."""
+    scalars = {s.name for s in spec.states if s.scalar}
+    for statement, known in kinds.walk(spec):
+        if isinstance(statement, Assign) and statement.name in scalars:
+            if kinds.kind(statement.value, known) is Kind.TENSOR:
+                message = f"`{statement.name}` is a scalar state, but this is a tensor"
+                help = "remove `scalar = true`, or use scalars only"
+                yield spec.source.diagnostic("E130", message, statement.value.span, help)
+
+
+# Flow.
+
+
+def states_within_when(spec: Spec) -> Found:
+    """E128: a state is used only under its `when` condition."""
+    for options in spec.option_sets():
+        absent = {s.name: s for s in spec.states if not holds(s.when, options)}
+        for statement in straight(spec.rule, options):
+            used = [(n.id, n.span) for n in taken(statement.value, options)]
+            for name, span in (*used, (statement.name, statement.name_span)):
+                if name in absent:
+                    when = absent[name].when_text
+                    message = f"`{name}` exists only when `{when}`"
+                    help = f"put the statement into `if {when}:`"
+                    yield spec.source.diagnostic("E128", message, span, help)
+
+
+def taken(expression: Expression, options: Options) -> Iterator[Name]:
+    """The names that are read under these options, conditions on options left out."""
+    if isinstance(expression, Name):
+        if expression.id not in options:
+            yield expression
+    elif isinstance(expression, Apply):
+        args = expression.args
+        if expression.op == "select" and is_option_condition(args[0]):
+            args = (args[1] if holds(args[0], options) else args[2],)
+        for argument in args:
+            yield from taken(argument, options)
+
+
+def assigned_before_use(spec: Spec) -> Found:
+    """E123, E129: every local has a value where it is used, under all options."""
+    known = set(kinds.declared(spec))
+    seen: set[Span] = set()
+    for options in spec.option_sets():
+        assigned, elsewhere = set(known), {a.name for a in straight(spec.rule, options)}
+        for statement in straight(spec.rule, options):
+            for name in taken(statement.value, options):
+                if name.id in assigned or name.span in seen:
+                    continue
+                seen.add(name.span)
+                if name.id in elsewhere:
+                    message = f"`{name.id}` is used before it is assigned"
+                    help = f"if it is remembered between steps, declare `{name.id}` in [state]"
+                    yield spec.source.diagnostic("E123", message, name.span, help)
+                else:
+                    message = f"`{name.id}` has no value {_under(options)}"
+                    help = "assign it on every path"
+                    yield spec.source.diagnostic("E129", message, name.span, help)
+            assigned.add(statement.name)
+
+
+def _under(options: Options) -> str:
+    shown = [name if value else f"not {name}" for name, value in options.items()]
+    return f"when `{' and '.join(shown)}`" if shown else "here"
+
+
+def assigned_at_all(spec: Spec) -> Found:
+    """E124, E125: `p` and every state are assigned wherever they exist."""
+    for options in spec.option_sets():
+        assigned = {a.name for a in straight(spec.rule, options)}
+        if "p" not in assigned:
+            message = f"`p` is never assigned {_under(options) if spec.options else ''}".rstrip()
+            span = spec.source.key_span(("rule", "update"))
+            yield spec.source.diagnostic("E125", message, span, "end with `p = p - …`")
+            return
+        for state in spec.active_states(options):
+            if state.name not in assigned:
+                under = _under(options) if any(a.name == state.name for a in assignments(spec.rule)) else ""
+                message = f"state `{state.name}` is never assigned {under}".rstrip()
+                help = "a constant is a hyperparameter; a state changes"
+                yield spec.source.diagnostic("E124", message, state.span, help)
+                return
+
+
+def everything_used(spec: Spec) -> Found:
+    """E126, E127: every declaration and every local is read somewhere."""
+    read = {n.id for e in expressions(spec) for n in names(e)}
+    declarations: list[tuple[str, str, Span]] = []
+    declarations += [("hyperparameter", h.name, h.span) for h in spec.hyperparameters]
+    declarations += [("option", o.name, o.span) for o in spec.options]
+    declarations += [("state", s.name, s.span) for s in spec.states]
+    read |= {n.id for s in spec.states for n in names(s.init)}
+    read |= {n.id for s in spec.states if s.when for n in names(s.when)}
+    for what, name, span in declarations:
+        if name not in read:
+            yield spec.source.diagnostic("E126", f"{what} `{name}` is never used", span)
+    known = set(kinds.declared(spec))
+    reported = set()
+    for statement in assignments(spec.rule):
+        if statement.name not in known | read | reported:
+            reported.add(statement.name)
+            message = f"`{statement.name}` is assigned but never used"
+            yield spec.source.diagnostic("E127", message, statement.name_span)
+
+
+def gradient_reaches_parameter(spec: Spec) -> Found:
+    """E133: the new `p` depends on `g`, directly or through a state."""
+    for options in spec.option_sets():
+        statements = list(straight(spec.rule, options))
+        tainted = {"g"}
+        for _ in range(len(spec.states) + 1):
+            flow = tainted | {"g"}
+            for statement in statements:
+                depends = any(n.id in flow for n in taken(statement.value, options))
+                flow = flow | {statement.name} if depends else flow - {statement.name}
+            tainted |= flow & {"p", *(s.name for s in spec.states)}
+        if "p" not in tainted:
+            message = f"`p` does not depend on the gradient `g` {_under(options) if spec.options else ''}"
+            last = [a for a in statements if a.name == "p"][-1]
+            yield spec.source.diagnostic("E133", message.rstrip(), last.name_span)
+            return
+
+
+# Warnings.
+
+
+def possibly_negative(spec: Spec) -> Found:
+    """W201: the argument of `sqrt` and `log` is not negative, as far as domains tell."""
+    for options in spec.option_sets():
+        signs = {"t": Interval(1.0, low_open=False)}
+        signs |= {h.name: h.domain for h in spec.hyperparameters}
+        signs |= {s.name: s.domain for s in spec.states}
+        for statement in straight(spec.rule, options):
+            for e in _evaluated(statement.value, options):
+                if e.op in ("sqrt", "log") or (e.op == "pow" and _is_half(e.args[1])):
+                    if not _nonnegative(e.args[0], signs, options):
+                        function = "log" if e.op == "log" else "sqrt"
+                        message = f"the argument of `{function}` may be negative"
+                        help = "declare a domain such as `v >= 0`, or clamp it with `max`"
+                        yield spec.source.diagnostic("W201", message, e.args[0].span, help)
+            positive = _nonnegative(statement.value, signs, options)
+            declared = next((s for s in spec.states if s.name == statement.name), None)
+            low = 0.0 if positive or (declared and declared.domain.low >= 0) else float("-inf")
+            signs[statement.name] = Interval(low, low_open=False)
+
+
+def _evaluated(expression: Expression, options: Options) -> Iterator[Apply]:
+    """The operations that run unconditionally under these options."""
+    if not isinstance(expression, Apply):
+        return
+    args = expression.args
+    if expression.op == "select":
+        if not is_option_condition(args[0]) or not all(n.id in options for n in names(args[0])):
+            return
+        args = (args[1] if holds(args[0], options) else args[2],)
+    for argument in args:
+        yield from _evaluated(argument, options)
+    yield expression
+
+
+def _is_half(expression: Expression) -> bool:
+    value = literal(expression)
+    return value is not None and value.denominator == 2
+
+
+def _nonnegative(e: Expression, signs: dict[str, Interval], options: Options) -> bool:
+    """Whether the value is zero or more, by signs alone; False when that does not decide."""
+    if isinstance(e, Number):
+        return True
+    if isinstance(e, Name):
+        return signs.get(e.id, Interval()).low >= 0
+
+    def positive(part: Expression) -> bool:
+        return _nonnegative(part, signs, options)
+
+    match e.op, e.args:
+        case ("add" | "mul" | "div" | "min"), (a, b):
+            return (positive(a) and positive(b)) or (e.op == "mul" and a == b)
+        case "sub", (Number(value=one), b) if one == 1:
+            return _at_most_one(b, signs)
+        case "max", (a, b):
+            return positive(a) or positive(b)
+        case "pow", (a, b):
+            power = literal(b)
+            return positive(a) or (power is not None and power % 2 == 0)
+        case ("abs" | "sqrt" | "exp"), _:
+            return True
+        case "sign", (a,):
+            return positive(a)
+        case "clip", (_, low, _):
+            return positive(low)
+        case "select", (condition, a, b):
+            if all(n.id in options for n in names(condition)):
+                return positive(a if holds(condition, options) else b)
+            return positive(a) and positive(b)
+        case _:
+            return False
+
+
+def _at_most_one(e: Expression, signs: dict[str, Interval]) -> bool:
+    """Whether a name, or a power of it, lies in [0, 1] by its domain."""
+    if isinstance(e, Apply) and e.op == "pow":
+        return _at_most_one(e.args[0], signs) and _nonnegative(e.args[1], signs, {})
+    if isinstance(e, Number):
+        return e.value <= 1
+    interval = signs.get(e.id, Interval()) if isinstance(e, Name) else Interval()
+    return interval.low >= 0 and interval.high <= 1
+
+
+Rule = Callable[[Spec], Found]
+_NAMES: tuple[Rule, ...] = (unknown_names, assignable_names)
+_TYPES: tuple[Rule, ...] = (
+    block_conditions,
+    condition_types,
+    mixed_conditions,
+    literal_arithmetic,
+    tensor_powers,
+    scalar_states,
+)
+_FLOW: tuple[Rule, ...] = (
+    states_within_when,
+    assigned_before_use,
+    assigned_at_all,
+    everything_used,
+    gradient_reaches_parameter,
+)

@@ -1,0 +1,114 @@
+"""Views of a spec: its text, its mathematics, its lowered program, its generated code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+from codegen.diagnostics import Diagnostic, SpecError, nearest
+from codegen.spec import Options, Spec, holds
+
+
+class View(StrEnum):
+    """What `stepforge show --as` prints."""
+
+    text = "text"
+    latex = "latex"
+    mathml = "mathml"
+    kernel = "kernel"
+    numpy = "numpy"
+    triton = "triton"
+
+
+def show(spec: Spec, view: View, options: Options) -> str:
+    """One view of a spec; `options` matter for the mathematics only."""
+    if view is View.text:
+        return "\n".join(_text(spec, options))
+    if view is View.latex:
+        return "\n".join(_latex(spec, options))
+    if view is View.mathml:
+        return "\n".join(_mathml(spec, options))
+    from codegen.lower import lower
+    from codegen.render import render
+
+    kernel = lower(spec)
+    return str(kernel) if view is View.kernel else render(kernel, view.value).rstrip("\n")
+
+
+def chosen(spec: Spec, switched_on: list[str]) -> dict[str, bool]:
+    """The option set in which the named options are on, all others at their default.
+
+    Raises:
+        SpecError: An option is unknown or lacks what its `when` asks for.
+    """
+    options = {option.name: option.default for option in spec.options}
+    path = spec.source.path
+    for name in switched_on:
+        if name not in options:
+            help = nearest(name, options) or f"there are {', '.join(options) or 'none'}"
+            raise SpecError([Diagnostic("E006", f"no option named `{name}`", path, help=help)])
+        options[name] = True
+    for option in spec.options:
+        if options[option.name] and not holds(option.when, options):
+            message = f"option `{option.name}` needs `{option.when_text}`"
+            raise SpecError([Diagnostic("E006", message, path)])
+    return options
+
+
+def _text(spec: Spec, options: Options) -> Iterator[str]:
+    from codegen.rules import straight
+
+    yield f"{spec.title} — {spec.summary}"
+    yield f"Reference: {spec.reference}"
+    yield ""
+    for statement in straight(spec.rule, options):
+        yield statement.text
+    yield ""
+    for h in spec.hyperparameters:
+        yield f"{h.name} = {h.default:g}  {h.doc}{f' ({h.domain_text})' if h.domain_text else ''}"
+    for state in spec.active_states(options):
+        yield f"{state.name}  {state.doc}"
+
+
+_LATEX_NAMES = {
+    "lr": r"\eta", "eps": r"\epsilon", "weight_decay": r"\lambda", "p": r"\theta", "momentum": r"\mu",
+}  # fmt: skip
+
+
+def _equations(spec: Spec, options: Options) -> Iterator[tuple[object, object]]:
+    """Left and right side of every statement, in SymPy's mathematics."""
+    import sympy
+
+    from codegen.mathematics import symbols, to_sympy
+    from codegen.rules import straight
+
+    table: dict[str, sympy.Basic] = dict(symbols(spec))
+    for statement in straight(spec.rule, options):
+        right = to_sympy(statement.value, table, options)
+        left = table.setdefault(statement.name, sympy.Symbol(statement.name, real=True))
+        yield left, right
+
+
+def _latex(spec: Spec, options: Options) -> Iterator[str]:
+    import sympy
+
+    yield r"\begin{aligned}"
+    for left, right in _equations(spec, options):
+        names = {s: _LATEX_NAMES[s.name] for s in _symbols(left, right) if s.name in _LATEX_NAMES}
+        written = [sympy.latex(side, symbol_names=names) for side in (left, right)]
+        yield rf"  {written[0]} &\leftarrow {written[1]} \\"
+    yield r"\end{aligned}"
+
+
+def _symbols(*sides: object) -> set[object]:
+    return {s for side in sides for s in side.free_symbols}  # type: ignore[attr-defined]
+
+
+def _mathml(spec: Spec, options: Options) -> Iterator[str]:
+    from sympy.printing.mathml import mathml
+
+    yield '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"><mtable>'
+    for left, right in _equations(spec, options):
+        sides = [mathml(side, printer="presentation") for side in (left, right)]
+        yield f"<mtr><mtd>{sides[0]}<mo>&#x2190;</mo>{sides[1]}</mtd></mtr>"
+    yield "</mtable></math>"
