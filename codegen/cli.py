@@ -201,7 +201,7 @@ def show(
     from codegen.show import chosen
     from codegen.show import show as text_of
 
-    (loaded,) = _load_all([spec], warn=False)
+    (loaded,) = _load_all([spec])
     text = text_of(loaded, view, chosen(loaded, option or []))
     if as_json:
         _print_json({"spec": loaded.name, "view": view.value, "text": text})
@@ -249,21 +249,17 @@ def _locate(specs: list[str] | None, found: list[Diagnostic]) -> list[catalogue.
     return located
 
 
-def _load_all(specs: list[str] | None, warn: bool = True) -> list[Spec]:
-    """Loads specs; prints warnings; raises every error of all of them at once."""
+def _load_all(specs: list[str] | None) -> list[Spec]:
+    """Loads specs; raises every error of all of them at once. Warnings are for `check`."""
     found: list[Diagnostic] = []
     loaded: list[Spec] = []
     for located in _locate(specs, found):
         try:
-            spec, warnings = load(located.path, located.shown)
-            loaded.append(spec)
-            found += warnings
+            loaded.append(load(located.path, located.shown)[0])
         except SpecError as error:
             found += error.diagnostics
-    if any(d.severity == "error" for d in found):
+    if found:
         raise SpecError(found)
-    if warn:
-        _print_diagnostics(found)
     return loaded
 
 

@@ -116,14 +116,19 @@ class Writer:
                 yield from self._steps(orelse, depth + 1)
 
     def assignment(self, let: Let, pad: str) -> Iterator[str]:
-        """One line, or one line for every term when it is too long."""
+        """One line, or one line for every term, arm or argument when it is too long."""
         line = f"{pad}{let.name} = {self.value(let.value)}"
-        terms = _terms(self, let.value)
-        if len(line) <= WIDTH or len(terms) == 1:
+        if len(line) <= WIDTH or not let.value.args:
             yield line
             return
+        spelling = self.spelling(let.value)
+        if spelling.precedence is ATOM and spelling.text.count("(") == 1:
+            function = spelling.text.split("(")[0]
+            args = [self.value(argument) for argument in let.value.args]
+            yield from layout(f"{let.name} = {function}", args, "", pad).split("\n")
+            return
         yield f"{pad}{let.name} = ("
-        for term in terms:
+        for term in _terms(self, let.value):
             yield f"{pad}    {term}"
         yield f"{pad})"
 
@@ -142,7 +147,10 @@ _SPLITTABLE = {"add": (SUM, "+"), "sub": (SUM, "-"), "mul": (PRODUCT, "*"), "div
 
 
 def _terms(writer: Writer, value: Value) -> list[str]:
-    """The operands of the outermost chain of equal precedence, each with its operator."""
+    """The operands of the outermost operation or chain, each with its operator."""
+    if value.op == "select" and writer.spelling(value).precedence is TERNARY:
+        condition, left, right = (writer.value(argument) for argument in value.args)
+        return [left, f"if {condition}", f"else {right}"]
     if value.op not in _SPLITTABLE or writer.spelling(value).precedence is ATOM:
         return [writer.value(value)]
     precedence = _SPLITTABLE[value.op][0]
