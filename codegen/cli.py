@@ -111,7 +111,9 @@ def new(
     name: Annotated[str, typer.Argument(help="Name of the optimizer and its file.")],
     origin: Annotated[
         Optional[str],
-        typer.Option("--from", metavar="SPEC", help="Copy this spec.", autocompletion=_complete_spec),
+        typer.Option(
+            "--from", metavar="SPEC", help="Copy this spec.", autocompletion=_complete_spec
+        ),
     ] = None,
 ) -> None:
     """Write a commented spec that checks, builds and verifies as it is."""
@@ -153,7 +155,9 @@ def build(
     out: Out = Path("generated"),
     only_check: Annotated[
         bool,
-        typer.Option("--check", help="Write nothing; exit 1 with a diff if anything is out of date."),
+        typer.Option(
+            "--check", help="Write nothing; exit 1 with a diff if anything is out of date."
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write nothing; say what would be written.")

@@ -81,8 +81,8 @@ def changes(specs: Iterable[Spec], out: Path, whole: bool) -> list[Change]:
         for backend in BACKENDS:
             folder = out / backend
             for path in sorted(folder.glob("*.py")) if folder.is_dir() else ():
-                if path not in files and HEADER.match(old := _read(path) or ""):
-                    found.append(Change("remove", path, old, ""))
+                if path not in files and HEADER.match(orphan := _read(path) or ""):
+                    found.append(Change("remove", path, orphan, ""))
     return sorted(found, key=lambda change: change.path)
 
 

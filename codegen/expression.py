@@ -98,22 +98,25 @@ def assignments(statements: tuple[Statement, ...]) -> Iterator[Assign]:
             yield from assignments(statement.orelse)
 
 
-def parse_expression(source: Source, path: KeyPath, text: str, out: list[Diagnostic]) -> (
-    Expression | None
-):
+def parse_expression(
+    source: Source, path: KeyPath, text: str, out: list[Diagnostic]
+) -> Expression | None:
     """Parses one expression that stands as a string value at `path`; None after an error."""
     parser = _Parser(source, path, text, out)
     tree = parser.syntax("eval")
     return parser.expression(tree.body) if isinstance(tree, ast.Expression) else None
 
 
-def parse_rule(source: Source, path: KeyPath, text: str, out: list[Diagnostic]) -> (
-    tuple[Statement, ...]
-):
+def parse_rule(
+    source: Source, path: KeyPath, text: str, out: list[Diagnostic]
+) -> tuple[Statement, ...]:
     """Parses the statements of a rule; those with errors are left out."""
     parser = _Parser(source, path, text, out)
     tree = parser.syntax("exec")
     return parser.block(tree.body) if isinstance(tree, ast.Module) else ()
+
+
+Visitor = Callable[[ast.expr], Expression]
 
 
 class _Rejected(Exception):
@@ -341,8 +344,7 @@ class _Parser:
     # Expressions: one method for every node that is allowed.
 
     def visit(self, node: ast.expr) -> Expression:
-        method: Callable[[ast.expr], Expression] | None
-        method = getattr(self, f"visit_{type(node).__name__}", None)
+        method: Visitor | None = getattr(self, f"visit_{type(node).__name__}", None)
         if method is not None:
             return method(node)
         what, help = _REJECTED.get(type(node), (f"`{type(node).__name__}`", ""))

@@ -86,5 +86,3 @@ def walk(spec: Spec) -> Iterator[tuple[Assign | If, dict[str, Kind]]]:
                 kinds.update(join(left, right))
 
     yield from visit(spec.rule, declared(spec))
-
-

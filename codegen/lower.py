@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from codegen import kinds
-from codegen.expression import Apply, Assign, Expression, Name, Number, Statement
+from codegen.expression import Apply, Assign, Expression, Name, Number, Statement, assignments
 from codegen.kernel import (
     Argument,
     Branch,
@@ -24,7 +24,7 @@ from codegen.kernel import (
     validate,
 )
 from codegen.kinds import Kind
-from codegen.rules import assignments, literal, straight, taken
+from codegen.rules import literal, straight, taken
 from codegen.spec import Spec
 
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ATOM, POWER, UNARY, PRODUCT, SUM, BIT_AND, BIT_OR, COMPARE, NOT, AND, OR, TERNARY = range(
-    12, 0, -1
-)
+ATOM, POWER, UNARY, PRODUCT, SUM, BIT_AND, BIT_OR, COMPARE, NOT, AND, OR, TERNARY = range(12, 0, -1)
 """Precedences of Python, strongest first."""
 
 Rounding = Literal["exact", "nearest", "bounded"]
@@ -66,6 +64,12 @@ def _infix(symbol: str, precedence: int, arity: int = 2) -> Spelling:
     return Spelling(f"{{0}} {symbol} {{1}}" if arity == 2 else f"{symbol}{{0}}", precedence)
 
 
+def _same(
+    arity: int, symbol: str, spelling: Spelling, rounding: Rounding, ulps: int = 0
+) -> Operation:
+    return Operation(arity, symbol, spelling, spelling, spelling, rounding=rounding, ulps=ulps)
+
+
 def _arithmetic(symbol: str, precedence: int, triton: Spelling | None = None) -> Operation:
     same = _infix(symbol, precedence)
     return Operation(2, symbol, same, same, triton or same, rounding="nearest")
@@ -90,15 +94,11 @@ OPERATIONS: dict[str, Operation] = {
     # Triton's `/` is an approximation on float32.
     "div": _arithmetic("/", PRODUCT, Spelling("div({0}, {1})", helper="div")),
     # Lowering leaves only host powers and the powers below.
-    "pow": Operation(
-        2, "**", *[_infix("**", POWER)] * 3, rounding="bounded", ulps=2
-    ),
-    "square": Operation(
-        1, "square", *[Spelling("square({0})", helper="square")] * 3, rounding="nearest"
-    ),
+    "pow": _same(2, "**", _infix("**", POWER), rounding="bounded", ulps=2),
+    "square": _same(1, "square", Spelling("square({0})", helper="square"), rounding="nearest"),
     # Some versions of Triton negate as `0 - x`, so that -(+0) is +0 instead of -0.
     "neg": Operation(
-        1, "-", *[_infix("-", UNARY, 1)] * 2, triton=Spelling("-1.0 * {0}", PRODUCT)
+        1, "-", _infix("-", UNARY, 1), _infix("-", UNARY, 1), Spelling("-1.0 * {0}", PRODUCT)
     ),
     "sqrt": Operation(
         1, "sqrt", Spelling("math.sqrt({0})"), Spelling("np.sqrt({0})"),

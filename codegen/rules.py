@@ -330,7 +330,11 @@ def assigned_at_all(spec: Spec) -> Found:
             return
         for state in spec.active_states(options):
             if state.name not in assigned:
-                under = _under(options) if any(a.name == state.name for a in assignments(spec.rule)) else ""
+                under = (
+                    _under(options)
+                    if any(a.name == state.name for a in assignments(spec.rule))
+                    else ""
+                )
                 message = f"state `{state.name}` is never assigned {under}".rstrip()
                 help = "a constant is a hyperparameter; a state changes"
                 yield spec.source.diagnostic("E124", message, state.span, help)
@@ -350,7 +354,7 @@ def everything_used(spec: Spec) -> Found:
         if name not in read:
             yield spec.source.diagnostic("E126", f"{what} `{name}` is never used", span)
     known = set(kinds.declared(spec))
-    reported = set()
+    reported: set[str] = set()
     for statement in assignments(spec.rule):
         if statement.name not in known | read | reported:
             reported.add(statement.name)
@@ -370,7 +374,9 @@ def gradient_reaches_parameter(spec: Spec) -> Found:
                 flow = flow | {statement.name} if depends else flow - {statement.name}
             tainted |= flow & {"p", *(s.name for s in spec.states)}
         if "p" not in tainted:
-            message = f"`p` does not depend on the gradient `g` {_under(options) if spec.options else ''}"
+            message = (
+                f"`p` does not depend on the gradient `g` {_under(options) if spec.options else ''}"
+            )
             last = [a for a in statements if a.name == "p"][-1]
             yield spec.source.diagnostic("E133", message.rstrip(), last.name_span)
             return
@@ -429,7 +435,7 @@ def _nonnegative(e: Expression, signs: dict[str, Interval], options: Options) ->
         return _nonnegative(part, signs, options)
 
     match e.op, e.args:
-        case ("add" | "mul" | "div" | "min"), (a, b):
+        case (("add" | "mul" | "div" | "min"), (a, b)):
             return (positive(a) and positive(b)) or (e.op == "mul" and a == b)
         case "sub", (Number(value=one), b) if one == 1:
             return _at_most_one(b, signs)
@@ -438,7 +444,7 @@ def _nonnegative(e: Expression, signs: dict[str, Interval], options: Options) ->
         case "pow", (a, b):
             power = literal(b)
             return positive(a) or (power is not None and power % 2 == 0)
-        case ("abs" | "sqrt" | "exp"), _:
+        case (("abs" | "sqrt" | "exp"), _):
             return True
         case "sign", (a,):
             return positive(a)

@@ -33,22 +33,30 @@ def scaffold(name: str, origin: str | None) -> Path:
     if path.exists():
         help = "choose another name, or edit the file"
         raise SpecError([Diagnostic("E008", "the file exists already", str(path), help=help)])
-    text = _copy(name, origin) if origin else environment().get_template("spec.toml.jinja").render(
-        name=name, title=name.replace("_", " ").title()
+    text = (
+        _copy(name, origin)
+        if origin
+        else environment()
+        .get_template("spec.toml.jinja")
+        .render(name=name, title=name.replace("_", " ").title())
     )
     try:
         path.parent.mkdir(exist_ok=True)
         write(path, text)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise SpecError([Diagnostic("E007", f"cannot write the spec: {reason}", str(path))]) from None
+        raise SpecError(
+            [Diagnostic("E007", f"cannot write the spec: {reason}", str(path))]
+        ) from None
     return path
 
 
 def _copy(name: str, origin: str) -> str:
     located = catalogue.locate(origin)
     spec, _ = load(located.path, located.shown)
-    return re.sub(r'(?m)^name\s*=\s*("[^"\n]*"|\'[^\'\n]*\')', f'name = "{name}"', spec.source.text, count=1)
+    return re.sub(
+        r'(?m)^name\s*=\s*("[^"\n]*"|\'[^\'\n]*\')', f'name = "{name}"', spec.source.text, count=1
+    )
 
 
 def example(code: str) -> tuple[str, str]:

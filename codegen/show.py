@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import Any
 
 from codegen.diagnostics import Diagnostic, SpecError, nearest
 from codegen.spec import Options, Spec, holds
@@ -75,7 +76,7 @@ _LATEX_NAMES = {
 }  # fmt: skip
 
 
-def _equations(spec: Spec, options: Options) -> Iterator[tuple[object, object]]:
+def _equations(spec: Spec, options: Options) -> Iterator[tuple[Any, Any]]:
     """Left and right side of every statement, in SymPy's mathematics."""
     import sympy
 
@@ -100,8 +101,8 @@ def _latex(spec: Spec, options: Options) -> Iterator[str]:
     yield r"\end{aligned}"
 
 
-def _symbols(*sides: object) -> set[object]:
-    return {s for side in sides for s in side.free_symbols}  # type: ignore[attr-defined]
+def _symbols(*sides: Any) -> set[Any]:
+    return {s for side in sides for s in side.free_symbols}
 
 
 def _mathml(spec: Spec, options: Options) -> Iterator[str]:

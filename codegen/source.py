@@ -93,9 +93,7 @@ class Source:
             offset = step + 1
         return self.span(min(offset + column, len(self.text)), offset + end)
 
-    def diagnostic(
-        self, code: str, message: str, span: Span | None, help: str = ""
-    ) -> Diagnostic:
+    def diagnostic(self, code: str, message: str, span: Span | None, help: str = "") -> Diagnostic:
         """A diagnostic of this file."""
         line = self.line(span.line) if span else ""
         return Diagnostic(code, message, self.path, span, line, help)
@@ -206,7 +204,8 @@ class _Scanner:
         self.duplicates: list[tuple[KeyPath, tuple[int, int], tuple[int, int]]] = []
 
     def document(self) -> None:
-        position, prefix = self._blank(0), ()
+        prefix: KeyPath = ()
+        position = self._blank(0)
         while position < len(self.text):
             if self.text[position] == "[":
                 position, prefix = self._header(position)
@@ -234,7 +233,7 @@ class _Scanner:
         while True:
             position = self._blank(position)
             if self.text[position] in "\"'":
-                end, content = self._string(position)
+                end, _ = self._string(position)
                 keys.append((self.text[position + 1 : end - 1], position, end))
             else:
                 match = _BARE.match(self.text, position)

@@ -53,9 +53,7 @@ class Interval:
     @property
     def empty(self) -> bool:
         """Whether no number is inside."""
-        return self.low > self.high or (
-            self.low == self.high and (self.low_open or self.high_open)
-        )
+        return self.low > self.high or (self.low == self.high and (self.low_open or self.high_open))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +188,7 @@ def constant(expression: Expression, values: Mapping[str, float]) -> float:
 
 
 BUILT_IN = ("p", "g", "t")
-_USED_BY_GENERATED_CODE = (
-    "n state dtype real np tl triton math offsets block mask full pid program init step name "
-    "shape tensor float int bool max min abs range len dict set str tuple list ValueError "
-    "TypeError div sqrt square maximum minimum sign where inf nan pi True False None "
-    "torch numpy self cls"
-).split()
+_USED_BY_GENERATED_CODE = ["n", "state", "dtype", "real", "np", "tl", "triton", "math", "offsets", "block", "mask", "full", "pid", "program", "init", "step", "name", "shape", "tensor", "float", "int", "bool", "max", "min", "abs", "range", "len", "dict", "set", "str", "tuple", "list", "ValueError", "TypeError", "div", "sqrt", "square", "maximum", "minimum", "sign", "where", "inf", "nan", "pi", "True", "False", "None", "torch", "numpy", "self", "cls"]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z", re.ASCII)
 
 
@@ -307,9 +300,7 @@ class _Reader:
             "holds a triple quote": '"""' in value or "'''" in value,
             "holds a backslash": "\\" in value,
             "holds template braces": any(b in value for b in ("{{", "}}", "{%", "%}", "{#")),
-            "holds a control character": any(
-                not c.isprintable() for c in value if c not in "\n\r"
-            ),
+            "holds a control character": any(not c.isprintable() for c in value if c not in "\n\r"),
             "ends with a quotation mark": value.endswith('"'),
         }
         for problem, found in problems.items():
@@ -504,9 +495,7 @@ class _Reader:
             doc = self.text(entry, path, "doc")
             yield State(name, init, scalar, domain, doc, when, when_text, place)
 
-    def init(
-        self, entry: dict[str, Any], path: KeyPath, defaults: dict[str, float]
-    ) -> Expression:
+    def init(self, entry: dict[str, Any], path: KeyPath, defaults: dict[str, float]) -> Expression:
         value, where = entry.get("init", 0), (*path, "init")
         span = self.source.value_span(where) or Span(1, 1, 2)
         zero = Number("0", Fraction(0), span)

@@ -33,8 +33,10 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     return {
         **shared,
         "imports": "\n\n".join(
-            [*(["import math"] if any("math." in line for line in rule) else []),
-             "import numpy as np"]
+            [
+                *(["import math"] if any("math." in line for line in rule) else []),
+                "import numpy as np",
+            ]
         ),
         "checks": "\n".join("    " + line for line in checks),
         "init": python.initial_state(spec, "np.result_type(p, np.float32)", _init),

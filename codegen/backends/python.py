@@ -39,11 +39,13 @@ class Writer:
         column: The column of the table for tensors.
         option: How an option is named in this place.
         literal: How a literal argument of a helper function is written; by default as it is.
+        decided: The strongest kind of condition that Python itself decides where the text runs.
     """
 
     column: Column
     option: Callable[[str], str] = str
     literal: Callable[[str], str] = str
+    decided: Kind = Kind.SCALAR
 
     def value(self, value: Value) -> str:
         """The expression as Python text."""
@@ -88,7 +90,7 @@ class Writer:
     def spelling(self, value: Value) -> Spelling:
         """The spelling that applies: on options and scalars Python's own."""
         operation = OPERATIONS[value.op]
-        decided_on_host = value.op == "select" and value.args[0].kind is Kind.OPTION
+        decided_on_host = value.op == "select" and value.args[0].kind <= self.decided
         if value.kind is not Kind.TENSOR or decided_on_host:
             return operation.scalar
         return self.column(operation)
@@ -157,9 +159,9 @@ def _terms(writer: Writer, value: Value) -> list[str]:
     parts: list[str] = []
     while value.op in _SPLITTABLE and writer.spelling(value).precedence is precedence:
         left, right = value.args
-        text, strength = writer.spelled(right)
-        text = text if strength > precedence else f"({text})"
-        parts.insert(0, f"{_SPLITTABLE[value.op][1]} {text}")
+        term, strength = writer.spelled(right)
+        term = term if strength > precedence else f"({term})"
+        parts.insert(0, f"{_SPLITTABLE[value.op][1]} {term}")
         value = left
     text, strength = writer.spelled(value)
     return [text if strength >= precedence else f"({text})", *parts]
@@ -265,7 +267,7 @@ def common(spec: Spec, scalars: list[str]) -> dict[str, object]:
             condition = Writer(scalar).spelled(Value("not", (_untyped(option.when),)))[0]
             checks += [
                 f"if {option.name} and {condition}:",
-                f"    raise ValueError(\"{option.name} needs {option.when_text}\")",
+                f'    raise ValueError("{option.name} needs {option.when_text}")',
             ]
     convert = [f"{name} = float({name})" for name in ("t", *_hyperparameters(spec))]
     needed = [line for line in convert if line.split(" ")[0] in scalars]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from codegen.backends import python
 from codegen.backends.python import expression, under
 from codegen.kernel import Kernel, Tensor, lets
+from codegen.kinds import Kind
 from codegen.operations import Operation, Spelling
 from codegen.spec import Spec, State
 
@@ -27,7 +28,10 @@ def _constant(text: str) -> str:
 def context(kernel: Kernel) -> Mapping[str, object]:
     """What `templates/triton.py.jinja` needs."""
     spec = kernel.spec
-    host, device = python.Writer(python.scalar), python.Writer(column, str.upper, _constant)
+    host, device = (
+        python.Writer(python.scalar),
+        python.Writer(column, str.upper, _constant, Kind.OPTION),
+    )
     body = kernel.stages[0].body
     host_lines = host.steps(kernel.host, 1)
     host_values = [let.value for let in lets(kernel.host)]
@@ -39,7 +43,9 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     scalars = [s for s in spec.states if s.scalar]
     fetch = [under(s.when_text, [f'{s.name} = float(state["{s.name}"])'], 1) for s in scalars]
     arrive = [
-        f"    {a.name} = tl.full((), {a.name}, real)" for a in kernel.arguments if not a.boolean
+        python.layout(f"{a.name} = tl.full", ["()", a.name, "real"], "", "    ")
+        for a in kernel.arguments
+        if not a.boolean
     ]
     checks = [*shared.pop("checks"), *_CHECKS]  # type: ignore[misc]
     return {

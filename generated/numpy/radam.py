@@ -88,7 +88,7 @@ def step(
         if rho > 5
         else 1
     )
-    u = np.where(rho > 5, r * math.sqrt(1 - beta2**t) * m_hat / (np.sqrt(v) + eps), m_hat)
+    u = r * math.sqrt(1 - beta2**t) * m_hat / (np.sqrt(v) + eps) if rho > 5 else m_hat
     p = p - lr * u
 
     new = {}

@@ -76,7 +76,7 @@ def step(
         g = -g
     g = g + weight_decay * p
     if use_momentum:
-        b = np.where(t == 1, g, momentum * b + (1 - dampening) * g)
+        b = g if t == 1 else momentum * b + (1 - dampening) * g
         if nesterov:
             g = g + momentum * b
         else:

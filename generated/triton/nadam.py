@@ -142,7 +142,9 @@ def nadam_kernel(
     beta2 = tl.full((), beta2, real)
     one_minus_beta2 = tl.full((), one_minus_beta2, real)
     m_bar_factor = tl.full((), m_bar_factor, real)
-    one_minus_mu_over_one_minus_mu_product = tl.full((), one_minus_mu_over_one_minus_mu_product, real)
+    one_minus_mu_over_one_minus_mu_product = tl.full(
+        (), one_minus_mu_over_one_minus_mu_product, real
+    )
     one_minus_beta2_to_t = tl.full((), one_minus_beta2_to_t, real)
     lr = tl.full((), lr, real)
     eps = tl.full((), eps, real)
