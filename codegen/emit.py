@@ -87,38 +87,58 @@ def changes(specs: Iterable[Spec], out: Path, whole: bool) -> list[Change]:
 
 
 def apply(found: Iterable[Change]) -> None:
-    """Makes the changes; every file is replaced whole or not at all.
+    """Makes the changes: everything is written aside first, then renamed into place.
+
+    A disk that is full or a folder that is not writable therefore changes nothing, and whoever
+    reads meanwhile sees every file whole, old or new.
 
     Raises:
         SpecError: A file or folder cannot be written.
     """
-    folders: set[Path] = set()
-    for change in found:
-        try:
-            if change.action == "remove":
-                change.path.unlink(missing_ok=True)
-            else:
-                change.path.parent.mkdir(parents=True, exist_ok=True)
-                write(change.path, change.new)
-        except OSError as error:
-            raise _unwritable(change.path, error) from None
-        folders.add(change.path.parent)
-    for folder in folders:
+    found = list(found)
+    ready: list[tuple[Path, Path]] = []
+    path = Path()
+    try:
+        for path in (change.path for change in found if change.action != "remove"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        for change in found:
+            path = change.path
+            if change.action != "remove":
+                ready.append((_aside(path, change.new), path))
+        for temporary, path in ready:
+            os.replace(temporary, path)
+        for path in (change.path for change in found if change.action == "remove"):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    finally:
+        for temporary, _ in ready:
+            temporary.unlink(missing_ok=True)
+    for folder in {change.path.parent for change in found}:
         _sweep(folder)
 
 
 def write(path: Path, text: str) -> None:
     """Writes a temporary file beside `path` and renames it: readers see old or new, never half."""
-    handle, temporary = tempfile.mkstemp(prefix=_PREFIX, suffix=".tmp", dir=path.parent)
+    temporary = _aside(path, text)
+    try:
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _aside(path: Path, text: str) -> Path:
+    """Writes a temporary file beside `path`, complete and with the usual permissions."""
+    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        os.chmod(name, 0o666 & ~_umask())
     except BaseException:
         with suppress(OSError):
-            os.unlink(temporary)
+            os.unlink(name)
         raise
+    return Path(name)
 
 
 def _umask() -> int:
@@ -137,7 +157,8 @@ def _sweep(folder: Path) -> None:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8", newline="") as stream:  # other line ends are a difference
+            return stream.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except UnicodeDecodeError:

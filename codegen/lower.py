@@ -7,7 +7,7 @@ argument, computed on the host in float64.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from codegen import kinds
@@ -26,6 +26,9 @@ from codegen.kernel import (
 from codegen.kinds import Kind
 from codegen.rules import literal, straight, taken
 from codegen.spec import Spec
+
+Guard = tuple[Value, bool]
+"""A condition that the host decides, and the arm that is taken."""
 
 
 def lower(spec: Spec) -> Kernel:
@@ -70,6 +73,9 @@ class _Typing:
         self.tensors = kinds.fixed(spec)
         self.used = set(kinds.declared(spec)) | {a.name for a in assignments(spec.rule)}
         self.before: list[Let] = []
+        """Statements that the one at hand needs first."""
+        self.guards: list[Guard] = []
+        """The choices on the host that lead to the expression at hand."""
 
     def block(self, statements: tuple[Statement, ...], known: dict[str, Kind]) -> tuple[Step, ...]:
         steps: list[Step] = []
@@ -112,11 +118,25 @@ class _Typing:
             return Value("name", (), known[e.id], e.id)
         if e.op == "pow":
             return self.power(e, known)
-        args = [self.value(argument, known) for argument in e.args]
         kind = kinds.kind(e, known)
+        if e.op == "select":
+            args = self.choice(e, known)
+        else:
+            args = [self.value(argument, known) for argument in e.args]
         if e.op == "select" and kind is Kind.TENSOR:
             args = _arms(args)
         return Value(e.op, tuple(args), kind)
+
+    def choice(self, e: Apply, known: dict[str, Kind]) -> list[Value]:
+        """Condition and arms; what an arm needs first is guarded by a condition of the host."""
+        condition = self.value(e.args[0], known)
+        args = [condition]
+        for arm, is_taken in zip(e.args[1:], (True, False), strict=True):
+            on_host = condition.kind is not Kind.TENSOR
+            self.guards += [(condition, is_taken)] if on_host else []
+            args.append(self.value(arm, known))
+            del self.guards[len(self.guards) - on_host :]
+        return args
 
     def power(self, e: Apply, known: dict[str, Kind]) -> Value:
         """Square roots by name; integer powers of tensors as products."""
@@ -139,7 +159,7 @@ class _Typing:
         if base.op != "name" and count > 1:
             name = _unused("base", self.used)
             self.used.add(name)
-            self.before.append(Let(name, base))
+            self.before.append(Let(name, _guarded(base, self.guards)))
             base = Value("name", (), Kind.TENSOR, name)
         result = base
         for _ in range(count - 1):
@@ -156,6 +176,17 @@ def _fill(value: Value) -> Value:
 
 def _reciprocal(value: Value) -> Value:
     return Value("div", (_ONE, value), value.kind)
+
+
+def _guarded(value: Value, guards: Sequence[Guard]) -> Value:
+    """The value where the choices lead to it, zero elsewhere: it may fail there."""
+    zero = _zero(value.boolean)
+    if value.kind is Kind.TENSOR:
+        zero = _fill(zero)
+    for condition, is_taken in reversed(guards):
+        arms = (value, zero) if is_taken else (zero, value)
+        value = Value("select", (condition, *arms), value.kind)
+    return value
 
 
 def _arms(args: list[Value]) -> list[Value]:
@@ -179,7 +210,6 @@ def _unused(name: str, used: set[str]) -> str:
 
 
 _FALLIBLE = {"div", "pow", "sqrt", "log", "exp"}
-Guard = tuple[Value, bool]
 Key = tuple[Value, tuple[int, ...]]
 
 
@@ -260,8 +290,8 @@ class _Split:
         if value.op == "select" and value.args[0].kind is not Kind.TENSOR:
             condition, *arms = value.args
             inner = [
-                self.element(arm, (*guards, (condition, taken)), host, target)
-                for arm, taken in zip(arms, (True, False), strict=True)
+                self.element(arm, (*guards, (condition, is_taken)), host, target)
+                for arm, is_taken in zip(arms, (True, False), strict=True)
             ]
             condition = self.element(condition, guards, host, target)
             return Value("select", (condition, *inner), value.kind)
@@ -275,10 +305,7 @@ class _Split:
         constant = self.is_constant(value)
         original = value
         if not constant:
-            for condition, taken in reversed(guards):
-                zero = _zero(value.boolean)
-                arms = (value, zero) if taken else (zero, value)
-                value = Value("select", (condition, *arms), Kind.SCALAR)
+            value = _guarded(value, guards)
         key = (value, tuple(self.version.get(name, 0) for name in value.names()))
         if key not in self.bound:
             plain = value.op == "name" and value.text not in self.reassigned

@@ -112,11 +112,13 @@ OPERATIONS: dict[str, Operation] = {
         Spelling("sign({0})", helper="sign"),
     ),
     "min": Operation(
-        2, "min", Spelling("min({0}, {1})"), Spelling("minimum({0}, {1})", helper="minimum"),
+        2, "min", Spelling("scalar_min({0}, {1})", helper="scalar_min"),
+        Spelling("minimum({0}, {1})", helper="minimum"),
         Spelling("minimum({0}, {1})", helper="minimum"),
     ),
     "max": Operation(
-        2, "max", Spelling("max({0}, {1})"), Spelling("maximum({0}, {1})", helper="maximum"),
+        2, "max", Spelling("scalar_max({0}, {1})", helper="scalar_max"),
+        Spelling("maximum({0}, {1})", helper="maximum"),
         Spelling("maximum({0}, {1})", helper="maximum"),
     ),
     "exp": Operation(
@@ -128,7 +130,8 @@ OPERATIONS: dict[str, Operation] = {
         rounding="bounded", ulps=4,
     ),
     "clip": Operation(
-        3, "clip", Spelling("min(max({0}, {1}), {2})"),
+        3, "clip",
+        Spelling("scalar_min(scalar_max({0}, {1}), {2})", helper="scalar_min scalar_max"),
         Spelling("minimum(maximum({0}, {1}), {2})", helper="minimum maximum"),
         Spelling("minimum(maximum({0}, {1}), {2})", helper="minimum maximum"),
     ),

@@ -72,7 +72,8 @@ def _text(spec: Spec, options: Options) -> Iterator[str]:
 
 
 _LATEX_NAMES = {
-    "lr": r"\eta", "eps": r"\epsilon", "weight_decay": r"\lambda", "p": r"\theta", "momentum": r"\mu",
+    "lr": r"\eta", "eps": r"\epsilon", "weight_decay": r"\lambda", "p": r"\theta",
+    "momentum": r"\mu",
 }  # fmt: skip
 
 

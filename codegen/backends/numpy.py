@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from codegen.backends import python
 from codegen.backends.python import expression, under
+from codegen.backends.writer import Writer
 from codegen.kernel import Kernel, lets
 from codegen.operations import Operation, Spelling
 from codegen.spec import State
@@ -19,15 +20,16 @@ def column(operation: Operation) -> Spelling:
 def context(kernel: Kernel) -> Mapping[str, object]:
     """What `templates/numpy.py.jinja` needs."""
     spec = kernel.spec
-    writer = python.Writer(column)
+    writer = Writer(column)
     values = [let.value for let in lets(kernel.rule)]
     rule = writer.steps(kernel.rule, 1)
     shared = python.common(spec, [name for value in values for name in value.names()])
-    shapes = "(p.shape, ())" if any(s.scalar for s in spec.states) else "(p.shape,)"
+    helpers = writer.helpers(values)
+    scalars = "".join(f'name != "{s.name}" and ' for s in spec.states if s.scalar)
     checks = [
         *shared.pop("checks"),  # type: ignore[misc]
         'for name, tensor in {"g": g, **state}.items():',
-        f"    if np.shape(tensor) not in {shapes}:",
+        f"    if {scalars}np.shape(tensor) != p.shape:",
         '        raise ValueError(f"{name} has shape {np.shape(tensor)}, p has {p.shape}")',
     ]
     return {
@@ -43,14 +45,13 @@ def context(kernel: Kernel) -> Mapping[str, object]:
         "load": _each(spec.states, _load),
         "rule": "\n".join(rule),
         "store": _each(spec.states, _store),
-        "helpers": [h for h in writer.helpers(values) if h != "scalar_sign"],
-        "host_helpers": [h for h in writer.helpers(values) if h == "scalar_sign"],
+        "helpers": [h for h in helpers if not h.startswith("scalar_")],
+        "host_helpers": [h for h in helpers if h.startswith("scalar_")],
     }
 
 
-def _each(states: tuple[State, ...], line: object) -> str:
+def _each(states: Iterable[State], line: Callable[[State], str]) -> str:
     """One line for every state, under its condition."""
-    assert callable(line)
     return "\n".join(text for s in states for text in under(s.when_text, [line(s)], 1))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from codegen.backends import python
 from codegen.backends.python import expression, under
+from codegen.backends.writer import Writer, layout, scalar
 from codegen.kernel import Kernel, Tensor, lets
 from codegen.kinds import Kind
 from codegen.operations import Operation, Spelling
@@ -29,8 +30,8 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     """What `templates/triton.py.jinja` needs."""
     spec = kernel.spec
     host, device = (
-        python.Writer(python.scalar),
-        python.Writer(column, str.upper, _constant, Kind.OPTION),
+        Writer(scalar),
+        Writer(column, str.upper, _constant, Kind.OPTION),
     )
     body = kernel.stages[0].body
     host_lines = host.steps(kernel.host, 1)
@@ -43,7 +44,7 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     scalars = [s for s in spec.states if s.scalar]
     fetch = [under(s.when_text, [f'{s.name} = float(state["{s.name}"])'], 1) for s in scalars]
     arrive = [
-        python.layout(f"{a.name} = tl.full", ["()", a.name, "real"], "", "    ")
+        layout(f"{a.name} = tl.full", ["()", a.name, "real"], "", "    ")
         for a in kernel.arguments
         if not a.boolean
     ]
@@ -91,7 +92,7 @@ def _init(state: State) -> str:
     return f'state["{state.name}"] = {value}'
 
 
-def _access(device: python.Writer, tensors: Iterable[Tensor], line: str) -> str:
+def _access(device: Writer, tensors: Iterable[Tensor], line: str) -> str:
     """One access for every tensor, under its condition in upper-case option names."""
     lines: list[str] = []
     for tensor in tensors:
@@ -117,7 +118,7 @@ def _launch(kernel: Kernel) -> str:
         "num_warps=4",
         "enable_fp_fusion=False",
     ]
-    return python.layout(f"{name(spec)}[(triton.cdiv(n, BLOCK),)]", arguments, "", " " * 8)
+    return layout(f"{name(spec)}[(triton.cdiv(n, BLOCK),)]", arguments, "", " " * 8)
 
 
 def _kernel_signature(kernel: Kernel) -> str:
@@ -128,7 +129,7 @@ def _kernel_signature(kernel: Kernel) -> str:
         *(f"{option.name.upper()}: tl.constexpr" for option in kernel.spec.options),
         "BLOCK: tl.constexpr",
     ]
-    return python.layout(f"def {name(kernel.spec)}", parameters, ":")
+    return layout(f"def {name(kernel.spec)}", parameters, ":")
 
 
 def name(spec: Spec) -> str:

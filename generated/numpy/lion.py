@@ -42,7 +42,7 @@ def step(p, g, state, t, *, lr=0.0001, beta1=0.9, beta2=0.99, weight_decay=0, ma
     beta2 = float(beta2)
     weight_decay = float(weight_decay)
     for name, tensor in {"g": g, **state}.items():
-        if np.shape(tensor) not in (p.shape,):
+        if np.shape(tensor) != p.shape:
             raise ValueError(f"{name} has shape {np.shape(tensor)}, p has {p.shape}")
     dtype, real = p.dtype, np.result_type(p, np.float32)
     p, g = p.astype(real), g.astype(real)

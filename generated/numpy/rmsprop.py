@@ -67,7 +67,7 @@ def step(
     momentum = float(momentum)
     weight_decay = float(weight_decay)
     for name, tensor in {"g": g, **state}.items():
-        if np.shape(tensor) not in (p.shape,):
+        if np.shape(tensor) != p.shape:
             raise ValueError(f"{name} has shape {np.shape(tensor)}, p has {p.shape}")
     dtype, real = p.dtype, np.result_type(p, np.float32)
     p, g = p.astype(real), g.astype(real)
