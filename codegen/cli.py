@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -181,13 +182,17 @@ def build(
             print(f"{change.action:6}  {change.path}")
     plural = "s" if len(loaded) != 1 else ""
     if only_check:
-        state = f"{len(found)} files are out of date" if found else "everything is up to date"
+        state = f"{_files(found)} out of date" if found else "everything is up to date"
         _note(f"{len(loaded)} spec{plural}: {state}")
         if found:
             raise typer.Exit(1)
     else:
         verb = "would change" if dry_run else "changed"
-        _note(f"{len(loaded)} spec{plural}: {len(found)} files {verb}")
+        _note(f"{len(loaded)} spec{plural}: {_files(found)} {verb}")
+
+
+def _files(found: list[Any]) -> str:
+    return f"{len(found)} file{'s' if len(found) != 1 else ''}"
 
 
 @app.command()
@@ -291,8 +296,15 @@ def _print_diagnostics(found: list[Diagnostic]) -> None:
 
 def main() -> NoReturn:
     """Runs the command; turns every failure into a message and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
     try:
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except SpecError as error:
         _print_diagnostics(list(error.diagnostics))
         sys.exit(2)
@@ -300,9 +312,18 @@ def main() -> NoReturn:
         _note("interrupted")
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         sys.exit(0)
+    except OSError as error:
+        _close_stdout()
+        _note(f"cannot write: {(error.strerror or str(error)).lower()}")
+        sys.exit(2)
     except GeneratorBug as error:
         _note(f"internal error: {error}\nThis is a bug in stepforge, not in your spec.")
         sys.exit(70)
     sys.exit(0)
+
+
+def _close_stdout() -> None:
+    """Lets the interpreter's last flush succeed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
