@@ -12,7 +12,8 @@ The pipeline, one module for each stage::
     emit         text → files, atomically
     verify       files → certificate
 
-`mathematics` gives expressions their SymPy meaning, `show` prints views, `cli` is the command.
+`mathematics` gives expressions their SymPy meaning, `notebook` takes rules from SymPy, `show`
+prints views, `cli` is the command.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 from importlib import metadata
 
 from codegen.diagnostics import Diagnostic, GeneratorBug, SpecError
+from codegen.notebook import spec_from_sympy
 from codegen.spec import Spec, load, loads
 
 try:
@@ -27,4 +29,4 @@ try:
 except metadata.PackageNotFoundError:
     __version__ = "0+unknown"
 
-__all__ = ["Diagnostic", "GeneratorBug", "Spec", "SpecError", "load", "loads"]
+__all__ = ["Diagnostic", "GeneratorBug", "Spec", "SpecError", "load", "loads", "spec_from_sympy"]

@@ -116,7 +116,7 @@ def from_sympy(e: sympy.Basic) -> Expression:
     if isinstance(e, sympy.Rational):
         return _rational(e)
     if isinstance(e, sympy.Float):
-        return _rational(sympy.Rational(str(e)))
+        return _decimal(e)
     if isinstance(e, sympy.Add):
         return fold("add", map(from_sympy, e.args))
     if isinstance(e, sympy.Mul):
@@ -138,7 +138,7 @@ def from_sympy(e: sympy.Basic) -> Expression:
         if isinstance(e, kind):
             args = [from_sympy(a) for a in e.args]
             return fold(op, args) if op in ("min", "max", "and", "or") else apply(op, *args)
-    raise ValueError(f"the rule language has no `{type(e).__name__}`")
+    raise ValueError(f"the rule language has no `{e}` ({type(e).__name__})")
 
 
 _FROM: dict[type[sympy.Basic], str] = {
@@ -169,3 +169,11 @@ def _rational(value: sympy.Rational) -> Expression:
     sign, p, q = value.p < 0, abs(int(value.p)), int(value.q)
     result = integer(p) if q == 1 else Apply("div", (integer(p), integer(q)), _NOWHERE)
     return Apply("neg", (result,), _NOWHERE) if sign else result
+
+
+def _decimal(value: sympy.Float) -> Expression:
+    """A float as the shortest literal of the same value, as Python prints it."""
+    same_as_python = sympy.Float(float(value), precision=value._prec) == value
+    text = repr(abs(float(value))) if same_as_python else str(abs(value))
+    literal = Number(text, Fraction(text), _NOWHERE)
+    return Apply("neg", (literal,), _NOWHERE) if value < 0 else literal
