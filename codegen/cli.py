@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Optional
 
@@ -195,6 +197,65 @@ def _files(found: list[Any]) -> str:
     return f"{len(found)} file{'s' if len(found) != 1 else ''}"
 
 
+class Level(StrEnum):
+    """How much `verify` does."""
+
+    fast = "fast"
+
+
+@app.command()
+def verify(
+    specs: Specs = None,
+    folder: Annotated[
+        Path, typer.Option("--generated", metavar="DIR", help="The folder of generated code.")
+    ] = Path("generated"),
+    level: Annotated[Level, typer.Option(help="How much to do.")] = Level.fast,
+    target: Annotated[
+        Optional[list[str]],
+        typer.Option("--target", metavar="SM", help="GPU to compile for (repeatable): sm_80, sm_90."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
+    jobs: Annotated[
+        Optional[int], typer.Option(min=1, help="Worker processes of each kind.")
+    ] = None,
+    as_json: Annotated[
+        Optional[Path],
+        typer.Option("--json", metavar="FILE", help="Write the certificates; - for stdout."),
+    ] = None,
+) -> None:
+    """Verify the files on disk against their specs, so that an edited kernel is refuted."""
+    from codegen import report, verify
+
+    targets = tuple(target or verify.TARGETS)
+    for name in targets:
+        if not re.fullmatch(r"sm_\d{2,3}", name):
+            help = "targets are written like sm_90"
+            raise SpecError([Diagnostic("E006", f"no target named `{name}`", "verify", help=help)])
+    loaded = [(spec, Path(located.path)) for spec, located in _load_pairs(specs)]
+    with report.progress(sys.stderr) as advance:
+        certificates = verify.verify(loaded, folder, seed, targets, jobs, advance)
+    if as_json is not None:
+        data = [certificate.as_dict() for certificate in certificates]
+        if str(as_json) == "-":
+            _print_json(data)
+        else:
+            _write_json(as_json, data)
+    if as_json is None or str(as_json) != "-":
+        report.print_table(certificates, sys.stdout)
+    if not certificates or not all(certificate.passed for certificate in certificates):
+        raise typer.Exit(1)
+
+
+def _write_json(path: Path, data: object) -> None:
+    from codegen import emit
+
+    try:
+        emit.write(path, json.dumps(data, indent=2) + "\n")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SpecError([Diagnostic("E007", f"cannot write: {reason}", str(path))]) from None
+
+
 @app.command()
 def show(
     spec: Annotated[
@@ -259,12 +320,17 @@ def _locate(specs: list[str] | None, found: list[Diagnostic]) -> list[catalogue.
 
 
 def _load_all(specs: list[str] | None) -> list[Spec]:
+    """The specs alone; see `_load_pairs`."""
+    return [spec for spec, _ in _load_pairs(specs)]
+
+
+def _load_pairs(specs: list[str] | None) -> list[tuple[Spec, catalogue.Located]]:
     """Loads specs; raises every error of all of them at once. Warnings are for `check`."""
     found: list[Diagnostic] = []
-    loaded: list[Spec] = []
+    loaded: list[tuple[Spec, catalogue.Located]] = []
     for located in _locate(specs, found):
         try:
-            loaded.append(load(located.path, located.shown)[0])
+            loaded.append((load(located.path, located.shown)[0], located))
         except SpecError as error:
             found += error.diagnostics
     if found:

@@ -1,0 +1,142 @@
+"""Verdicts: what was found, by which rung, on what evidence."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Strength of a verdict; only PROVED and TESTED are passes."""
+
+    PROVED = "PROVED"
+    TESTED = "TESTED"
+    REFUTED = "REFUTED"
+    UNSUPPORTED = "UNSUPPORTED"
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was found wrong and the check did run."""
+        return self in (Status.PROVED, Status.TESTED)
+
+
+RUNGS: dict[str, str] = {
+    "files": "generated files are there and belong to this spec",
+    "R0": "static rules; first steps at the defaults in 50 digits",
+    "R1": "the formula in 50 digits against NumPy float64 and float32",
+    "R2": "NumPy against the interpreted kernel, bit for bit",
+    "R5": "the kernel compiles for every target",
+    "R8": "torch's class against NumPy float64",
+}
+"""Every rung, in the order of the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counterexample:
+    """The smallest input found that shows a refutation.
+
+    Attributes:
+        tensor: The stored tensor or state that is wrong.
+        dtype: Type of the tensors.
+        n: Number of elements.
+        element: Which of them is wrong.
+        step: In which step from the start, counted from 1.
+        inputs: What went in: `t`, hyperparameters, and tensors before the first step.
+        expected: The right value.
+        got: The value found.
+        spec_line: `file:line: text` of the first line of the rule where the two part.
+        generated_line: The same of the generated file.
+    """
+
+    tensor: str
+    dtype: str
+    n: int
+    element: int
+    step: int
+    inputs: dict[str, str]
+    expected: str
+    got: str
+    spec_line: str = ""
+    generated_line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one rung says of one optimizer under one set of options.
+
+    Attributes:
+        rung: Key of `RUNGS`.
+        optimizer: Name of the spec.
+        options: The options, or None when the verdict is about all of them.
+        status: The verdict.
+        values: How many values were compared, or artefacts made.
+        detail: One line of evidence, or the reason of a failure.
+        seed: Of the random inputs.
+        counterexample: For REFUTED, where there is one.
+    """
+
+    rung: str
+    optimizer: str
+    options: dict[str, bool] | None
+    status: Status
+    values: int = 0
+    detail: str = ""
+    seed: int | None = None
+    counterexample: Counterexample | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """All verdicts about one optimizer, and what they depend on.
+
+    Attributes:
+        optimizer: Name of the spec.
+        verdicts: In the order of `RUNGS`, then of the option sets.
+        assumptions: What the verdicts take for granted.
+        hashes: SHA-256 of spec and generated files.
+        versions: Of Python and the libraries that were involved.
+    """
+
+    optimizer: str
+    verdicts: tuple[Verdict, ...]
+    assumptions: tuple[str, ...] = ()
+    hashes: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether there are verdicts and all of them are passes."""
+        return bool(self.verdicts) and all(v.status.passed for v in self.verdicts)
+
+    def of(self, rung: str) -> tuple[Verdict, ...]:
+        """The verdicts of one rung."""
+        return tuple(v for v in self.verdicts if v.rung == rung)
+
+    def as_dict(self) -> dict[str, object]:
+        """The machine-readable form."""
+        return {**asdict(self), "passed": self.passed}
+
+
+def worst(verdicts: tuple[Verdict, ...]) -> Status | None:
+    """The weakest status of several verdicts; None if there are none."""
+    ranking = (Status.REFUTED, Status.UNSUPPORTED, Status.TESTED, Status.PROVED)
+    present = {v.status for v in verdicts}
+    return next((status for status in ranking if status in present), None)
+
+
+def describe(verdict: Verdict) -> str:
+    """A failed verdict in words: what, where, the smallest input, expected and got."""
+    options = verdict.options
+    shown = " ".join(f"{k}={v}" for k, v in options.items()) if options else ""
+    lines = [f"{verdict.status} {verdict.rung} {verdict.optimizer}{f' [{shown}]' if shown else ''}"]
+    lines.append(f"  {verdict.detail}")
+    if (c := verdict.counterexample) is not None:
+        lines.append(f"  {c.tensor}[{c.element}] of n = {c.n}, {c.dtype}, step {c.step}:")
+        lines.append(f"    expected {c.expected}")
+        lines.append(f"    got      {c.got}")
+        lines.append("  smallest input:")
+        lines += [f"    {name} = {value}" for name, value in c.inputs.items()]
+        if c.spec_line or c.generated_line:
+            lines.append("  first line where they part:")
+            lines += [f"    {line}" for line in (c.spec_line, c.generated_line) if line]
+    return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""The generated files on disk: found, compared with their spec, and imported afresh."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+
+from codegen.backends import BACKENDS
+from codegen.render import HEADER
+from codegen.spec import Spec
+from codegen.verify.certificate import Status, Verdict
+
+_counter = itertools.count()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two files of an optimizer."""
+
+    numpy: Path
+    triton: Path
+
+    @classmethod
+    def of(cls, spec: Spec, folder: Path) -> Pair:
+        """The files of a spec under a folder of generated code."""
+        return cls(folder / "numpy" / f"{spec.name}.py", folder / "triton" / f"{spec.name}.py")
+
+
+def inspect(spec: Spec, folder: Path) -> Verdict:
+    """Whether the files are there, are ours, and belong to this text of the spec."""
+    edited = []
+    for path in (folder / backend / f"{spec.name}.py" for backend in BACKENDS):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return _refuted(spec, f"{path} is missing; run `stepforge build {spec.name}`")
+        except (OSError, UnicodeDecodeError) as error:
+            return _refuted(spec, f"{path} cannot be read: {error}")
+        match = HEADER.match(text)
+        if match is None or match["name"] != spec.name:
+            return _refuted(spec, f"{path} was not generated from `{spec.name}`")
+        if match["digest"] != spec.source.digest:
+            command = f"stepforge build {spec.name}"
+            return _refuted(spec, f"{path} is stale: the spec has changed; run `{command}`")
+        if text != expected_text(spec, path.parent.name):
+            edited.append(str(path))
+    detail = f"differs from what build writes: {', '.join(edited)}" if edited else "as built"
+    return Verdict("files", spec.name, None, Status.TESTED, len(BACKENDS), detail)
+
+
+def _refuted(spec: Spec, reason: str) -> Verdict:
+    return Verdict("files", spec.name, None, Status.REFUTED, 0, reason)
+
+
+def expected_text(spec: Spec, backend: str) -> str:
+    """What build would write."""
+    from codegen.lower import lower
+    from codegen.render import render
+
+    return render(lower(spec), backend)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def fresh(path: Path) -> ModuleType:
+    """Imports a file under a name of its own, so that nothing is remembered between calls."""
+    name = f"_generated_{path.stem}_{next(_counter)}"
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    if module_spec is None or module_spec.loader is None:
+        raise ImportError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    return module
+
+
+@dataclass(frozen=True)
+class Text:
+    """The source of a generated file, for pointing at its lines."""
+
+    path: Path
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """Its lines."""
+        return self.path.read_text(encoding="utf-8").split("\n")
+
+    @cached_property
+    def targets(self) -> dict[int, tuple[int, str]]:
+        """Every line of an assignment to a name → its first line and the name."""
+        return {
+            line: (node.lineno, target.id)
+            for node in ast.walk(ast.parse("\n".join(self.lines)))
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+            for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        }
+
+    def at(self, line: int) -> str:
+        """`file:line: text`."""
+        return f"{self.path}:{line}: {self.lines[line - 1].strip()}"
+
+    def containing(self, text: str) -> Iterator[int]:
+        """The lines that hold a text."""
+        for number, line in enumerate(self.lines, 1):
+            if text in line:
+                yield number
