@@ -104,6 +104,7 @@ class Torch:
         state: Name of a state → its key in `torch.optim`'s state.
         constants: Arguments that are fixed for this optimizer.
         switches: Option → hyperparameter that is zero when the option is off.
+        zero_with: Option → hyperparameter that torch wants to be zero when the option is on.
     """
 
     class_name: str
@@ -111,6 +112,7 @@ class Torch:
     state: Mapping[str, str]
     constants: Mapping[str, bool | float]
     switches: Mapping[str, str]
+    zero_with: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -550,7 +552,7 @@ class _Reader:
         if not table:
             return None
         path: KeyPath = ("torch",)
-        known = ("class", "arguments", "state", "constants", "switches")
+        known = ("class", "arguments", "state", "constants", "switches", "zero_with")
         self.table(table, path, known, ("class",))
         name = self.typed(table, path, "class", str, "Optimizer")
         if not _NAME.match(name) or keyword.iskeyword(name):
@@ -565,6 +567,7 @@ class _Reader:
         state = self.torch_table(table, "state")
         constants = self.torch_table(table, "constants")
         switches = self.torch_table(table, "switches")
+        zero_with = self.torch_table(table, "zero_with")
         for key, parts in arguments.items():
             self.known(("torch", "arguments", key), parts, [*tunable, *switchable])
         for key, value in state.items():
@@ -574,10 +577,11 @@ class _Reader:
             if not isinstance(value, bool | int | float):
                 span = self.source.value_span(("torch", "constants", key))
                 self.error("E012", f"`{key}` must be a number, true or false", span)
-        for key, value in switches.items():
-            self.known(("torch", "switches", key), (key,), switchable)
-            self.known(("torch", "switches", key), (value,), tunable)
-        return Torch(name, arguments, state, constants, switches)
+        for section, pairs in (("switches", switches), ("zero_with", zero_with)):
+            for key, value in pairs.items():
+                self.known(("torch", section, key), (key,), switchable)
+                self.known(("torch", section, key), (value,), tunable)
+        return Torch(name, arguments, state, constants, switches, zero_with)
 
     def torch_table(self, table: dict[str, Any], key: str) -> dict[str, Any]:
         return self.typed(table, ("torch",), key, dict, {})

@@ -102,11 +102,21 @@ def _cases(
         g[:2] = 0
         case = _Case(options, dtype, values, p, g, state, t)
         yield case
-        p, state = _step(module, case)
+        p, state = _finite(*_step(module, case), tensors)
     state = {k: v for k, v in tensors.items() if k not in ("p", "g")}
     state |= inputs.scalar_states(spec, options, rng) if scalars else {}
     far = int(10 ** rng.uniform(0.5, 6))
     yield _Case(options, dtype, values, tensors["p"], tensors["g"], state, far)
+
+
+def _finite(p: Any, state: dict[str, Any], start: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Starts elements afresh that have become infinite or NaN: the formula speaks of numbers."""
+    bad = ~np.isfinite(p)
+    for value in state.values():
+        bad = bad | (~np.isfinite(value) if np.ndim(value) else False)
+    return np.where(bad, start["p"], p), {
+        k: np.where(bad, start[k], v) if np.ndim(v) else v for k, v in state.items()
+    }
 
 
 def _parameters(function: Any) -> tuple[str, ...]:

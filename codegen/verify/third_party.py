@@ -98,7 +98,7 @@ def _keywords(function: Any) -> tuple[str, ...]:
 def _values(
     spec: Spec, options: Options, draw: int, rng: inputs.Generator
 ) -> dict[str, float]:
-    """Hyperparameters: the defaults, or random; a switched-off one is zero, as torch means it."""
+    """Hyperparameters: the defaults, or random; zero where torch wants them so."""
     assert spec.torch is not None
     values = {h.name: h.default for h in spec.hyperparameters}
     if draw:
@@ -108,6 +108,9 @@ def _values(
             values[name] = 0.0
         elif values[name] == 0:
             values[name] = 0.9
+    for option, name in spec.torch.zero_with.items():
+        if options[option]:
+            values[name] = 0.0
     return values
 
 
