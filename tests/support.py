@@ -1,0 +1,84 @@
+"""What several tests need: small specs, generated modules, the command as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import codegen
+from codegen.kernel import Kernel
+from codegen.lower import lower
+from codegen.render import render
+from codegen.spec import Spec, load
+
+ROOT = Path(__file__).resolve().parent.parent
+STOCK = sorted(path.stem for path in (ROOT / "specs").glob("*.toml"))
+
+
+def stock(name: str) -> Spec:
+    """A spec of the catalogue."""
+    return load(ROOT / "specs" / f"{name}.toml", f"specs/{name}.toml")[0]
+
+
+def small(
+    rule: str,
+    *,
+    name: str = "small",
+    hyperparameters: Sequence[str] = ("lr",),
+    options: Sequence[str] = (),
+    state: Mapping[str, str] | Sequence[str] = (),
+) -> Spec:
+    """A spec around a rule; states map their name to further keys, such as `scalar = true`."""
+    states = dict(state) if isinstance(state, Mapping) else dict.fromkeys(state, "")
+    lines = [
+        f'name = "{name}"\ntitle = "T"\nsummary = "S."\nreference = "R"\n[hyperparameters]',
+        *(f'{h} = {{ default = 0.5, doc = "H." }}' for h in hyperparameters),
+        "[options]",
+        *(f'{o} = {{ default = false, doc = "O." }}' for o in options),
+        "[state]",
+        *(f'{s} = {{ init = 0, doc = "S."{", " + k if k else ""} }}' for s, k in states.items()),
+        f"[rule]\nupdate = '''\n{rule.strip()}\n'''\n",
+    ]
+    return codegen.loads("\n".join(lines))[0]
+
+
+def lowered(rule: str, **parts: Any) -> Kernel:
+    """The kernel of a small spec."""
+    return lower(small(rule, **parts))
+
+
+def module(text: str, name: str = "generated") -> Any:
+    """The module that a generated text is."""
+    made = types.ModuleType(name)
+    exec(compile(text, f"<{name}>", "exec"), made.__dict__)
+    return made
+
+
+def numpy_of(spec: Spec) -> Any:
+    """The NumPy reference of a spec as a module."""
+    return module(render(lower(spec), "numpy"), spec.name)
+
+
+def stepforge(
+    *args: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command as a process of its own, without a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "codegen", *map(str, args)],
+        cwd=cwd or ROOT,
+        env=environment(env),
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
+    )
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """An environment in which `codegen` is this checkout's."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **(extra or {})}
