@@ -1,0 +1,313 @@
+"""The generated references against the rule's own text, bit by bit.
+
+The evaluator here knows nothing of the generator: it runs the text of `[rule]` as Python, with
+float32 arrays for tensors and Python's floats for hyperparameters. What it computes, operation by
+operation and in the order written, is what the generated file has to compute.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tomllib
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from support import ROOT, STOCK, module
+
+STEPS = 4
+SPECIAL = np.float32(
+    [0.0, -0.0, 1e-45, -1e-45, 1e-40, 3e-39, 1e-30, 1e30, -1e38, 3e38, np.inf, -np.inf, np.nan]
+)  # fmt: skip
+
+
+class Tensor:
+    """A float array whose `**` is repeated multiplication and 0.5 a square root, as documented."""
+
+    __array_priority__ = 1000
+
+    def __init__(self, data: np.ndarray) -> None:
+        self.data = data
+
+    @staticmethod
+    def raw(x: Any) -> Any:
+        return x.data if isinstance(x, Tensor) else x
+
+    def __add__(self, other: Any) -> Tensor:
+        return Tensor(self.data + self.raw(other))
+
+    def __radd__(self, other: Any) -> Tensor:
+        return Tensor(other + self.data)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return Tensor(self.data - self.raw(other))
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return Tensor(other - self.data)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return Tensor(self.data * self.raw(other))
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return Tensor(other * self.data)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return Tensor(self.data / self.raw(other))
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return Tensor(other / self.data)
+
+    def __neg__(self) -> Tensor:
+        return Tensor(-self.data)
+
+    def __pow__(self, exponent: float) -> Tensor:
+        if exponent == 0.5:
+            return Tensor(np.sqrt(self.data))
+        assert exponent == int(exponent) > 0
+        result = self.data
+        for _ in range(int(exponent) - 1):
+            result = result * self.data
+        return Tensor(result)
+
+
+def _extremum(function: Any, *args: Any) -> Any:
+    if not any(isinstance(a, Tensor) for a in args):
+        return {np.maximum: max, np.minimum: min}[function](*args)
+    result = args[0]
+    for other in args[1:]:
+        a, b = (np.asarray(Tensor.raw(x), np.float32) for x in (result, other))
+        result = Tensor(function(a, b) + np.float32(0))
+    return result
+
+
+FUNCTIONS = {
+    "max": lambda *args: _extremum(np.maximum, *args),
+    "min": lambda *args: _extremum(np.minimum, *args),
+    "abs": lambda x: Tensor(np.abs(x.data)) if isinstance(x, Tensor) else abs(x),
+    "sqrt": lambda x: Tensor(np.sqrt(x.data)) if isinstance(x, Tensor) else math.sqrt(x),
+    "sign": lambda x: Tensor(np.sign(x.data)),
+    "__builtins__": {},
+}
+
+
+def raw_spec(name: str) -> dict[str, Any]:
+    return tomllib.loads((ROOT / "specs" / f"{name}.toml").read_text("utf-8"))
+
+
+def option_sets(spec: dict[str, Any]) -> list[dict[str, bool]]:
+    """Every set of options whose `when` conditions hold."""
+    options = spec.get("options", {})
+    sets = []
+    for values in itertools.product([False, True], repeat=len(options)):
+        chosen = dict(zip(options, values, strict=True))
+        if all(
+            not chosen[o] or eval(entry.get("when", "True"), dict(chosen))
+            for o, entry in options.items()
+        ):
+            sets.append(chosen)
+    return sets
+
+
+def active(spec: dict[str, Any], options: dict[str, bool]) -> dict[str, dict[str, Any]]:
+    states = spec.get("state", {})
+    return {s: e for s, e in states.items() if eval(e.get("when", "True"), dict(options))}
+
+
+def evaluate(
+    spec: dict[str, Any],
+    options: dict[str, bool],
+    values: dict[str, float],
+    p: np.ndarray,
+    g: np.ndarray,
+    state: dict[str, Any],
+    t: int,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """One step by the text of the rule."""
+    space: dict[str, Any] = {**FUNCTIONS, **options, **{k: float(v) for k, v in values.items()}}
+    space |= {"t": float(t), "p": Tensor(p.copy()), "g": Tensor(g.copy())}
+    space |= {k: Tensor(v.copy()) if isinstance(v, np.ndarray) else v for k, v in state.items()}
+    exec(spec["rule"]["update"], space)
+    return space["p"].data, {name: Tensor.raw(space[name]) for name in state}
+
+
+def first_state(
+    spec: dict[str, Any], options: dict[str, bool], values: dict[str, float], like: np.ndarray
+) -> dict[str, Any]:
+    state: dict[str, Any] = {}
+    for name, entry in active(spec, options).items():
+        first = float(eval(str(entry["init"]), dict(values)))
+        state[name] = first if entry.get("scalar") else np.full(like.shape, first, np.float32)
+    return state
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal in every bit; any NaN equals any NaN."""
+    a, b = np.asarray(a), np.asarray(b)
+    nan = np.isnan(a) & np.isnan(b)
+    bits = a.view(f"u{a.itemsize}") == b.view(f"u{b.itemsize}")
+    return a.dtype == b.dtype and a.shape == b.shape and bool(np.all(nan | bits))
+
+
+def generated(name: str) -> Any:
+    return module((ROOT / "generated" / "numpy" / f"{name}.py").read_text("utf-8"), name)
+
+
+def hyperparameters(spec: dict[str, Any], seed: int) -> dict[str, float]:
+    """The defaults first, then values inside of the domains."""
+    generator = np.random.default_rng(seed)
+    values = {}
+    for name, entry in spec["hyperparameters"].items():
+        inside = generator.uniform(0.01, 0.99)
+        values[name] = float(entry["default"]) if seed == 0 else float(inside)
+    return values
+
+
+def inputs(seed: int, size: int = 96) -> np.ndarray:
+    """Ordinary values of many magnitudes, then the special ones."""
+    generator = np.random.default_rng(seed)
+    ordinary = generator.standard_normal(size) * 10.0 ** generator.integers(-12, 6, size)
+    special = generator.choice(SPECIAL, size // 2)
+    return np.concatenate([ordinary.astype(np.float32), special])
+
+
+CASES = [(name, i) for name in STOCK for i in range(len(option_sets(raw_spec(name))))]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_the_reference_runs_the_rule_as_written(name: str, case: int, seed: int) -> None:
+    spec = raw_spec(name)
+    options, values = option_sets(spec)[case], hyperparameters(spec, seed)
+    step, init = generated(name).step, generated(name).init
+    p = inputs(10 * seed)
+    expected_p, expected = p.copy(), first_state(spec, options, values, p)
+    chosen = {**values, **options}
+    state = init(p, **{k: chosen[k] for k in init.__kwdefaults__ or ()})
+    with np.errstate(all="ignore"):
+        for t in range(1, STEPS + 1):
+            g = inputs(1000 * seed + t)
+            expected_p, expected = evaluate(spec, options, values, expected_p, g, expected, t)
+            p, state = step(p, g, state, t, **values, **options)
+            assert set(state) == set(expected)
+            for key, value in {**state, "p": p}.items():
+                assert same(value, {**expected, "p": expected_p}[key]), f"{key} at step {t}"
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_a_step_is_pure(name: str, case: int) -> None:
+    spec = raw_spec(name)
+    options, values = option_sets(spec)[case], hyperparameters(spec, 1)
+    p, g = inputs(1), inputs(2)
+    state = first_state(spec, options, values, p)
+    before = {k: np.array(v, copy=True) for k, v in {**state, "p": p, "g": g}.items()}
+    names = set(state)
+    with np.errstate(all="ignore"):
+        new_p, new = generated(name).step(p, g, state, 1, **values, **options)
+    assert set(state) == names
+    for key, value in {**state, "p": p, "g": g}.items():
+        assert same(value, before[key]), f"{key} was changed"
+    arrays = [a for a in (p, g, *state.values()) if isinstance(a, np.ndarray)]
+    results = [a for a in (new_p, *new.values()) if isinstance(a, np.ndarray)]
+    for result in results:
+        assert not any(np.shares_memory(result, array) for array in arrays)
+    for first, second in itertools.combinations(results, 2):
+        assert not np.shares_memory(first, second)
+
+
+@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_sixteen_bit_parameters_are_computed_in_float32(name: str, dtype: Any) -> None:
+    reference = generated(name)
+    generator = np.random.default_rng(3)
+    p, g = (generator.standard_normal(200).astype(dtype) for _ in range(2))
+    state = reference.init(p)
+    wide, wide_state = p.astype(np.float32), reference.init(p.astype(np.float32))
+    for key, value in state.items():
+        assert isinstance(value, float) or value.dtype == np.float32, key
+    for t in range(1, STEPS):
+        new_p, state = reference.step(p, g, state, t)
+        wide_p, wide_state = reference.step(wide, g.astype(np.float32), wide_state, t)
+        assert new_p.dtype == dtype
+        assert same(new_p, wide_p.astype(dtype))
+        for key, value in state.items():
+            assert same(value, wide_state[key]), key
+        p, wide = new_p, new_p.astype(np.float32)
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_sixteen_bit_states_are_rounded_once(name: str) -> None:
+    reference = generated(name)
+    p = np.linspace(-1, 1, 50).astype(np.float32)
+    g = np.linspace(2, -3, 50).astype(np.float32)
+    narrow = {
+        k: v if isinstance(v, float) else v.astype(np.float16) for k, v in reference.init(p).items()
+    }
+    _, wide = reference.step(p, g, reference.init(p), 1)
+    _, state = reference.step(p, g, narrow, 1)
+    for key, value in state.items():
+        assert same(value, wide[key] if isinstance(value, float) else wide[key].astype(np.float16))
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_float64_parameters_are_computed_in_float64(name: str) -> None:
+    reference = generated(name)
+    p, g = np.linspace(-1, 1, 9), np.linspace(2, -3, 9)
+    new_p, state = reference.step(p, g, reference.init(p), 1)
+    assert new_p.dtype == np.float64
+    assert all(isinstance(s, float) or s.dtype == np.float64 for s in state.values())
+    assert not np.array_equal(new_p, new_p.astype(np.float32))
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_every_shape_is_allowed(name: str) -> None:
+    reference = generated(name)
+    for shape in [(), (0,), (1,), (2, 3), (2, 0, 3)]:
+        p, g = np.ones(shape, np.float32), np.ones(shape, np.float32)
+        new_p, state = reference.step(p, g, reference.init(p), 1)
+        assert new_p.shape == shape
+        assert all(isinstance(s, float) or s.shape == shape for s in state.values())
+
+
+@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("shape", [(4,), (1,), (), (3, 1), (2, 3)])
+def test_a_gradient_of_another_shape_is_refused(name: str, shape: tuple[int, ...]) -> None:
+    reference, p = generated(name), np.ones(3, np.float32)
+    with pytest.raises(ValueError, match="g has shape"):
+        reference.step(p, np.ones(shape, np.float32), reference.init(p), 1)
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_a_state_of_another_shape_is_refused(name: str) -> None:
+    reference, p = generated(name), np.ones(3, np.float32)
+    for key, value in reference.init(p).items():
+        if isinstance(value, float):
+            continue
+        for shape in [(), (1,), (4,)]:
+            broken = {**reference.init(p), key: np.ones(shape, np.float32)}
+            with pytest.raises(ValueError, match=f"{key} has shape"):
+                reference.step(p, p, broken, 1)
+
+
+@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("t", [0, -1, 0.5, 1.5, math.nan])
+def test_a_step_number_that_does_not_count_from_one_is_refused(name: str, t: float) -> None:
+    reference, p = generated(name), np.ones(3, np.float32)
+    with pytest.raises(ValueError):  # noqa: PT011
+        reference.step(p, p, reference.init(p), t)
+
+
+def test_an_option_without_what_it_needs_is_refused() -> None:
+    reference, p = generated("sgd"), np.ones(3, np.float32)
+    with pytest.raises(ValueError, match="nesterov needs use_momentum"):
+        reference.step(p, p, {}, 1, nesterov=True)
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_late_steps_need_no_float32_counter(name: str) -> None:
+    reference, p = generated(name), np.ones(3, np.float32)
+    far, _ = reference.step(p, p, reference.init(p), 2**24 + 1)
+    farther, _ = reference.step(p, p, reference.init(p), 10**15)
+    assert np.all(np.isfinite(far))
+    assert np.all(np.isfinite(farther))
