@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from codegen.diagnostics import Diagnostic, SpecError, nearest
+from codegen.diagnostics import Diagnostic, SpecError, nearest, short
 
 LOCAL = Path("specs")
 
@@ -52,10 +53,18 @@ def locate(name: str) -> Located:
     if "/" in name or name.endswith(".toml"):
         return Located(Path(name), name)
     local = LOCAL / f"{name}.toml"
-    if local.is_file():
-        return Located(local, str(local))
+    with suppress(OSError):  # the name may be too long for a file
+        if local.is_file():
+            return Located(local, str(local))
     if name in {path.stem for path in stock().glob("*.toml")}:
         return Located(stock() / f"{name}.toml", f"specs/{name}.toml")
     help = nearest(name, known_names()) or f"there are {', '.join(known_names())}"
-    shown = name if name.isprintable() else repr(name)
-    raise SpecError([Diagnostic("E006", f"no spec named `{shown}`", str(local), help=help)])
+    if Path(name).is_dir():
+        help = f"`{short(name)}` is a directory; run the command where it is called `specs`"
+    raise SpecError(
+        [
+            Diagnostic(
+                "E006", f"no spec named `{short(name)}`", short(f"specs/{name}.toml"), help=help
+            )
+        ]
+    )

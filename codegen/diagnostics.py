@@ -7,6 +7,7 @@ with positions; a `GeneratorBug` is ours and says so.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -51,12 +52,12 @@ class Diagnostic:
         return {
             "code": self.code,
             "severity": self.severity,
-            "message": self.message,
-            "path": self.path,
+            "message": printable(self.message),
+            "path": printable(self.path),
             "line": span.line if span else None,
             "column": span.column if span else None,
             "end_column": span.end if span else None,
-            "help": self.help or None,
+            "help": printable(self.help) or None,
         }
 
 
@@ -80,9 +81,24 @@ def order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """A "did you mean" help for a misspelt word, or "" when nothing is near."""
-    lowered = {c.lower(): c for c in candidates}
+    if len(word) > 100:
+        return ""
+    lowered = {c.lower(): c for c in sorted(candidates, reverse=True)}
     matches = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.6)
     return f"did you mean `{lowered[matches[0]]}`?" if matches else ""
+
+
+def printable(text: str) -> str:
+    """Text with escapes in place of characters that would move or recolour a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def short(text: str) -> str:
+    """A name from a file as a message shows it: printable, and at most 40 characters."""
+    shown = printable(text[:41])
+    return shown if len(shown) <= 40 else shown[:39] + "…"
 
 
 _MAX_WIDTH = 100
@@ -99,30 +115,43 @@ def _window(line: str, span: Span) -> tuple[str, int]:
     return "".join(c if c.isprintable() else " " for c in text), start
 
 
+def _columns(text: str) -> int:
+    """The columns of a terminal that a text fills."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+
+
 def render(diagnostics: Sequence[Diagnostic]) -> str:
     """The text form of diagnostics: code, place, source line with caret, help."""
     return "\n".join(_render_one(d) for d in diagnostics)
 
 
 def _render_one(d: Diagnostic) -> str:
-    head = f"{d.severity}[{d.code}]: {d.message}"
+    head = f"{d.severity}[{d.code}]: {printable(d.message)}"
+    path = printable(d.path)
     if d.span is None:
-        lines = [head, f"  --> {d.path}"]
+        lines = [head, f"  --> {path}"]
         pad = " "
     else:
         number = str(d.span.line)
         pad = " " * len(number)
         text, start = _window(d.line, d.span)
         width = max(1, min(d.span.end - d.span.column, len(text) - start))
+        # Characters that fill two columns, or none, shift the caret.
+        carets = "^" * max(
+            1, _columns(text[start : start + width]) + max(0, start + width - len(text))
+        )
         lines = [
             head,
-            f"{pad}--> {d.path}:{d.span.line}:{d.span.column}",
+            f"{pad}--> {path}:{d.span.line}:{d.span.column}",
             f"{pad} |",
-            f"{number} | {text}",
-            f"{pad} | {' ' * start}{'^' * width}",
+            f"{number} | {text}".rstrip(),
+            f"{pad} | {' ' * (_columns(text[:start]) + max(0, start - len(text)))}{carets}",
         ]
     if d.help:
-        lines.append(f"{pad} = help: {d.help}")
+        lines.append(f"{pad} = help: {printable(d.help)}")
     return "\n".join(lines) + "\n"
 
 
@@ -132,7 +161,7 @@ CODES: dict[str, str] = {
     "E003": "The file is larger than a spec may be (256 KiB).",
     "E004": "The file is not valid TOML 1.0.",
     "E005": "A key or table is defined twice. TOML keeps neither silently, and neither do we.",
-    "E006": "No spec of this name is in `specs/` or among the stock specs.",
+    "E006": "There is no spec, or error code, of this name.",
     "E007": "The output cannot be written. Nothing was changed.",
     "E008": "A file of this name exists already and is not overwritten.",
     "E010": "The key is not part of the spec language.",
@@ -154,6 +183,10 @@ CODES: dict[str, str] = {
         "The text cannot become part of a docstring: it holds control characters, line breaks, "
         "triple quotes, backslashes or template braces, or it is empty or too long."
     ),
+    "E018": (
+        "Kernels have options in upper case: the option `amsgrad` is `AMSGRAD` there, which no "
+        "other name may be."
+    ),
     "E101": "The expression or statement is not well-formed.",
     "E102": (
         "The rule language has `+ - * / **`, comparisons, `and or not`, `x if c else y` and the "
@@ -162,9 +195,9 @@ CODES: dict[str, str] = {
     "E103": "The function is not part of the rule language.",
     "E104": "The name is neither declared nor assigned anywhere.",
     "E105": "The function takes another number of arguments.",
-    "E106": "The number is out of range or not written in decimal.",
-    "E107": "The rule, a statement or an expression is too long.",
-    "E108": "The expression is nested too deeply.",
+    "E106": "The number, or a constant made of numbers, is out of range or not decimal.",
+    "E107": "The rule or a statement is too long.",
+    "E108": "An expression or `if` block is nested too deeply.",
     "E109": (
         "The power is not available here: tensors take the exponents 0.5, -0.5 and integers "
         "from -16 to 16; literal powers of literals are bounded."
@@ -172,7 +205,7 @@ CODES: dict[str, str] = {
     "E110": "`^` is exclusive or in Python; powers are written `**`.",
     "E111": "A condition stands where a number is needed, or a number where a condition is.",
     "E112": "The expression holds a character outside ASCII; names are written out.",
-    "E113": "The divisor is always zero.",
+    "E113": "The divisor is always zero, or zero is raised to a negative power.",
     "E120": "Only assignments `name = expression` and `if` blocks on options are statements.",
     "E121": "The condition of an `if` block is known when the kernel is compiled: options only.",
     "E122": "The name cannot be assigned: it is a hyperparameter, an option or the step number.",
@@ -193,13 +226,13 @@ CODES: dict[str, str] = {
     "E144": "The initial value is outside the state's domain.",
     "E145": "An initial value is a number or an expression of hyperparameters.",
     "E150": "The default has the wrong type: options are true or false, hyperparameters finite.",
-    "E151": "`when` is a condition on options declared above it.",
-    "E152": "The spec has more options than the verifier can enumerate (8).",
+    "E151": "`when` is a condition on options declared above it, and sometimes true.",
+    "E152": "The spec declares too much: there are at most 8 options, 64 hyperparameters, 32 states.",
     "E160": "The `[torch]` table names something that the spec does not have.",
     "E161": "The class of `[torch]` is not an identifier such as `AdamW`.",
     "W201": (
-        "The argument of a square root or logarithm may be negative: its names have no domain "
-        "that excludes it. The result would be NaN."
+        "The argument of a square root or logarithm, or the base of a real power, may be "
+        "negative: its names have no domain that excludes it. The result would be NaN."
     ),
 }
 """What each code means; `stepforge explain CODE` prints it with the example of the tests."""

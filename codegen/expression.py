@@ -15,14 +15,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from codegen.diagnostics import Diagnostic, Span, nearest
+from codegen.diagnostics import Diagnostic, Span, nearest, short
 from codegen.operations import FUNCTIONS, OPERATIONS
 from codegen.source import KeyPath, Source
+from codegen.syntax import (
+    Problem,
+    Token,
+    bracket_problem,
+    explain,
+    spelled_out,
+    statements,
+    tokens,
+)
 
-MAX_RULE = 32 * 1024
-MAX_LINE = 4000
-MAX_NODES = 500
-MAX_DEPTH = 60
+MAX_RULE = 16 * 1024
+MAX_STATEMENTS = 200
+MAX_TOKENS = 500
+"""Names, numbers and signs of one statement."""
+MAX_BRACKETS = 60
+MAX_DEPTH = 120
+"""Operations inside each other; every term of a sum is one deeper than the last."""
+MAX_BLOCKS = 16
+MAX_NAME = 40
 MAX_DIGITS = 40
 MAX_EXPONENT = 300
 
@@ -164,25 +178,38 @@ _REJECTED: dict[type[ast.AST], tuple[str, str]] = {
     ast.ImportFrom: ("`import`", ""),
     ast.With: ("`with`", ""),
     ast.Try: ("`try`", ""),
+    ast.TryStar: ("`try`", ""),
     ast.Return: ("`return`", "assigned states and `p` are stored at the end by themselves"),
     ast.Delete: ("`del`", ""),
     ast.Global: ("`global`", ""),
+    ast.Nonlocal: ("`nonlocal`", ""),
     ast.Assert: ("`assert`", "give the name a `domain`"),
     ast.Raise: ("`raise`", ""),
     ast.Pass: ("`pass`", "leave the block out"),
+    ast.Break: ("`break`", ""),
+    ast.Continue: ("`continue`", ""),
     ast.AnnAssign: ("a type annotation", "types are inferred"),
     ast.Match: ("`match`", ""),
+    ast.AsyncFor: ("`async`", ""),
+    ast.AsyncWith: ("`async`", ""),
+    ast.AsyncFunctionDef: ("`async`", ""),
 }
-_GREEK = {
-    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "eps", "η": "eta", "θ": "p",
-    "λ": "lambda_", "μ": "mu", "ν": "nu", "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "phi",
-    "−": "-", "×": "*", "·": "*", "²": "**2", "√": "sqrt",
-}  # fmt: skip
-_DECIMAL = re.compile(r"(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE]([+-]?\d+))?\Z")
+_UNKNOWN_OPERATORS: dict[type[ast.operator], tuple[str, str]] = {
+    ast.Mod: ("%", ""),
+    ast.FloorDiv: ("//", "write `/`"),
+    ast.MatMult: ("@", ""),
+    ast.BitAnd: ("&", "write `and`"),
+    ast.BitOr: ("|", "write `or`"),
+    ast.BitXor: ("^", "powers are written `**`"),
+    ast.LShift: ("<<", ""),
+    ast.RShift: (">>", ""),
+}
+_DECIMAL = re.compile(r"(?:\d+(?:_\d+)*\.?(?:\d+(?:_\d+)*)?|\.\d+(?:_\d+)*)(?:[eE]([+-]?\d+))?\Z")
 _FUNCTION_ALIASES = {
-    "fabs": "abs", "maximum": "max", "minimum": "min", "Max": "max", "Min": "min",
-    "Abs": "abs", "clamp": "clip", "ln": "log", "sgn": "sign", "rsqrt": "sqrt", "pow": "**",
-    "square": "**2", "where": "x if c else y",
+    "fabs": "abs(x)", "maximum": "max(x, y)", "minimum": "min(x, y)", "fmax": "max(x, y)",
+    "fmin": "min(x, y)", "clamp": "clip(x, low, high)", "ln": "log(x)", "sgn": "sign(x)",
+    "rsqrt": "1/sqrt(x)", "pow": "x**y", "power": "x**y", "square": "x**2", "float": "x",
+    "where": "x if condition else y",
 }  # fmt: skip
 
 
@@ -190,17 +217,31 @@ class _Parser:
     def __init__(self, source: Source, path: KeyPath, text: str, out: list[Diagnostic]) -> None:
         self.source = source
         self.path = path
-        self.text = text
+        self.text = self.code = text
         self.lines = text.split("\n")
         self.out = out
+        self.shift = 0
+        """Columns by which the first line of the parsed text is to the right of the author's."""
 
     def _span(self, line: int, column: int, end: int) -> Span:
         return self.source.inner_span(self.path, line, column, end)
 
     def span(self, node: ast.expr | ast.stmt) -> Span:
-        last = node.end_lineno == node.lineno
-        end = node.end_col_offset if last else len(self.lines[node.lineno - 1])
-        return self._span(node.lineno, node.col_offset, end or node.col_offset + 1)
+        line, column, end = self.columns(node)
+        return self._span(line, column, end)
+
+    def columns(self, node: ast.expr | ast.stmt) -> tuple[int, int, int]:
+        """Line, first column and end of a node, as far as it stands in that line."""
+        line = node.lineno
+        shift = self.shift if line == 1 else 0
+        end = len(self.lines[line - 1])
+        if node.end_lineno == line and node.end_col_offset:
+            end = node.end_col_offset - shift
+        return line, node.col_offset - shift, end
+
+    def at(self, token: Token) -> Span:
+        end = token.column + len(token.text.split("\n", 1)[0])
+        return self._span(token.line, token.column, max(end, token.column + 1))
 
     def report(self, code: str, message: str, span: Span, help: str = "") -> None:
         self.out.append(self.source.diagnostic(code, message, span, help))
@@ -209,130 +250,202 @@ class _Parser:
         self.report(code, message, span, help)
         return _Rejected()
 
+    def refuse(self, problem: Problem) -> None:
+        self.report(problem.code, problem.message, self.at(problem.token), problem.help)
+
     # Text to syntax tree, within bounds that Python's own parser can bear.
 
     def syntax(self, mode: str) -> ast.AST | None:
-        if not self._bounded() or not self._ascii():
+        """The syntax tree of a statement list ("exec") or one expression ("eval")."""
+        if len(self.text) > MAX_RULE:
+            message = f"the text has {len(self.text)} characters, the limit is {MAX_RULE}"
+            self.report("E107", message, self._span(1, 0, 1))
             return None
-        text = self.text if mode == "exec" else self.text.strip()
+        found = list(tokens(self.text))
+        if not self._plain() or not self._tokens(found) or not self._bounded(found):
+            return None
+        words = [t for t in found if t.kind not in ("newline", "comment")]
+        if not words:
+            if mode == "exec":
+                return ast.Module([], [])
+            self.report("E101", "the expression is empty", self._span(1, 0, 1))
+            return None
         if mode == "eval":
-            indent = len(self.text) - len(self.text.lstrip())
-            text = "(" + " " * (indent - 1) + text if indent else text
-            text = text + ")" if indent else text
+            if comment := next((t for t in found if t.kind == "comment"), None):
+                self.report("E101", "a comment cannot stand in this text", self.at(comment))
+                return None
+            self.shift = 1
+        self.code = self._code(found)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return ast.parse(text, mode=mode)
+                return ast.parse(f"({self.code})" if mode == "eval" else self.code, mode=mode)
         except SyntaxError as error:
-            line, column = error.lineno or 1, (error.offset or 1) - 1
-            line = min(line, len(self.lines))
-            column = max(0, min(column, len(self.lines[line - 1])))
-            end = error.end_offset - 1 if error.end_offset and error.end_lineno == line else 0
-            message = error.msg.split(". Perhaps")[0].split(". Maybe")[0]
-            message = message[0].lower() + message[1:]
-            hint = "comparisons are written `==`" if "==" in error.msg else ""
-            span = self._span(line, column, max(end, column + 1))
-            self.report("E101", f"cannot read the expression: {message}", span, hint)
+            self.refuse(explain(found, error))
         except (MemoryError, RecursionError, ValueError):
-            self.report("E108", "the expression is nested too deeply", self._span(1, 0, 1))
+            self.report("E108", "the expression is nested too deeply", self.at(words[0]))
         return None
 
-    def _bounded(self) -> bool:
-        if len(self.text) > MAX_RULE:
-            message = f"the rule has {len(self.text)} characters, the limit is {MAX_RULE}"
-            self.report("E107", message, self._span(1, 0, len(self.lines[0])))
-            return False
-        depth = 0
-        for number, line in enumerate(self.lines, 1):
-            code = line.split("#", 1)[0]
-            if len(code) > MAX_LINE:
-                message = f"the line has {len(code)} characters, the limit is {MAX_LINE}"
-                help = "give parts of the expression names of their own"
-                self.report("E107", message, self._span(number, 0, 1), help)
-                return False
-            for column, character in enumerate(code):
-                depth += (character in "([{") - (character in ")]}")
-                if depth > MAX_DEPTH:
-                    message = f"parentheses are nested more than {MAX_DEPTH} deep"
-                    self.report("E108", message, self._span(number, column, column + 1))
-                    return False
-        return True
-
-    def _ascii(self) -> bool:
+    def _plain(self) -> bool:
+        """No control characters, which editors hide and Python reads in its own ways."""
         good = True
         for number, line in enumerate(self.lines, 1):
-            code = line.split("#", 1)[0]
-            for match in re.finditer(r"[^\x00-\x7f]+", code):
-                instead = "".join(_GREEK.get(c, "?") for c in match[0])
-                help = "" if "?" in instead else f"write `{instead}`"
-                shown = match[0] if match[0].isprintable() else repr(match[0])
-                message = f"`{shown}` is not ASCII"
-                self.report("E112", message, self._span(number, match.start(), match.end()), help)
-                good = False
-            for match in re.finditer(r"[\x00-\x08\x0b-\x1f\x7f]", code):
+            for match in re.finditer(r"[\x00-\x08\x0b-\x1f\x7f]", line):
                 span = self._span(number, match.start(), match.end())
                 self.report("E101", f"control character {match[0]!r}", span)
                 good = False
         return good
 
+    def _tokens(self, found: list[Token]) -> bool:
+        """Every token by itself can be part of a rule."""
+        before = len(self.out)
+        for token in found:
+            if token.kind == "comment":
+                continue
+            if not token.text.isascii():
+                plain = spelled_out(token.text)
+                help = f"write `{plain}`" if plain and token.kind != "string" else ""
+                self.report("E112", f"`{short(token.text)}` is not ASCII", self.at(token), help)
+            elif token.kind == "number":
+                self._number(token)
+            elif token.kind == "name" and len(token.text) > MAX_NAME:
+                message = f"`{short(token.text)}` has {len(token.text)} characters"
+                help = f"names have at most {MAX_NAME}"
+                self.report("E013", message, self.at(token), help)
+            elif token.text == ";":
+                help = "write every statement on a line of its own"
+                self.report("E120", "`;` is not part of the rule language", self.at(token), help)
+            elif token.text == "\\":
+                help = "put the expression into parentheses to break the line"
+                message = "`\\` is not part of the rule language"
+                self.report("E101", message, self.at(token), help)
+        return len(self.out) == before
+
+    def _number(self, token: Token) -> None:
+        """E106: decimal, and within what float64 can hold."""
+        text = token.text
+        match = _DECIMAL.match(text)
+        digits = re.sub(r"[eE].*|\D", "", text)
+        leading = len(digits) > 1 and text.isdigit() and text[0] == "0" and int(text[:50]) > 0
+        help = f"numbers are decimal, with at most {MAX_DIGITS} digits and 1e±{MAX_EXPONENT}"
+        if match is None or leading:
+            factor = re.match(r"([1-9]\d*)([A-Za-z_]\w*)\Z", text)
+            if text[-1] in "jJ":
+                help = "imaginary numbers are not part of the rule language"
+            elif factor and not factor[2].lower().startswith("e"):
+                help = f"products are written `{factor[1]}*{factor[2]}`"
+            message = f"`{short(text)}` is not a number of the rule language"
+        elif (
+            len(digits) > MAX_DIGITS
+            or len(match[1] or "") > 6
+            or (abs(int(match[1] or 0)) > MAX_EXPONENT)
+        ):
+            message = f"`{short(text)}` is out of range"
+        else:
+            return
+        self.report("E106", message, self.at(token), help)
+
+    def _bounded(self, found: list[Token]) -> bool:
+        depth = 0
+        for token in found:
+            if token.kind == "operator":
+                depth += (token.text in "([{") - (token.text in ")]}")
+            if depth > MAX_BRACKETS:
+                message = f"parentheses are nested more than {MAX_BRACKETS} deep"
+                self.report("E108", message, self.at(token))
+                return False
+        if problem := bracket_problem(found):
+            self.refuse(problem)
+            return False
+        lines = list(statements(found))
+        for line in lines:
+            if len(line) > MAX_TOKENS:
+                message = f"the statement has {len(line)} names, numbers and signs"
+                help = f"the limit is {MAX_TOKENS}: give parts of it names of their own"
+                self.report("E107", message, self.at(line[0]), help)
+                return False
+        if len(lines) > MAX_STATEMENTS:
+            message = f"the rule has {len(lines)} statements, the limit is {MAX_STATEMENTS}"
+            self.report("E107", message, self.at(lines[MAX_STATEMENTS][0]))
+            return False
+        return True
+
+    def _code(self, found: list[Token]) -> str:
+        """The text with blanks in place of comments."""
+        lines = list(self.lines)
+        for token in found:
+            if token.kind == "comment":
+                lines[token.line - 1] = lines[token.line - 1][: token.column]
+        return "\n".join(lines)
+
     # Statements.
 
-    def block(self, body: list[ast.stmt]) -> tuple[Statement, ...]:
-        statements: list[Statement] = []
+    def block(self, body: list[ast.stmt], depth: int = 0) -> tuple[Statement, ...]:
+        found: list[Statement] = []
         for node in body:
             try:
-                statements.append(self.statement(node))
+                found.append(self.statement(node, depth))
             except _Rejected:
                 continue
-        return tuple(statements)
+        return tuple(found)
 
-    def statement(self, node: ast.stmt) -> Statement:
+    def statement(self, node: ast.stmt, depth: int) -> Statement:
         if isinstance(node, ast.Assign):
             return self.assign(node)
         if isinstance(node, ast.If):
-            condition = self._checked(node.test)
-            return If(condition, self.block(node.body), self.block(node.orelse))
+            if depth == MAX_BLOCKS:
+                message = f"blocks are nested more than {MAX_BLOCKS} deep"
+                raise self.reject("E108", message, self.span(node))
+            condition = self.expression(node.test)
+            body = self.block(node.body, depth + 1), self.block(node.orelse, depth + 1)
+            if condition is None:
+                raise _Rejected
+            return If(condition, *body)
         if isinstance(node, ast.AugAssign):
-            target = node.target.id if isinstance(node.target, ast.Name) else "p"
-            symbol = self._operator_text(node)
-            raise self.reject(
-                "E120",
-                f"`{symbol}=` is not a statement of the rule language",
-                self.span(node),
-                f"write `{target} = {target} {symbol} …`",
-            )
+            raise self.augmented(node)
         if isinstance(node, ast.Expr):
-            self._checked(node.value)
-            message = "an expression alone does nothing"
-            raise self.reject("E120", message, self.span(node), "assign it to a name")
+            value = self._checked(node.value)
+            message, help = "an expression alone does nothing", "assign it to a name"
+            if isinstance(value, Apply) and value.op == "eq":
+                help = "assignments are written `=`"
+            raise self.reject("E120", message, self.span(node), help)
         what, help = _REJECTED.get(type(node), (f"`{type(node).__name__.lower()}`", ""))
         message = f"{what} is not a statement of the rule language"
         raise self.reject("E120", message, self.span(node), help)
 
-    def _operator_text(self, node: ast.AugAssign) -> str:
+    def augmented(self, node: ast.AugAssign) -> _Rejected:
+        """E120 with the assignment that says the same."""
         op = _BINARY.get(type(node.op))
-        return OPERATIONS[op].symbol if op else "?"
+        symbol = OPERATIONS[op].symbol if op else _UNKNOWN_OPERATORS[type(node.op)][0]
+        help = ""
+        if op and isinstance(node.target, ast.Name):
+            value = ast.get_source_segment(self.code, node.value) or "…"
+            value = value if isinstance(node.value, ast.Name | ast.Constant) else f"({value})"
+            target = node.target.id
+            help = f"write `{target} = {target} {symbol} {value if len(value) <= 60 else '…'}`"
+        message = f"`{symbol}=` is not a statement of the rule language"
+        return self.reject("E120", message, self.span(node), help)
 
     def assign(self, node: ast.Assign) -> Assign:
         target = node.targets[0]
-        if len(node.targets) > 1 or not isinstance(target, ast.Name):
-            what = "chained assignment" if len(node.targets) > 1 else "this target"
-            span = self.span(target)
-            help = "write one statement `name = expression` for each name"
-            raise self.reject("E120", f"{what} is not a statement of the rule language", span, help)
+        help = "write one statement `name = expression` for each name"
+        if len(node.targets) > 1:
+            message = "chained assignment is not part of the rule language"
+            raise self.reject("E120", message, self.span(node), help)
+        if not isinstance(target, ast.Name):
+            tuple_ = isinstance(target, ast.Tuple | ast.List)
+            help = help if tuple_ else "write `name = expression`"
+            raise self.reject("E120", "only a name can be assigned", self.span(target), help)
         value = self._checked(node.value)
-        text = ast.get_source_segment(self.text, node) or target.id
+        text = ast.get_source_segment(self.code, node) or target.id
         return Assign(target.id, value, self.span(target), " ".join(text.split()))
 
     def _checked(self, node: ast.expr) -> Expression:
-        """Bounds the size of an expression before anything recursive looks at it."""
-        count, depth = _size(node)
-        if count > MAX_NODES:
-            message = f"the expression has {count} parts, the limit is {MAX_NODES}"
+        """Bounds the depth of an expression before anything recursive looks at it."""
+        if _depth(node) > MAX_DEPTH:
+            message = f"more than {MAX_DEPTH} operations are nested in one another"
             help = "give parts of the expression names of their own"
-            raise self.reject("E107", message, self.span(node), help)
-        if depth > 2 * MAX_DEPTH:
-            raise self.reject("E108", "the expression is nested too deeply", self.span(node))
+            raise self.reject("E108", message, self.span(node), help)
         return self.visit(node)
 
     def expression(self, node: ast.expr) -> Expression | None:
@@ -354,20 +467,22 @@ class _Parser:
     def visit_Name(self, node: ast.Name) -> Expression:
         return Name(node.id, self.span(node))
 
+    def visit_Attribute(self, node: ast.Attribute) -> Expression:
+        message = "attribute access is not part of the rule language"
+        function = node.attr if node.attr in FUNCTIONS else _FUNCTION_ALIASES.get(node.attr, "")
+        help = f"write `{function}`" if function else ""
+        raise self.reject("E102", message, self.span(node), help)
+
     def visit_Constant(self, node: ast.Constant) -> Expression:
-        span = self.span(node)
         if isinstance(node.value, bool) or not isinstance(node.value, int | float):
-            what = "a text" if isinstance(node.value, str | bytes) else f"`{node.value}`"
-            help = "imaginary numbers are not supported" if isinstance(node.value, complex) else ""
-            raise self.reject("E102", f"{what} is not part of the rule language", span, help)
-        text = self.lines[node.lineno - 1][node.col_offset : node.end_col_offset]
-        match = _DECIMAL.match(text)
-        digits = re.sub(r"[eE].*|\D", "", text)
-        if match is None or len(digits) > MAX_DIGITS or abs(int(match[1] or 0)) > MAX_EXPONENT:
-            message = f"`{text[:30]}{'…' if len(text) > 30 else ''}` is out of range"
-            help = f"numbers are decimal, with at most {MAX_DIGITS} digits and 1e±{MAX_EXPONENT}"
-            raise self.reject("E106", message, span, help)
-        return Number(text.replace("_", ""), Fraction(text.replace("_", "")), span)
+            what = "a string" if isinstance(node.value, str | bytes) else f"`{node.value}`"
+            message = f"{what} is not part of the rule language"
+            raise self.reject("E102", message, self.span(node))
+        line, column, end = self.columns(node)
+        text = self.lines[line - 1][column:end].replace("_", "")
+        if text.isdigit() and int(text) >= 2**31:
+            text += ".0"  # kernels have no integers of this size
+        return Number(text, Fraction(text), self._span(line, column, end))
 
     def visit_BinOp(self, node: ast.BinOp) -> Expression:
         left, right = self.visit(node.left), self.visit(node.right)
@@ -377,9 +492,7 @@ class _Parser:
         if isinstance(node.op, ast.BitXor):
             help = "powers are written `**`"
             raise self.reject("E110", "`^` is exclusive or", self.span(node), help)
-        symbols = {ast.Mod: "%", ast.FloorDiv: "//", ast.MatMult: "@", ast.BitAnd: "&"}
-        symbol = symbols.get(type(node.op), "this operator")
-        help = "write `and`" if isinstance(node.op, ast.BitAnd) else ""
+        symbol, help = _UNKNOWN_OPERATORS[type(node.op)]
         message = f"`{symbol}` is not part of the rule language"
         raise self.reject("E102", message, self.span(node), help)
 
@@ -402,8 +515,10 @@ class _Parser:
         for left, op, right in zip(operands, node.ops, operands[1:], strict=False):
             name = _COMPARE.get(type(op))
             if name is None:
-                message = "`is` and `in` are not part of the rule language"
-                raise self.reject("E102", message, self.span(node), "write `==` or `!=`")
+                identity = isinstance(op, ast.Is | ast.IsNot)
+                message = f"`{'is' if identity else 'in'}` is not part of the rule language"
+                help = "write `==` or `!=`" if identity else ""
+                raise self.reject("E102", message, self.span(node), help)
             parts.append(Apply(name, (left, right), self.span(node)))
         return self._fold("and", parts, self.span(node))
 
@@ -421,7 +536,7 @@ class _Parser:
             alias = _FUNCTION_ALIASES.get(name)
             help = f"write `{alias}`" if alias else nearest(name, FUNCTIONS)
             help = help or f"there are {', '.join(FUNCTIONS)}"
-            raise self.reject("E103", f"unknown function `{name}`", span, help)
+            raise self.reject("E103", f"unknown function `{short(name)}`", span, help)
         if node.keywords:
             message = f"`{name}` takes no keyword arguments"
             raise self.reject("E105", message, self.span(node))
@@ -445,12 +560,12 @@ class _Parser:
         return result
 
 
-def _size(node: ast.AST) -> tuple[int, int]:
-    """Number of expressions below a node and their greatest depth, without recursion."""
-    count = deepest = 0
+def _depth(node: ast.AST) -> int:
+    """How deep expressions are nested below a node, without recursion."""
+    deepest = 0
     stack = [(node, 1)]
     while stack:
         current, depth = stack.pop()
-        count, deepest = count + isinstance(current, ast.expr), max(deepest, depth)
+        deepest = max(deepest, depth)
         stack.extend((child, depth + 1) for child in ast.iter_child_nodes(current))
-    return count, deepest
+    return deepest

@@ -6,11 +6,13 @@ the options is applied to every set of options, where the rule is a straight lin
 
 from __future__ import annotations
 
+import itertools
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
 from codegen import kinds
-from codegen.diagnostics import Diagnostic, Span, nearest
+from codegen.diagnostics import Diagnostic, Span, nearest, short
 from codegen.expression import (
     Apply,
     Assign,
@@ -23,8 +25,17 @@ from codegen.expression import (
     names,
 )
 from codegen.kinds import Kind
-from codegen.operations import OPERATIONS
-from codegen.spec import Interval, Options, Spec, holds, is_option_condition, name_problem
+from codegen.operations import FUNCTIONS, OPERATIONS
+from codegen.spec import (
+    BUILT_IN,
+    Interval,
+    Options,
+    Spec,
+    holds,
+    is_option_condition,
+    kernel_name,
+    name_problem,
+)
 
 Found = Iterator[Diagnostic]
 MAX_POWER = 16
@@ -78,55 +89,100 @@ def literal(expression: Expression) -> Fraction | None:
 
     Raises:
         ZeroDivisionError: It divides by zero.
-        OverflowError: It raises to a power beyond the bound.
+        OverflowError: It, or a part of it, is beyond what a float64 holds.
     """
     if isinstance(expression, Number):
         return expression.value
     if isinstance(expression, Name):
         return None
-    parts = [literal(argument) for argument in expression.args]
-    if expression.op == "div" and parts[1] == 0:
+    return _folded(expression.op, [literal(argument) for argument in expression.args])
+
+
+def _folded(op: str, parts: list[Fraction | None]) -> Fraction | None:
+    """The value of an operation on literals; None where one of them is unknown."""
+    if op == "div" and parts[1] == 0:
         raise ZeroDivisionError
     values = [part for part in parts if part is not None]
     if len(values) < len(parts):
         return None
-    match expression.op:
-        case "neg":
-            return -values[0]
-        case "add":
-            return values[0] + values[1]
-        case "sub":
-            return values[0] - values[1]
-        case "mul":
-            return values[0] * values[1]
-        case "div":
-            return values[0] / values[1]
-        case "pow":
-            base, exponent = values
-            if abs(exponent) > MAX_LITERAL_POWER or exponent.denominator > 2:
-                raise OverflowError
-            if exponent.denominator == 2:
-                return None
-            result = base ** int(exponent)
-            if result and not Fraction(10) ** -300 <= abs(result) <= Fraction(10) ** 300:
-                raise OverflowError
-            return result
+    match op, values:
+        case "neg", [a]:
+            result = -a
+        case "add", [a, b]:
+            result = a + b
+        case "sub", [a, b]:
+            result = a - b
+        case "mul", [a, b]:
+            result = a * b
+        case "div", [a, b]:
+            result = a / b
+        case "abs", [a]:
+            result = abs(a)
+        case "min" | "max" as name, [a, b]:
+            result = min(a, b) if name == "min" else max(a, b)
+        case "pow", [a, b]:
+            return _literal_power(a, b)
+        case "sqrt", [a] if a == 0:
+            result = a
         case _:
             return None
+    if abs(result) > _LARGEST:
+        raise OverflowError
+    # What float64 rounds to zero is zero to a divisor.
+    return result if abs(result) > _SMALLEST else Fraction(0)
+
+
+_LARGEST = Fraction(sys.float_info.max)
+_SMALLEST = Fraction(1, 2**1075)
+_MAX_BITS = 100_000
+"""Of an exact power; `1.000001**300` to the 300th, to the 300th, would take all memory."""
+
+
+def _literal_power(base: Fraction, exponent: Fraction) -> Fraction | None:
+    if base == 0 and exponent < 0:
+        raise ZeroDivisionError
+    if abs(exponent) > MAX_LITERAL_POWER:
+        raise OverflowError
+    if exponent.denominator > 1:
+        return base if base == 0 else None
+    bits = base.numerator.bit_length() + base.denominator.bit_length()
+    if bits * abs(int(exponent)) > _MAX_BITS:
+        raise OverflowError
+    result = base ** int(exponent)
+    if abs(result) > _LARGEST:
+        raise OverflowError
+    return result if abs(result) > _SMALLEST else Fraction(0)
 
 
 # Names.
 
 
+_COMMON_NAMES = {
+    "theta": "p", "param": "p", "params": "p", "parameter": "p", "w": "p", "x": "p",
+    "grad": "g", "gradient": "g", "step": "t", "k": "t", "i": "t",
+}  # fmt: skip
+
+
 def unknown_names(spec: Spec) -> Found:
     """E104: every name is built in, declared, or assigned somewhere."""
-    declared = set(kinds.declared(spec))
-    assigned = {a.name for a in assignments(spec.rule)}
+    known = set(kinds.declared(spec)) | {a.name for a in assignments(spec.rule)}
+    helps: dict[str, str] = {}
     for expression in expressions(spec):
         for name in names(expression):
-            if name.id not in declared | assigned:
-                help = nearest(name.id, declared | assigned)
-                yield spec.source.diagnostic("E104", f"unknown name `{name.id}`", name.span, help)
+            if name.id not in known:
+                if name.id not in helps:
+                    helps[name.id] = _suggestion(name.id, known)
+                message = f"unknown name `{name.id}`"
+                yield spec.source.diagnostic("E104", message, name.span, helps[name.id])
+
+
+def _suggestion(name: str, known: set[str]) -> str:
+    if name in FUNCTIONS:
+        return f"`{name}` is a function: write `{name}(…)`"
+    if name in _COMMON_NAMES:
+        built_in = _COMMON_NAMES[name]
+        return f"{BUILT_IN[built_in]} is `{built_in}`"
+    return nearest(name, known)
 
 
 def assignable_names(spec: Spec) -> Found:
@@ -134,14 +190,28 @@ def assignable_names(spec: Spec) -> Found:
     what = {"t": "the step number"}
     what |= {h.name: "a hyperparameter" for h in spec.hyperparameters}
     what |= {o.name: "an option" for o in spec.options}
+    own = (kernel_name(spec.name),)
     open_names = {"p", "g"} | {s.name for s in spec.states}
     for statement in assignments(spec.rule):
         name, span = statement.name, statement.name_span
         if name in what:
             message = f"`{name}` is {what[name]} and cannot be assigned"
             yield spec.source.diagnostic("E122", message, span, "use a local of another name")
-        elif name not in open_names and (problem := name_problem(name)):
-            yield spec.source.diagnostic(problem[0], f"`{name}` {problem[1]}", span)
+        elif name not in open_names and (problem := name_problem(name, own)):
+            code, reason, help = problem
+            yield spec.source.diagnostic(code, f"`{short(name)}` {reason}", span, help)
+
+
+def upper_case_locals(spec: Spec) -> Found:
+    """E018: no local is what a kernel calls an option."""
+    declared = set(kinds.declared(spec))
+    options = {o.name.upper(): o.name for o in spec.options}
+    for statement in assignments(spec.rule):
+        name = statement.name
+        if name in options and name not in declared:
+            message = f"`{name}` is what kernels call the option `{options[name]}`"
+            span = statement.name_span
+            yield spec.source.diagnostic("E018", message, span, "rename one of them")
 
 
 # Types.
@@ -172,7 +242,7 @@ def condition_types(spec: Spec) -> Found:
             have = "a condition" if is_condition(e) else "a number"
             want = "a condition" if wanted else "a number"
             shown = f"`{e.id}` is" if isinstance(e, Name) else "this is"
-            help = "write `x if condition else y`" if not wanted else "compare it with a number"
+            help = "compare it with a number" if wanted else "write `1 if condition else 0`"
             message = f"{shown} {have}, but {want} is needed here"
             yield spec.source.diagnostic("E111", message, e.span, help)
         if isinstance(e, Apply):
@@ -198,28 +268,36 @@ def mixed_conditions(spec: Spec) -> Found:
 
 
 def literal_arithmetic(spec: Spec) -> Found:
-    """E113, E109: no division by literal zero, no unbounded power of literals."""
+    """E113, E109, E106: literals divide by no zero and stay within float64."""
     for expression in expressions(spec):
-        for e in subexpressions(expression):
-            try:
-                literal(e)
-            except ZeroDivisionError:
-                if not any(_raises(a) for a in e.args):
-                    message = "division by zero"
-                    yield spec.source.diagnostic("E113", message, e.span)
-            except OverflowError:
-                if not any(_raises(a) for a in e.args):
-                    help = f"literal exponents go up to {MAX_LITERAL_POWER}"
-                    message = "this power of literals is out of range"
-                    yield spec.source.diagnostic("E109", message, e.span, help)
+        found: list[Diagnostic] = []
+        _literal(expression, spec, found)
+        yield from found
 
 
-def _raises(expression: Expression) -> bool:
+def _literal(e: Expression, spec: Spec, found: list[Diagnostic]) -> Fraction | None:
+    """Like `literal`, but reports every part that has no value, once."""
+    if isinstance(e, Number):
+        return e.value
+    if isinstance(e, Name):
+        return None
+    parts = [_literal(argument, spec, found) for argument in e.args]
     try:
-        literal(expression)
-    except (ZeroDivisionError, OverflowError):
-        return True
-    return False
+        return _folded(e.op, parts)
+    except ZeroDivisionError:
+        negative = e.op == "pow"
+        message = "zero to a negative power" if negative else "the divisor is always zero"
+        span = e.span if negative else e.args[1].span
+        found.append(spec.source.diagnostic("E113", message, span))
+    except OverflowError:
+        if e.op == "pow":
+            help = f"literal exponents go up to {MAX_LITERAL_POWER}"
+            message = "this power of literals is out of range"
+            found.append(spec.source.diagnostic("E109", message, e.span, help))
+        else:
+            message = "this constant is out of range"
+            found.append(spec.source.diagnostic("E106", message, e.span))
+    return None
 
 
 def tensor_powers(spec: Spec) -> Found:
@@ -255,11 +333,12 @@ def scalar_states(spec: Spec) -> Found:
     """E130: a scalar state holds no tensor."""
     scalars = {s.name for s in spec.states if s.scalar}
     for statement, known in kinds.walk(spec):
-        if isinstance(statement, Assign) and statement.name in scalars:
-            if kinds.kind(statement.value, known) is Kind.TENSOR:
-                message = f"`{statement.name}` is a scalar state, but this is a tensor"
-                help = "remove `scalar = true`, or use scalars only"
-                yield spec.source.diagnostic("E130", message, statement.value.span, help)
+        if isinstance(statement, If) or statement.name not in scalars:
+            continue
+        if kinds.kind(statement.value, known) is Kind.TENSOR:
+            message = f"`{statement.name}` is a scalar state, but this is a tensor"
+            help = "remove `scalar = true`, or use scalars only"
+            yield spec.source.diagnostic("E130", message, statement.value.span, help)
 
 
 # Flow.
@@ -295,50 +374,63 @@ def taken(expression: Expression, options: Options) -> Iterator[Name]:
 def assigned_before_use(spec: Spec) -> Found:
     """E123, E129: every local has a value where it is used, under all options."""
     known = set(kinds.declared(spec))
-    seen: set[Span] = set()
+    early: dict[Span, str] = {}
+    partial: dict[Span, tuple[str, list[Options]]] = {}
     for options in spec.option_sets():
         assigned, elsewhere = set(known), {a.name for a in straight(spec.rule, options)}
         for statement in straight(spec.rule, options):
             for name in taken(statement.value, options):
-                if name.id in assigned or name.span in seen:
+                if name.id in assigned:
                     continue
-                seen.add(name.span)
                 if name.id in elsewhere:
-                    message = f"`{name.id}` is used before it is assigned"
-                    help = f"if it is remembered between steps, declare `{name.id}` in [state]"
-                    yield spec.source.diagnostic("E123", message, name.span, help)
+                    early[name.span] = name.id
                 else:
-                    message = f"`{name.id}` has no value {_under(options)}"
-                    help = "assign it on every path"
-                    yield spec.source.diagnostic("E129", message, name.span, help)
+                    partial.setdefault(name.span, (name.id, []))[1].append(options)
             assigned.add(statement.name)
+    for span, early_name in early.items():
+        message = f"`{early_name}` is used before it is assigned"
+        help = f"if it is remembered between steps, declare `{early_name}` in [state]"
+        yield spec.source.diagnostic("E123", message, span, help)
+    for span, (partial_name, where) in partial.items():
+        if span not in early:
+            message = f"`{partial_name}` has no value{_under(where, spec)}"
+            yield spec.source.diagnostic("E129", message, span, "assign it on every path")
 
 
-def _under(options: Options) -> str:
-    shown = [name if value else f"not {name}" for name, value in options.items()]
-    return f"when `{' and '.join(shown)}`" if shown else "here"
+def _under(where: list[Options], spec: Spec) -> str:
+    """The fewest options that imply the sets of options `where`, as text; "" if all do."""
+    every = list(spec.option_sets())
+    bad = [options in where for options in every]
+    choices = list(where[0].items())
+    for size in range(len(choices) + 1):
+        for chosen in itertools.combinations(choices, size):
+            matching = [all(o[n] is v for n, v in chosen) for o in every]
+            if all(b for b, m in zip(bad, matching, strict=True) if m):
+                shown = [name if value else f"not {name}" for name, value in chosen]
+                return f" when `{' and '.join(shown)}`" if shown else ""
+    return ""
 
 
 def assigned_at_all(spec: Spec) -> Found:
     """E124, E125: `p` and every state are assigned wherever they exist."""
+    missing: dict[str, list[Options]] = {}
     for options in spec.option_sets():
         assigned = {a.name for a in straight(spec.rule, options)}
-        if "p" not in assigned:
-            message = f"`p` is never assigned {_under(options) if spec.options else ''}".rstrip()
+        for name in ("p", *(s.name for s in spec.active_states(options))):
+            if name not in assigned:
+                missing.setdefault(name, []).append(options)
+    anywhere = {a.name for a in assignments(spec.rule)}
+    for name, where in missing.items():
+        under = _under(where, spec) if name in anywhere else ""
+        if name == "p":
+            message = f"`p` is never assigned{under}" if spec.rule else "the rule is empty"
             span = spec.source.key_span(("rule", "update"))
             yield spec.source.diagnostic("E125", message, span, "end with `p = p - …`")
-            return
-        for state in spec.active_states(options):
-            if state.name not in assigned:
-                under = (
-                    _under(options)
-                    if any(a.name == state.name for a in assignments(spec.rule))
-                    else ""
-                )
-                message = f"state `{state.name}` is never assigned {under}".rstrip()
-                help = "a constant is a hyperparameter; a state changes"
-                yield spec.source.diagnostic("E124", message, state.span, help)
-                return
+        else:
+            span = next(s.span for s in spec.states if s.name == name)
+            message = f"state `{name}` is never assigned{under}"
+            help = "a constant is a hyperparameter; a state changes"
+            yield spec.source.diagnostic("E124", message, span, help)
 
 
 def everything_used(spec: Spec) -> Found:
@@ -352,34 +444,48 @@ def everything_used(spec: Spec) -> Found:
     read |= {n.id for s in spec.states if s.when for n in names(s.when)}
     for what, name, span in declarations:
         if name not in read:
-            yield spec.source.diagnostic("E126", f"{what} `{name}` is never used", span)
+            help = "remove it, or use it in the rule"
+            yield spec.source.diagnostic("E126", f"{what} `{name}` is never used", span, help)
     known = set(kinds.declared(spec))
     reported: set[str] = set()
     for statement in assignments(spec.rule):
-        if statement.name not in known | read | reported:
-            reported.add(statement.name)
-            message = f"`{statement.name}` is assigned but never used"
-            yield spec.source.diagnostic("E127", message, statement.name_span)
+        name = statement.name
+        if name not in known | read | reported:
+            reported.add(name)
+            message = f"`{name}` is assigned but never used"
+            help = nearest(name, {s.name for s in spec.states} - {name})
+            yield spec.source.diagnostic("E127", message, statement.name_span, help)
 
 
 def gradient_reaches_parameter(spec: Spec) -> Found:
     """E133: the new `p` depends on `g`, directly or through a state."""
+    lost: list[Options] = []
+    span: Span | None = None
     for options in spec.option_sets():
-        statements = list(straight(spec.rule, options))
-        tainted = {"g"}
-        for _ in range(len(spec.states) + 1):
-            flow = tainted | {"g"}
-            for statement in statements:
-                depends = any(n.id in flow for n in taken(statement.value, options))
-                flow = flow | {statement.name} if depends else flow - {statement.name}
-            tainted |= flow & {"p", *(s.name for s in spec.states)}
-        if "p" not in tainted:
-            message = (
-                f"`p` does not depend on the gradient `g` {_under(options) if spec.options else ''}"
-            )
-            last = [a for a in statements if a.name == "p"][-1]
-            yield spec.source.diagnostic("E133", message.rstrip(), last.name_span)
-            return
+        steps = list(straight(spec.rule, options))
+        last = [a for a in steps if a.name == "p"]
+        if last and not _reaches(steps, options, len(spec.states)):
+            lost.append(options)
+            span = span or last[-1].name_span
+    if lost:
+        message = f"`p` does not depend on the gradient `g`{_under(lost, spec)}"
+        yield spec.source.diagnostic("E133", message, span)
+
+
+def _reaches(steps: list[Assign], options: Options, states: int) -> bool:
+    """Whether the gradient is in `p` after so many steps that every state has passed it on."""
+    reads = [(a.name, {n.id for n in taken(a.value, options)}) for a in steps]
+    carried: set[str] = set()
+    for _ in range(states + 1):
+        flow = carried | {"g"}
+        for name, used in reads:
+            flow = flow | {name} if used & flow else flow - {name}
+        if "p" in flow:
+            return True
+        if flow - {"g"} <= carried:
+            return False
+        carried |= flow
+    return False
 
 
 # Warnings.
@@ -393,12 +499,11 @@ def possibly_negative(spec: Spec) -> Found:
         signs |= {s.name: s.domain for s in spec.states}
         for statement in straight(spec.rule, options):
             for e in _evaluated(statement.value, options):
-                if e.op in ("sqrt", "log") or (e.op == "pow" and _is_half(e.args[1])):
-                    if not _nonnegative(e.args[0], signs, options):
-                        function = "log" if e.op == "log" else "sqrt"
-                        message = f"the argument of `{function}` may be negative"
-                        help = "declare a domain such as `v >= 0`, or clamp it with `max`"
-                        yield spec.source.diagnostic("W201", message, e.args[0].span, help)
+                what = _needs_sign(e)
+                if what and not _nonnegative(e.args[0], signs, options):
+                    message = f"the {what} may be negative"
+                    help = "declare a domain such as `v >= 0`, or clamp it with `max`"
+                    yield spec.source.diagnostic("W201", message, e.args[0].span, help)
             positive = _nonnegative(statement.value, signs, options)
             declared = next((s for s in spec.states if s.name == statement.name), None)
             low = 0.0 if positive or (declared and declared.domain.low >= 0) else float("-inf")
@@ -419,9 +524,20 @@ def _evaluated(expression: Expression, options: Options) -> Iterator[Apply]:
     yield expression
 
 
-def _is_half(expression: Expression) -> bool:
-    value = literal(expression)
-    return value is not None and value.denominator == 2
+def _needs_sign(e: Apply) -> str:
+    """What of an operation must not be negative, or ""."""
+    if e.op in ("sqrt", "log"):
+        return f"argument of `{e.op}`"
+    return "base of a real power" if e.op == "pow" and not _whole(e.args[1]) else ""
+
+
+def _whole(e: Expression) -> bool:
+    """Whether an expression is an integer by its form: literals and the step number."""
+    if isinstance(e, Name):
+        return e.id == "t"
+    if isinstance(e, Number):
+        return e.value.denominator == 1
+    return e.op in ("neg", "add", "sub", "mul") and all(_whole(a) for a in e.args)
 
 
 def _nonnegative(e: Expression, signs: dict[str, Interval], options: Options) -> bool:
@@ -469,7 +585,7 @@ def _at_most_one(e: Expression, signs: dict[str, Interval]) -> bool:
 
 
 Rule = Callable[[Spec], Found]
-_NAMES: tuple[Rule, ...] = (unknown_names, assignable_names)
+_NAMES: tuple[Rule, ...] = (unknown_names, assignable_names, upper_case_locals)
 _TYPES: tuple[Rule, ...] = (
     block_conditions,
     condition_types,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from codegen import catalogue
-from codegen.diagnostics import Diagnostic, SpecError
+from codegen.diagnostics import Diagnostic, SpecError, short
 from codegen.emit import write
 from codegen.render import environment
 from codegen.spec import load, name_problem
@@ -25,10 +24,10 @@ def scaffold(name: str, origin: str | None) -> Path:
     Raises:
         SpecError: The name is not allowed, the file exists, or it cannot be written.
     """
-    shown = name if name.isprintable() else repr(name)
     if problem := name_problem(name):
-        help = "use letters, digits and single underscores"
-        raise SpecError([Diagnostic(problem[0], f"`{shown}` {problem[1]}", "new", help=help)])
+        code, reason, help = problem
+        help = help or "use letters, digits and single underscores"
+        raise SpecError([Diagnostic(code, f"`{short(name)}` {reason}", "new", help=help)])
     path = catalogue.LOCAL / f"{name}.toml"
     if path.exists():
         help = "choose another name, or edit the file"
@@ -54,9 +53,8 @@ def scaffold(name: str, origin: str | None) -> Path:
 def _copy(name: str, origin: str) -> str:
     located = catalogue.locate(origin)
     spec, _ = load(located.path, located.shown)
-    return re.sub(
-        r'(?m)^name\s*=\s*("[^"\n]*"|\'[^\'\n]*\')', f'name = "{name}"', spec.source.text, count=1
-    )
+    start, end = spec.source.places[("name",)].value
+    return f'{spec.source.text[:start]}"{name}"{spec.source.text[end:]}'
 
 
 def example(code: str) -> tuple[str, str]:

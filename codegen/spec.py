@@ -6,6 +6,7 @@ every rule of the language or raises all of its diagnostics at once.
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import keyword
 import math
@@ -16,7 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
-from codegen.diagnostics import Diagnostic, Span, SpecError, nearest, order
+from codegen.diagnostics import Diagnostic, Span, SpecError, nearest, order, short
 from codegen.expression import (
     Apply,
     Expression,
@@ -27,12 +28,15 @@ from codegen.expression import (
     parse_expression,
     parse_rule,
 )
-from codegen.operations import FUNCTIONS
+from codegen.operations import FUNCTIONS, OPERATIONS
 from codegen.source import KeyPath, Source, parse, read
+from codegen.syntax import spelled_out
 
 _T = TypeVar("_T")
 Options = Mapping[str, bool]
 MAX_OPTIONS = 8
+MAX_HYPERPARAMETERS = 64
+MAX_STATES = 32
 MAX_TEXT = 500
 
 
@@ -189,22 +193,69 @@ def constant(expression: Expression, values: Mapping[str, float]) -> float:
             raise KeyError(expression.op)
 
 
-BUILT_IN = ("p", "g", "t")
-_USED_BY_GENERATED_CODE = ["n", "state", "dtype", "real", "np", "tl", "triton", "math", "offsets", "block", "mask", "full", "pid", "program", "init", "step", "name", "shape", "tensor", "float", "int", "bool", "max", "min", "abs", "range", "len", "dict", "set", "str", "tuple", "list", "ValueError", "TypeError", "div", "sqrt", "square", "maximum", "minimum", "sign", "where", "inf", "nan", "pi", "True", "False", "None", "torch", "numpy", "self", "cls"]
+BUILT_IN = {"p": "the parameter", "g": "the gradient", "t": "the step number"}
+_GENERATED = {
+    # Modules, arguments and locals of the generated files, whatever the backend.
+    "np", "numpy", "tl", "triton", "math", "torch", "init", "step", "state", "new", "name",
+    "tensor", "dtype", "real", "shape", "n", "pid", "program", "start", "offsets", "block",
+    "mask", "full", "where", "inf", "nan", "pi", "self", "cls", "BLOCK",
+    # Functions of Python that they call.
+    "float", "int", "bool", "str", "dict", "list", "tuple", "set", "range", "len", "min", "max",
+    "abs", "hasattr", "ValueError", "TypeError",
+    # Triton compiles a launcher with these names, and takes its settings beside the arguments.
+    "options", "params", "specialization", "backend", "specialize_impl", "grid", "warmup",
+    "num_warps", "num_stages", "num_ctas", "maxnreg", "debug", "sanitize", "instrumentation_mode",
+    "enable_fp_fusion",
+} | {
+    helper
+    for operation in OPERATIONS.values()
+    for spelling in (operation.scalar, operation.numpy, operation.triton)
+    for helper in spelling.helper.split()
+}  # fmt: skip
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z", re.ASCII)
 
 
-def name_problem(name: str) -> tuple[str, str] | None:
-    """Code and reason if a name cannot be used in generated code."""
-    if not _NAME.match(name) or "__" in name or name.endswith("_ptr") or len(name) > 40:
-        return "E013", "is not an allowed name"
+def name_problem(name: str, also: Iterable[str] = ()) -> tuple[str, str, str] | None:
+    """What is wrong with a name.
+
+    Args:
+        name: A name that an author chose.
+        also: Further names that generated code uses.
+
+    Returns:
+        Code, reason and help, or None if the name can be used in generated code.
+    """
+    if reason := _malformed(name):
+        plain = spelled_out(name)
+        help = f"write `{plain}`" if plain != name and _NAME.match(plain) else ""
+        return "E013", f"is not an allowed name: {reason}", help
     if name in BUILT_IN:
-        return "E014", "is reserved: `p` parameter, `g` gradient, `t` step number"
-    if keyword.iskeyword(name) or keyword.issoftkeyword(name):
-        return "E014", "is a keyword of Python"
-    if name in FUNCTIONS or name in _USED_BY_GENERATED_CODE or name == "BLOCK":
-        return "E014", "is reserved: generated code uses it"
+        return "E014", f"is reserved: it is {BUILT_IN[name]}", ""
+    help = f"write `{name}_`"
+    if keyword.iskeyword(name):
+        return "E014", "is a keyword of Python", help
+    if name in FUNCTIONS:
+        return "E014", "is a function of the rule language", help
+    if name in _GENERATED or name in also:
+        return "E014", "is reserved: generated code uses it", help
     return None
+
+
+def _malformed(name: str) -> str:
+    """Why a text is no name, or ""."""
+    if not name:
+        return "it is empty"
+    if not name.isascii():
+        return "it holds a character outside ASCII"
+    if not name[0].isalpha():
+        return "it does not begin with a letter"
+    if not _NAME.match(name):
+        return "it holds something other than letters, digits and underscores"
+    if "__" in name:
+        return "it holds a double underscore"
+    if name.endswith("_ptr"):
+        return "it ends with `_ptr`, like the pointers of a kernel"
+    return "it has more than 40 characters" if len(name) > 40 else ""
 
 
 def load(path: Path, shown: str | None = None) -> tuple[Spec, list[Diagnostic]]:
@@ -254,6 +305,8 @@ class _Reader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.out: list[Diagnostic] = []
+        self.own_names: tuple[str, ...] = ()
+        """Names that only this spec's generated code uses."""
 
     def error(self, code: str, message: str, span: Span | None, help: str = "") -> None:
         self.out.append(self.source.diagnostic(code, message, span, help))
@@ -265,15 +318,14 @@ class _Reader:
     ) -> dict[str, Any]:
         """The table at `path` after its keys were checked."""
         known = tuple(known)
+        where = f" in `{'.'.join(map(short, path))}`" if path else ""
         for key in data:
             if key not in known:
                 span = self.source.key_span((*path, key))
-                where = f" in `{'.'.join(path)}`" if path else ""
                 help = nearest(key, known) or f"the keys are {', '.join(known)}"
-                self.error("E010", f"unknown key `{key}`{where}", span, help)
+                self.error("E010", f"unknown key `{short(key)}`{where}", span, help)
         for key in required:
             if key not in data:
-                where = f" in `{'.'.join(path)}`" if path else ""
                 self.error("E011", f"`{key}` is missing{where}", self.source.key_span(path))
         return data
 
@@ -284,9 +336,9 @@ class _Reader:
         value = data.get(key, default)
         if isinstance(value, kind) and not (kind is not bool and isinstance(value, bool)):
             return value
-        what = {str: "a text", bool: "true or false", dict: "a table"}[kind]
+        what = {str: "a string", bool: "true or false", dict: "a table"}[kind]
         span = self.source.value_span((*path, key))
-        self.error("E012", f"`{key}` must be {what}", span)
+        self.error("E012", f"`{key}` must be {what}, not {_type(value)}", span)
         return default
 
     def text(self, data: dict[str, Any], path: KeyPath, key: str) -> str:
@@ -301,8 +353,8 @@ class _Reader:
             "holds a line break": "\n" in value or "\r" in value,
             "holds a triple quote": '"""' in value or "'''" in value,
             "holds a backslash": "\\" in value,
-            "holds template braces": any(b in value for b in ("{{", "}}", "{%", "%}", "{#")),
-            "holds a control character": any(not c.isprintable() for c in value if c not in "\n\r"),
+            "holds template braces": any(b in value for b in ("{{", "}}", "{%", "%}", "{#", "#}")),
+            "holds a control character": not value.isprintable(),
             "ends with a quotation mark": value.endswith('"'),
         }
         for problem, found in problems.items():
@@ -311,25 +363,34 @@ class _Reader:
                 break
         return value
 
-    def new_name(self, name: str, path: KeyPath, seen: dict[str, str]) -> None:
+    def new_name(self, name: str, section: str, seen: dict[str, str]) -> None:
         """Checks a declared name and that it is declared once."""
-        span = self.source.key_span((*path, name))
-        problem = name_problem(name)
-        if problem:
-            help = {"lambda": "write `lambda_`", "n": "write `n_t` or a longer name"}.get(name, "")
-            self.error(problem[0], f"`{name}` {problem[1]}", span, help)
+        span = self.source.key_span((section, name))
+        if problem := name_problem(name, self.own_names):
+            code, reason, help = problem
+            self.error(code, f"`{short(name)}` {reason}", span, help)
         elif name in seen:
             self.error("E016", f"`{name}` is declared twice, first as {seen[name]}", span)
-        seen[name] = {"hyperparameters": "hyperparameter", "options": "option"}.get(
-            path[0], "state"
-        )
+        seen.setdefault(name, _SECTIONS[section])
+
+    def upper_case(self, seen: dict[str, str]) -> None:
+        """E018: kernels have options in upper case, where they must not meet another name."""
+        spelled: dict[str, str] = {}
+        for name in (n for n, what in seen.items() if what == "an option"):
+            upper = name.upper()
+            other = upper if upper != name and upper in seen else spelled.get(upper)
+            if other is not None:
+                span = self.source.key_span(("options", name))
+                message = f"option `{short(name)}` is `{short(upper)}` in kernels, like `{other}`"
+                self.error("E018", message, span, "rename one of them")
+            spelled.setdefault(upper, name)
 
     def condition(
         self, data: dict[str, Any], path: KeyPath, options: Iterable[str]
     ) -> tuple[Expression | None, str]:
         """A `when` value: a condition on the options declared so far."""
         text = self.typed(data, path, "when", str, "")
-        if "when" not in data or not text:
+        if not isinstance(data.get("when"), str):
             return None, ""
         where = (*path, "when")
         parsed = parse_expression(self.source, where, text, self.out)
@@ -338,18 +399,21 @@ class _Reader:
         for name in names(parsed):
             if name.id not in options:
                 help = nearest(name.id, options)
-                self.error("E151", f"`{name.id}` is not an option declared above", name.span, help)
+                message = f"`{name.id}` is not an option declared above"
+                self.error("E151", message, name.span, help)
                 return None, ""
         if not is_option_condition(parsed):
             message = "`when` must be a condition on options"
             self.error("E151", message, parsed.span, "use option names, `and`, `or`, `not`")
             return None, ""
+        if not _possible(parsed):
+            self.error("E151", "`when` is never true", parsed.span)
         return parsed, " ".join(text.split())
 
     def domain(self, data: dict[str, Any], path: KeyPath) -> tuple[Interval, str]:
         """A `domain` value: an interval, written as comparisons of the name with numbers."""
         text = self.typed(data, path, "domain", str, "")
-        if not text:
+        if not isinstance(data.get("domain"), str):
             return Interval(), ""
         where, name = (*path, "domain"), path[-1]
         parsed = parse_expression(self.source, where, text, self.out)
@@ -357,18 +421,18 @@ class _Reader:
             return Interval(), ""
         other = [n for n in names(parsed) if n.id != name]
         if other:
-            message = f"the domain of `{name}` speaks about `{other[0].id}`"
-            self.error("E143", message, other[0].span, f"write it about `{name}`")
+            message = f"the domain of `{short(name)}` speaks about `{other[0].id}`"
+            self.error("E143", message, other[0].span, f"write it about `{short(name)}`")
             return Interval(), ""
         try:
             interval = _interval(parsed, name)
         except (ValueError, KeyError, ArithmeticError):
-            message = f"cannot read the domain of `{name}`"
-            help = f"write for example `0 <= {name} < 1` or `{name} > 0`"
+            message = f"cannot read the domain of `{short(name)}`"
+            help = f"write for example `0 <= {short(name)} < 1` or `{short(name)} > 0`"
             self.error("E140", message, self.source.value_span(where), help)
             return Interval(), ""
         if interval.empty:
-            message = f"the domain of `{name}` is empty"
+            message = f"the domain of `{short(name)}` is empty"
             self.error("E142", message, self.source.value_span(where))
         return interval, " ".join(text.split())
 
@@ -383,6 +447,7 @@ class _Reader:
         hyperparameters = tuple(self.hyperparameters(data, seen))
         options = tuple(self.options(data, seen))
         states = tuple(self.states(data, seen, hyperparameters, options))
+        self.upper_case(seen)
         return Spec(
             name=name,
             title=self.text(data, (), "title"),
@@ -402,42 +467,53 @@ class _Reader:
             return name
         span = self.source.value_span(("name",))
         if problem := name_problem(name):
-            help = "the name becomes a file name and a Python module"
-            self.error(problem[0], f"`{_short(name)}` {problem[1]}", span, help)
+            code, reason, help = problem
+            help = help or "the name becomes a file name and a Python module"
+            self.error(code, f"`{short(name)}` {reason}", span, help)
         elif stem is not None and name != stem:
-            message = f"the spec is named `{name}` but its file `{_short(stem)}.toml`"
+            message = f"the spec is named `{name}` but its file `{short(stem)}.toml`"
             self.error("E015", message, span, f"rename the file to `{name}.toml`")
+        self.own_names = (kernel_name(name),)
         return name
 
-    def entries(self, data: dict[str, Any], section: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def entries(
+        self, data: dict[str, Any], section: str, limit: int, seen: dict[str, str]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The declarations of a section, with their names checked."""
         table = self.typed(data, (), section, dict, {})
+        if len(table) > limit:
+            message = f"`{section}` declares {len(table)} names, the limit is {limit}"
+            self.error("E152", message, self.source.key_span((section,)))
+            return
         for name, entry in table.items():
+            self.new_name(name, section, seen)
             if isinstance(entry, dict):
                 yield name, entry
             else:
-                example = {"options": "false", "state": "0"}.get(section, "0.9")
-                key = "init" if section == "state" else "default"
-                help = f'write `{name} = {{ {key} = {example}, doc = "…" }}`'
+                key, example = _EXAMPLES[section]
+                example = str(entry) if isinstance(entry, int | float) else example
+                example = example.lower() if isinstance(entry, bool) else example
+                help = f'write `{short(name)} = {{ {key} = {example}, doc = "…" }}`'
                 span = self.source.value_span((section, name))
-                self.error("E012", f"`{name}` must be a table", span, help)
+                message = f"`{short(name)}` must be a table, not {_type(entry)}"
+                self.error("E012", message, span, help if len(help) < 120 else "")
 
     def hyperparameters(
         self, data: dict[str, Any], seen: dict[str, str]
     ) -> Iterator[Hyperparameter]:
-        for name, entry in self.entries(data, "hyperparameters"):
+        for name, entry in self.entries(data, "hyperparameters", MAX_HYPERPARAMETERS, seen):
             path = ("hyperparameters", name)
-            self.new_name(name, ("hyperparameters",), seen)
             self.table(entry, path, ("default", "domain", "doc"), ("default", "doc"))
             domain, domain_text = self.domain(entry, path)
             default = entry.get("default", 0.0)
             span = self.source.value_span((*path, "default"))
             if isinstance(default, bool) or not isinstance(default, int | float):
-                message = f"the default of `{name}` must be a number"
+                message = f"the default of `{short(name)}` must be a number, not {_type(default)}"
                 help = "numbers are written without quotes" if isinstance(default, str) else ""
                 self.error("E150", message, span, help)
                 default = 0.0
             elif not _finite(default):
-                self.error("E150", f"the default of `{name}` must be finite", span)
+                self.error("E150", f"the default of `{short(name)}` must be finite", span)
                 default = 0.0
             elif "default" in entry and float(default) not in domain and not domain.empty:
                 message = f"the default of `{name}` is outside its domain `{domain_text}`"
@@ -448,24 +524,22 @@ class _Reader:
 
     def options(self, data: dict[str, Any], seen: dict[str, str]) -> Iterator[Option]:
         above: list[str] = []
-        for name, entry in self.entries(data, "options"):
+        for name, entry in self.entries(data, "options", MAX_OPTIONS, seen):
             path = ("options", name)
-            self.new_name(name, ("options",), seen)
             self.table(entry, path, ("default", "doc", "when"), ("default", "doc"))
             default = entry.get("default", False)
             if not isinstance(default, bool):
-                message = f"the default of option `{name}` must be true or false"
+                what = _type(default)
+                message = f"the default of option `{short(name)}` must be true or false, not {what}"
                 span = self.source.value_span((*path, "default"))
-                self.error("E150", message, span, "a number is a hyperparameter")
+                help = "a number is a hyperparameter" if isinstance(default, int | float) else ""
+                self.error("E150", message, span, help)
                 default = False
             when, when_text = self.condition(entry, path, above)
             above.append(name)
             place = self.source.key_span(path) or Span(1, 1, 2)
             doc = self.text(entry, path, "doc")
             yield Option(name, default, doc, when, when_text, place)
-        if len(above) > MAX_OPTIONS:
-            message = f"{len(above)} options, the limit is {MAX_OPTIONS}"
-            self.error("E152", message, self.source.key_span(("options",)))
 
     def states(
         self,
@@ -475,9 +549,8 @@ class _Reader:
         options: tuple[Option, ...],
     ) -> Iterator[State]:
         defaults = {h.name: h.default for h in hyperparameters}
-        for name, entry in self.entries(data, "state"):
+        for name, entry in self.entries(data, "state", MAX_STATES, seen):
             path = ("state", name)
-            self.new_name(name, ("state",), seen)
             known = ("init", "domain", "doc", "when", "scalar")
             self.table(entry, path, known, ("init", "doc"))
             domain, domain_text = self.domain(entry, path)
@@ -502,12 +575,14 @@ class _Reader:
         span = self.source.value_span(where) or Span(1, 1, 2)
         zero = Number("0", Fraction(0), span)
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            message = f"the initial value of `{path[-1]}` must be a number"
+            message = (
+                f"the initial value of `{short(path[-1])}` must be a number, not {_type(value)}"
+            )
             self.error("E145", message, span)
             return zero
         if not isinstance(value, str):
             if not _finite(value):
-                self.error("E145", f"the initial value of `{path[-1]}` must be finite", span)
+                self.error("E145", f"the initial value of `{short(path[-1])}` must be finite", span)
                 return zero
             number = Number(repr(abs(value)), Fraction(repr(abs(value))), span)
             return Apply("neg", (number,), span) if value < 0 else number
@@ -517,7 +592,8 @@ class _Reader:
         for name in names(parsed):
             if name.id not in defaults:
                 message = f"`{name.id}` is not a hyperparameter"
-                self.error("E145", message, name.span, nearest(name.id, defaults))
+                help = nearest(name.id, defaults) or "a first value depends on nothing else"
+                self.error("E145", message, name.span, help)
                 return zero
         try:
             constant(parsed, defaults)
@@ -525,7 +601,7 @@ class _Reader:
             message = "an initial value is an expression of numbers and hyperparameters"
             self.error("E145", message, parsed.span, "use `+ - * /`")
         except ArithmeticError:
-            message = f"the initial value of `{path[-1]}` is not finite at the defaults"
+            message = f"the initial value of `{short(path[-1])}` is not finite at the defaults"
             self.error("E145", message, parsed.span)
         return parsed
 
@@ -556,48 +632,133 @@ class _Reader:
         self.table(table, path, known, ("class",))
         name = self.typed(table, path, "class", str, "Optimizer")
         if not _NAME.match(name) or keyword.iskeyword(name):
-            message = f"`{_short(name)}` is not the name of a class"
+            message = f"`{short(name)}` is not the name of a class"
             self.error("E161", message, self.source.value_span(("torch", "class")))
         tunable = [h.name for h in hyperparameters]
         switchable = [o.name for o in options]
-        arguments = {
-            key: tuple(value) if isinstance(value, list) else (value,)
-            for key, value in self.torch_table(table, "arguments").items()
-        }
-        state = self.torch_table(table, "state")
+        arguments = self.torch_arguments(table, [*tunable, *switchable])
+        state = self.torch_state(table, [s.name for s in states])
         constants = self.torch_table(table, "constants")
-        switches = self.torch_table(table, "switches")
-        zero_with = self.torch_table(table, "zero_with")
-        for key, parts in arguments.items():
-            self.known(("torch", "arguments", key), parts, [*tunable, *switchable])
-        for key, value in state.items():
-            self.known(("torch", "state", key), (key,), [s.name for s in states])
-            self.identifier(("torch", "state", key), value)
         for key, value in constants.items():
-            if not isinstance(value, bool | int | float):
+            if not isinstance(value, int | float):
                 span = self.source.value_span(("torch", "constants", key))
-                self.error("E012", f"`{key}` must be a number, true or false", span)
-        for section, pairs in (("switches", switches), ("zero_with", zero_with)):
-            for key, value in pairs.items():
-                self.known(("torch", section, key), (key,), switchable)
-                self.known(("torch", section, key), (value,), tunable)
+                message = f"`{short(key)}` must be a number, true or false, not {_type(value)}"
+                self.error("E012", message, span)
+        switches, zero_with = (
+            self.torch_pairs(table, key, switchable, tunable) for key in ("switches", "zero_with")
+        )
         return Torch(name, arguments, state, constants, switches, zero_with)
 
+    def torch_pairs(
+        self, table: dict[str, Any], key: str, options: list[str], hyperparameters: list[str]
+    ) -> dict[str, str]:
+        """A table from options to hyperparameters."""
+        found = self.torch_table(table, key)
+        for option, hyperparameter in found.items():
+            where = ("torch", key, option)
+            self.known(where, option, options, self.source.key_span(where))
+            self.known(where, hyperparameter, hyperparameters, self.source.value_span(where))
+        return found
+
     def torch_table(self, table: dict[str, Any], key: str) -> dict[str, Any]:
-        return self.typed(table, ("torch",), key, dict, {})
+        """A table of `[torch]` whose keys are identifiers."""
+        found = self.typed(table, ("torch",), key, dict, {})
+        for name in found:
+            if not _NAME.match(name) or keyword.iskeyword(name):
+                span = self.source.key_span(("torch", key, name))
+                self.error("E160", f"`{short(name)}` is not a name in torch", span)
+        return found
 
-    def identifier(self, path: KeyPath, value: object) -> None:
-        if not isinstance(value, str) or not _NAME.match(value):
-            message = f"`{path[-1]}` must be the name of one of torch's states"
-            self.error("E160", message, self.source.value_span(path))
+    def torch_arguments(
+        self, table: dict[str, Any], candidates: list[str]
+    ) -> dict[str, tuple[str, ...]]:
+        """Torch's arguments and the names that make them up."""
+        found: dict[str, tuple[str, ...]] = {}
+        for key, value in self.torch_table(table, "arguments").items():
+            where = ("torch", "arguments", key)
+            if isinstance(value, list) and value:
+                for index, part in enumerate(value):
+                    span = self.source.value_span((*where, str(index)))
+                    self.known(where, part, candidates, span)
+                found[key] = tuple(str(part) for part in value)
+            elif isinstance(value, list):
+                span = self.source.value_span(where)
+                self.error("E012", f"`{short(key)}` must have at least one name", span)
+            else:
+                self.known(where, value, candidates, self.source.value_span(where))
+                found[key] = (str(value),)
+        return found
 
-    def known(self, path: KeyPath, parts: tuple[Any, ...], candidates: list[str]) -> None:
-        for part in parts:
-            if not isinstance(part, str) or part not in candidates:
-                help = nearest(part, candidates) if isinstance(part, str) else ""
-                help = help or f"there are {', '.join(candidates) or 'none'}"
-                message = f"`{path[1]}` names `{_short(str(part))}`, which the spec does not have"
-                self.error("E160", message, self.source.value_span(path), help)
+    def torch_state(self, table: dict[str, Any], candidates: list[str]) -> dict[str, str]:
+        """The states and their keys in torch, each used once."""
+        found = self.torch_table(table, "state")
+        first: dict[str, str] = {}
+        for key, value in found.items():
+            where = ("torch", "state", key)
+            self.known(where, key, candidates, self.source.key_span(where))
+            span = self.source.value_span(where)
+            if not isinstance(value, str) or not _NAME.match(value):
+                message = f"`{short(key)}` must be the name of one of torch's states"
+                self.error("E160", message, span)
+            elif value in first:
+                message = f"`{short(value)}` is the state of `{first[value]}` already"
+                self.error("E160", message, span)
+            else:
+                first[value] = short(key)
+        return found
+
+    def known(self, path: KeyPath, part: Any, candidates: list[str], span: Span | None) -> None:
+        """A name in `[torch]` that has to be one of the spec's."""
+        if not isinstance(part, str):
+            message = f"`{short(path[-1])}` must be a name of this spec, not {_type(part)}"
+            self.error("E012", message, span)
+        elif part not in candidates:
+            help = nearest(part, candidates) or f"there are {', '.join(candidates) or 'none'}"
+            message = f"`{path[1]}` names `{short(part)}`, which the spec does not have"
+            self.error("E160", message, span, help)
+
+
+_SECTIONS = {"hyperparameters": "a hyperparameter", "options": "an option", "state": "a state"}
+_EXAMPLES = {
+    "hyperparameters": ("default", "0.9"),
+    "options": ("default", "false"),
+    "state": ("init", "0"),
+}
+
+
+def kernel_name(name: str) -> str:
+    """The function that the kernel of a spec is."""
+    return f"{name}_kernel"
+
+
+def _type(value: object) -> str:
+    """What TOML calls a value."""
+    match value:
+        case bool():
+            return "a boolean"
+        case int():
+            return "an integer"
+        case float():
+            return "a float"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+        case dict():
+            return "a table"
+        case datetime.time():
+            return "a time"
+        case _:
+            return "a date"
+
+
+def _possible(condition: Expression) -> bool:
+    """Whether some choice of the options in it makes a condition true."""
+    options = sorted({name.id for name in names(condition)})
+    return any(
+        holds(condition, dict(zip(options, values, strict=True)))
+        for values in itertools.product((True, False), repeat=len(options))
+    )
 
 
 def is_option_condition(expression: Expression) -> bool:
@@ -634,8 +795,3 @@ def _finite(value: float) -> bool:
         return math.isfinite(float(value))
     except OverflowError:
         return False
-
-
-def _short(text: str) -> str:
-    shown = text if text.isprintable() else repr(text)[1:-1]
-    return shown if len(shown) <= 40 else shown[:39] + "…"
