@@ -96,7 +96,8 @@ def from_sympy(e: sympy.Basic) -> Expression:
     """The expression of a SymPy expression, for rules handed over from Python.
 
     SymPy's own argument order counts: the terms of a sum and the factors of a product are taken
-    in the order of `args`, left to right.
+    in the order of `args`, left to right. A negative term is subtracted and a reciprocal factor
+    divides, as SymPy prints them; it has no subtraction and no division of its own.
 
     Raises:
         ValueError: It holds something that the rule language does not have.
@@ -118,13 +119,27 @@ def from_sympy(e: sympy.Basic) -> Expression:
     if isinstance(e, sympy.Float):
         return _decimal(e)
     if isinstance(e, sympy.Add):
-        return fold("add", map(from_sympy, e.args))
+        first, *terms = e.args
+        result = from_sympy(first)
+        for term in terms:
+            negated = _negated(term)
+            op, term = ("add", term) if negated is None else ("sub", negated)
+            result = apply(op, result, from_sympy(term))
+        return result
     if isinstance(e, sympy.Mul):
-        return fold("mul", map(from_sympy, e.args))
+        first, *factors = e.args
+        if first == -1 and (negated := _negated(e)) is not None:
+            return apply("neg", from_sympy(negated))
+        result = from_sympy(first)
+        for factor in factors:
+            inverse = _inverse(factor)
+            op, factor = ("mul", factor) if inverse is None else ("div", inverse)
+            result = apply(op, result, from_sympy(factor))
+        return result
     if isinstance(e, sympy.Pow):
         base, exponent = e.args
-        if exponent == -1:
-            return apply("div", _rational(sympy.Integer(1)), from_sympy(base))
+        if (inverse := _inverse(e)) is not None:
+            return apply("div", _rational(sympy.Integer(1)), from_sympy(inverse))
         return apply("pow", from_sympy(base), from_sympy(exponent))
     if isinstance(e, sympy.Piecewise):
         *arms, last = e.args
@@ -158,6 +173,25 @@ _FROM: dict[type[sympy.Basic], str] = {
     sympy.Or: "or",
     sympy.Not: "not",
 }
+
+
+def _negated(e: sympy.Basic) -> sympy.Basic | None:
+    """A term without its minus, or None if it has none; the order of its factors stays.
+
+    Negation is exact, so this changes no result.
+    """
+    number, *factors = e.args if isinstance(e, sympy.Mul) else (e,)
+    if not (number.is_Number and number.is_negative):
+        return None
+    number = [] if number == -1 and factors else [-number]
+    return sympy.Mul(*number, *factors, evaluate=False)
+
+
+def _inverse(e: sympy.Basic) -> sympy.Basic | None:
+    """`x**n` of `x**-n`; None if it is no reciprocal."""
+    if isinstance(e, sympy.Pow) and e.exp.is_Number and e.exp.is_negative:
+        return e.base if e.exp == -1 else sympy.Pow(e.base, -e.exp, evaluate=False)
+    return None
 
 
 def _rational(value: sympy.Rational) -> Expression:
