@@ -161,7 +161,7 @@ CODES: dict[str, str] = {
     "E003": "The file is larger than a spec may be (256 KiB).",
     "E004": "The file is not valid TOML 1.0.",
     "E005": "A key or table is defined twice. TOML keeps neither silently, and neither do we.",
-    "E006": "There is no spec, or error code, of this name.",
+    "E006": "There is no spec, option, target or error code of this name.",
     "E007": "The output cannot be written. Nothing was changed.",
     "E008": "A file of this name exists already and is not overwritten.",
     "E010": "The key is not part of the spec language.",
@@ -227,7 +227,7 @@ CODES: dict[str, str] = {
     "E145": "An initial value is a number or an expression of hyperparameters.",
     "E150": "The default has the wrong type: options are true or false, hyperparameters finite.",
     "E151": "`when` is a condition on options declared above it, and sometimes true.",
-    "E152": "The spec declares too much: there are at most 8 options, 64 hyperparameters, 32 states.",
+    "E152": "Too many names: there are at most 8 options, 64 hyperparameters and 32 states.",
     "E160": "The `[torch]` table names something that the spec does not have.",
     "E161": "The class of `[torch]` is not an identifier such as `AdamW`.",
     "W201": (

@@ -9,6 +9,7 @@ meaning.
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -292,7 +293,8 @@ class _Parser:
         for number, line in enumerate(self.lines, 1):
             for match in re.finditer(r"[\x00-\x08\x0b-\x1f\x7f]", line):
                 span = self._span(number, match.start(), match.end())
-                self.report("E101", f"control character {match[0]!r}", span)
+                message = f"the control character U+{ord(match[0]):04X} cannot stand in a rule"
+                self.report("E101", message, span)
                 good = False
         return good
 
@@ -332,7 +334,7 @@ class _Parser:
             factor = re.match(r"([1-9]\d*)([A-Za-z_]\w*)\Z", text)
             if text[-1] in "jJ":
                 help = "imaginary numbers are not part of the rule language"
-            elif factor and not factor[2].lower().startswith("e"):
+            elif factor and factor[2][0] not in "eE_" and not keyword.iskeyword(factor[2]):
                 help = f"products are written `{factor[1]}*{factor[2]}`"
             message = f"`{short(text)}` is not a number of the rule language"
         elif (
@@ -475,7 +477,10 @@ class _Parser:
 
     def visit_Constant(self, node: ast.Constant) -> Expression:
         if isinstance(node.value, bool) or not isinstance(node.value, int | float):
-            what = "a string" if isinstance(node.value, str | bytes) else f"`{node.value}`"
+            if isinstance(node.value, str | bytes):
+                what = "a string"
+            else:
+                what = "`...`" if node.value is ... else f"`{node.value}`"
             message = f"{what} is not part of the rule language"
             raise self.reject("E102", message, self.span(node))
         line, column, end = self.columns(node)
@@ -489,12 +494,20 @@ class _Parser:
         op = _BINARY.get(type(node.op))
         if op is not None:
             return Apply(op, (left, right), self.span(node))
-        if isinstance(node.op, ast.BitXor):
-            help = "powers are written `**`"
-            raise self.reject("E110", "`^` is exclusive or", self.span(node), help)
         symbol, help = _UNKNOWN_OPERATORS[type(node.op)]
-        message = f"`{symbol}` is not part of the rule language"
-        raise self.reject("E102", message, self.span(node), help)
+        span = self.between(node.left, symbol, node.right) or self.span(node)
+        if symbol == "^":
+            raise self.reject("E110", "`^` is exclusive or", span, help)
+        raise self.reject("E102", f"`{symbol}` is not part of the rule language", span, help)
+
+    def between(self, left: ast.expr, symbol: str, right: ast.expr) -> Span | None:
+        """Where an operator stands, if it is on the line of both operands."""
+        if left.end_lineno != right.lineno or left.end_col_offset is None:
+            return None
+        shift = self.shift if right.lineno == 1 else 0
+        begin, end = left.end_col_offset - shift, right.col_offset - shift
+        at = self.lines[right.lineno - 1].find(symbol, begin, end)
+        return self._span(right.lineno, at, at + len(symbol)) if at >= 0 else None
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> Expression:
         if isinstance(node.op, ast.UAdd):

@@ -1,7 +1,7 @@
 """The semantic rules of the language: one small function each.
 
-The rules run in two rounds, because the second needs names that make sense. A rule that depends on
-the options is applied to every set of options, where the rule is a straight line.
+The rules run in rounds, because later ones need names and types that make sense. A rule that
+depends on the options is applied to every set of options, where the rule is a straight line.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MAX_LITERAL_POWER = 300
 
 def check(spec: Spec) -> list[Diagnostic]:
     """Every violation of a semantic rule, errors and warnings."""
-    for group in (_NAMES, _TYPES, _FLOW):
+    for group in (_NAMES, _TYPES, _FLOW, _EFFECT):
         found = [d for rule in group for d in rule(spec)]
         if found:
             return found
@@ -237,7 +237,11 @@ def condition_types(spec: Spec) -> Found:
             return e.id in options
         return isinstance(e, Apply) and OPERATIONS[e.op].boolean
 
+    conditions_in_locals = {a.name for a in assignments(spec.rule) if is_condition(a.value)}
+
     def visit(e: Expression, wanted: bool) -> Found:
+        if isinstance(e, Name) and e.id in conditions_in_locals:
+            return  # reported where it is assigned
         if is_condition(e) is not wanted:
             have = "a condition" if is_condition(e) else "a number"
             want = "a condition" if wanted else "a number"
@@ -251,7 +255,12 @@ def condition_types(spec: Spec) -> Found:
                 yield from visit(argument, first or OPERATIONS[e.op].conditions)
 
     for statement in assignments(spec.rule):
-        yield from visit(statement.value, False)
+        if is_condition(statement.value):
+            message = f"`{statement.name}` would be a condition, but locals and states are numbers"
+            help = "write the condition where it decides"
+            yield spec.source.diagnostic("E111", message, statement.value.span, help)
+        else:
+            yield from visit(statement.value, False)
 
 
 def mixed_conditions(spec: Spec) -> Found:
@@ -599,5 +608,5 @@ _FLOW: tuple[Rule, ...] = (
     assigned_before_use,
     assigned_at_all,
     everything_used,
-    gradient_reaches_parameter,
 )
+_EFFECT: tuple[Rule, ...] = (gradient_reaches_parameter,)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from codegen.diagnostics import Diagnostic, Span, SpecError, short
+from codegen.syntax import spelled_out
 
 MAX_BYTES = 256 * 1024
 MAX_PARTS = 16
@@ -183,21 +184,24 @@ def parse(text: str, shown: str) -> Source:
     return source
 
 
-Duplicate = tuple[str, tuple[int, int], tuple[int, int]]
+Duplicate = tuple[KeyPath, tuple[int, int], tuple[int, int]]
 _REDEFINED = ("Cannot", "Duplicate")
 
 
 def _toml_errors(source: Source, message: str, duplicates: list[Duplicate]) -> list[Diagnostic]:
     """Duplicate keys by name and place; otherwise what `tomllib` says, and what to do."""
-    if duplicates:
+    again = {path for path, _, _ in duplicates}
+    # What stands inside a table that is there twice is there twice with it.
+    outer = [d for d in duplicates if not any(d[0][:i] in again for i in range(1, len(d[0])))]
+    if outer:
         return [
             source.diagnostic(
                 "E005",
-                f"`{short(key)}` is defined twice",
+                f"`{short(path[-1])}` is defined twice",
                 source.span(*place),
                 f"it was first defined in line {source.span(first[0]).line}",
             )
-            for key, place, first in duplicates
+            for path, place, first in outer
         ]
     match = re.search(r"^(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", message, re.S)
     if match is None:
@@ -220,21 +224,29 @@ def _toml_errors(source: Source, message: str, duplicates: list[Duplicate]) -> l
 
 def _reworded(message: str, line: str, column: int) -> tuple[str, str]:
     """The message of `tomllib` in our words, and a help for likely slips."""
-    found = line[column - 1 : column]
+    found, before = line[column - 1 : column], line[: column - 1]
     if found == "\ufeff":
         return "the file begins with a byte order mark", "save it as UTF-8 without one"
     if found and not found.isascii() and found.isprintable():
-        help = "keys are ASCII letters, digits, `_` and `-`; quote texts"
+        word = re.match(r"\w+|.", line[column - 1 :])
+        plain = spelled_out(word[0]) if word else ""
+        help = f"write `{plain}`" if plain else "texts are quoted, and keys are ASCII"
         return f"`{found}` cannot stand here", help
-    help = ""
-    before = line[: column - 1]
-    if before.count("{") > before.count("}"):
-        help = "a table in braces stands on one line, without a comma at its end"
-    elif message == "Invalid value":
-        help = "texts are quoted; booleans are `true` and `false`"
-    elif message == "Invalid statement":
-        help = "a line is `key = value`, `[table]` or a comment"
-    return message[0].lower() + message[1:], help
+    if message == "Invalid value":
+        return "this is not a value", "texts are quoted; booleans are `true` and `false`"
+    if message == "Invalid statement":
+        return "this is not a statement", "write `key = value`, `[table]` or a comment"
+    if not found and before.count("{") > before.count("}"):
+        message = "a table in braces ends on the line that it begins on"
+        return message, "write it on one line, without a comma at its end"
+    if message.startswith("Illegal character '\\n'"):
+        return (
+            "the string is not closed on its line",
+            "close it, or use three quotes for several lines",
+        )
+    if missing := re.fullmatch(r"Expected ([\"'])(.+)\1", message):
+        return f"`{missing[2]}` is missing", ""
+    return message[0].lower() + message[1:], ""
 
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -287,7 +299,7 @@ class _Scanner:
 
     def _define(self, path: KeyPath, place: Place, again: bool = False) -> None:
         if path in self.defined and not again:
-            self.duplicates.append((path[-1], place.key, self.places[path].key))
+            self.duplicates.append((path, place.key, self.places[path].key))
         if path not in self.defined:
             self.places[path] = place
         self.defined.add(path)

@@ -38,6 +38,7 @@ MAX_OPTIONS = 8
 MAX_HYPERPARAMETERS = 64
 MAX_STATES = 32
 MAX_TEXT = 500
+MAX_DIAGNOSTICS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +227,8 @@ def name_problem(name: str, also: Iterable[str] = ()) -> tuple[str, str, str] | 
         Code, reason and help, or None if the name can be used in generated code.
     """
     if reason := _malformed(name):
-        plain = spelled_out(name)
-        help = f"write `{plain}`" if plain != name and _NAME.match(plain) else ""
+        plain = re.sub(r"[^A-Za-z0-9]+", "_", spelled_out(name[:41])).strip("_")
+        help = f"write `{plain}`" if plain != name and not name_problem(plain) else ""
         return "E013", f"is not an allowed name: {reason}", help
     if name in BUILT_IN:
         return "E014", f"is reserved: it is {BUILT_IN[name]}", ""
@@ -284,11 +285,14 @@ def from_source(source: Source, stem: str | None) -> tuple[Spec, list[Diagnostic
     from codegen import rules
 
     reader = _Reader(source)
-    spec = reader.spec(stem)
+    try:
+        spec = reader.spec(stem)
+    except _TooMany:
+        raise SpecError(order(reader.out)) from None
     found = reader.out
     if not any(d.severity == "error" for d in found):
         found = [*found, *rules.check(spec)]
-    found = order(found)
+    found = order(found)[:MAX_DIAGNOSTICS]
     if any(d.severity == "error" for d in found):
         raise SpecError(found)
     return spec, found
@@ -297,6 +301,10 @@ def from_source(source: Source, stem: str | None) -> tuple[Spec, list[Diagnostic
 _TOP = (
     "name", "title", "summary", "reference", "hyperparameters", "options", "state", "rule", "torch",
 )  # fmt: skip
+
+
+class _TooMany(Exception):
+    """No author reads more diagnostics at once."""
 
 
 class _Reader:
@@ -310,6 +318,8 @@ class _Reader:
 
     def error(self, code: str, message: str, span: Span | None, help: str = "") -> None:
         self.out.append(self.source.diagnostic(code, message, span, help))
+        if len(self.out) >= MAX_DIAGNOSTICS:
+            raise _TooMany
 
     # Shapes of values.
 
@@ -322,11 +332,17 @@ class _Reader:
         for key in data:
             if key not in known:
                 span = self.source.key_span((*path, key))
-                help = nearest(key, known) or f"the keys are {', '.join(known)}"
+                only = (
+                    f"the keys are {', '.join(known)}"
+                    if known[1:]
+                    else f"the only key is `{known[0]}`"
+                )
+                help = nearest(key, known) or only
                 self.error("E010", f"unknown key `{short(key)}`{where}", span, help)
         for key in required:
             if key not in data:
-                self.error("E011", f"`{key}` is missing{where}", self.source.key_span(path))
+                span = self.source.key_span(path)
+                self.error("E011", f"`{key}` is missing{where}", span, _ADD.get(key, ""))
         return data
 
     def typed(
@@ -370,18 +386,20 @@ class _Reader:
             code, reason, help = problem
             self.error(code, f"`{short(name)}` {reason}", span, help)
         elif name in seen:
-            self.error("E016", f"`{name}` is declared twice, first as {seen[name]}", span)
+            message = f"`{name}` is declared twice, first as {seen[name]}"
+            self.error("E016", message, span, "rename one of them")
         seen.setdefault(name, _SECTIONS[section])
 
     def upper_case(self, seen: dict[str, str]) -> None:
         """E018: kernels have options in upper case, where they must not meet another name."""
         spelled: dict[str, str] = {}
-        for name in (n for n, what in seen.items() if what == "an option"):
+        for name in (n for n, what in seen.items() if what == "an option" and not _malformed(n)):
             upper = name.upper()
             other = upper if upper != name and upper in seen else spelled.get(upper)
             if other is not None:
                 span = self.source.key_span(("options", name))
-                message = f"option `{short(name)}` is `{short(upper)}` in kernels, like `{other}`"
+                what = seen[other].split(" ")[1]
+                message = f"option `{name}` is `{upper}` in kernels, as is the {what} `{other}`"
                 self.error("E018", message, span, "rename one of them")
             spelled.setdefault(upper, name)
 
@@ -468,7 +486,8 @@ class _Reader:
         span = self.source.value_span(("name",))
         if problem := name_problem(name):
             code, reason, help = problem
-            help = help or "the name becomes a file name and a Python module"
+            if not help or "/" in name:
+                help = "the name becomes a file name and a Python module"
             self.error(code, f"`{short(name)}` {reason}", span, help)
         elif stem is not None and name != stem:
             message = f"the spec is named `{name}` but its file `{short(stem)}.toml`"
@@ -592,7 +611,8 @@ class _Reader:
         for name in names(parsed):
             if name.id not in defaults:
                 message = f"`{name.id}` is not a hyperparameter"
-                help = nearest(name.id, defaults) or "a first value depends on nothing else"
+                help = nearest(name.id, defaults)
+                help = help or "initial values are made of numbers and hyperparameters"
                 self.error("E145", message, name.span, help)
                 return zero
         try:
@@ -718,6 +738,18 @@ class _Reader:
             self.error("E160", message, span, help)
 
 
+_ADD = {
+    "name": 'add `name = "…"`, the name of the file without `.toml`',
+    "title": 'add `title = "…"`, the name as people write it',
+    "summary": 'add `summary = "…"`, one sentence',
+    "reference": 'add `reference = "…"`, where the rule comes from',
+    "rule": "add `[rule]` with `update`, the statements of one step",
+    "update": "add `update`, the statements of one step",
+    "default": "add `default = …`",
+    "init": "add `init = …`, the value before the first step",
+    "doc": 'add `doc = "…"`, one sentence',
+    "class": 'add `class = "…"`, the name in `torch.optim`',
+}
 _SECTIONS = {"hyperparameters": "a hyperparameter", "options": "an option", "state": "a state"}
 _EXAMPLES = {
     "hyperparameters": ("default", "0.9"),

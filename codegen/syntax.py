@@ -265,7 +265,8 @@ class _Line:
         elif token.kind in ("name", "number", "string"):
             left = short(before.text) if before else ""
             message = f"an operator is missing between `{left}` and `{short(text)}`"
-            return Problem("E101", message, token, "products are written `x*y`")
+            help = "write `:`" if text == "then" else "products are written `x*y`"
+            return Problem("E101", message, token, help)
         elif text in ("(", "["):
             self.open(text)
         elif text in _CLOSING:
