@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
+from html import unescape
 from typing import Any
 
 from codegen.diagnostics import Diagnostic, SpecError, nearest
@@ -86,7 +88,10 @@ def _equations(spec: Spec, options: Options) -> Iterator[tuple[Any, Any]]:
 
     table: dict[str, sympy.Basic] = dict(symbols(spec))
     for statement in straight(spec.rule, options):
-        right = to_sympy(statement.value, table, options)
+        try:
+            right = to_sympy(statement.value, table, options)
+        except (TypeError, ValueError):
+            right = sympy.nan  # a comparison with what is no real number, such as log(0)
         left = table.setdefault(statement.name, sympy.Symbol(statement.name, real=True))
         yield left, right
 
@@ -96,10 +101,20 @@ def _latex(spec: Spec, options: Options) -> Iterator[str]:
 
     yield r"\begin{aligned}"
     for left, right in _equations(spec, options):
-        names = {s: _LATEX_NAMES[s.name] for s in _symbols(left, right) if s.name in _LATEX_NAMES}
+        names = {s: _latex_name(s.name) for s in _symbols(left, right)}
         written = [sympy.latex(side, symbol_names=names) for side in (left, right)]
         yield rf"  {written[0]} &\leftarrow {written[1]} \\"
     yield r"\end{aligned}"
+
+
+def _latex_name(name: str) -> str:
+    """The field's letter for a name; `v_hat` and `m_bar` get their accents."""
+    import sympy
+
+    base, _, accent = name.rpartition("_")
+    if base and accent in ("hat", "bar"):
+        return rf"\{accent}{{{_latex_name(base)}}}"
+    return _LATEX_NAMES.get(name) or str(sympy.latex(sympy.Symbol(name)))
 
 
 def _symbols(*sides: Any) -> set[Any]:
@@ -111,6 +126,11 @@ def _mathml(spec: Spec, options: Options) -> Iterator[str]:
 
     yield '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"><mtable>'
     for left, right in _equations(spec, options):
-        sides = [mathml(side, printer="presentation") for side in (left, right)]
+        sides = [_numeric(mathml(side, printer="presentation")) for side in (left, right)]
         yield f"<mtr><mtd>{sides[0]}<mo>&#x2190;</mo>{sides[1]}</mtd></mtr>"
     yield "</mtable></math>"
+
+
+def _numeric(markup: str) -> str:
+    """Markup with characters in place of the entities that only HTML knows."""
+    return re.sub(r"&(?!(?:lt|gt|amp|quot|apos);)\w+;", lambda entity: unescape(entity[0]), markup)
