@@ -44,9 +44,10 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     scalars = [s for s in spec.states if s.scalar]
     fetch = [under(s.when_text, [f'{s.name} = float(state["{s.name}"])'], 1) for s in scalars]
     arrive = [
-        layout(f"{a.name} = tl.full", ["()", a.name, "real"], "", "    ")
+        python.layout(
+            f"{a.name} = tl.full", ["()", a.name, "real"], " != 0" if a.boolean else "", "    "
+        )
         for a in kernel.arguments
-        if not a.boolean
     ]
     checks = [*shared.pop("checks"), *_CHECKS]  # type: ignore[misc]
     return {
@@ -112,7 +113,8 @@ def _launch(kernel: Kernel) -> str:
     arguments = [
         *tensors,
         "n",
-        *(argument.name for argument in kernel.arguments),
+        # Conditions travel as 0 and 1: Triton 3.6 interprets no boolean arguments.
+        *(f"float({a.name})" if a.boolean else a.name for a in kernel.arguments),
         *(f"{option.name.upper()}={option.name}" for option in spec.options),
         "BLOCK=BLOCK",
         "num_warps=4",
@@ -125,7 +127,7 @@ def _kernel_signature(kernel: Kernel) -> str:
     parameters = [
         *(f"{tensor.name}_ptr" for tensor in kernel.tensors),
         "n: tl.int64",
-        *(f"{a.name}: {'tl.int1' if a.boolean else 'tl.float64'}" for a in kernel.arguments),
+        *(f"{argument.name}: tl.float64" for argument in kernel.arguments),
         *(f"{option.name.upper()}: tl.constexpr" for option in kernel.spec.options),
         "BLOCK: tl.constexpr",
     ]

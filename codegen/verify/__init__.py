@@ -13,8 +13,7 @@ import multiprocessing
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, as_completed
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import CancelledError, Future, as_completed
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -27,7 +26,7 @@ from codegen.verify import generated
 from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict
 
 TARGETS = ("sm_80", "sm_90")
-SECONDS = 120
+SECONDS = 60
 """Time limit of one rung on one option set."""
 
 ASSUMPTIONS = (
@@ -149,7 +148,12 @@ def _scheduled(todo: list[Task], jobs: int) -> Iterator[Verdict]:
                 for task in group:
                     futures[pool.schedule(run, args=[task], timeout=SECONDS)] = task
         for future in as_completed(futures):
-            yield _result(future, futures[future])
+            task = futures[future]
+            if not future.cancelled() and isinstance(future.exception(), TimeoutError):
+                for other, waiting in futures.items():
+                    if (waiting.name, waiting.rung) == (task.name, task.rung):
+                        other.cancel()
+            yield _result(future, task)
     finally:
         for pool in pools:
             pool.stop()
@@ -170,7 +174,10 @@ def _result(future: Future[Verdict], task: Task) -> Verdict:
 
     try:
         return future.result()
-    except (TimeoutError, FutureTimeout):
+    except CancelledError:
+        reason = "not run: it did not finish with other options"
+        return failed(Status.UNSUPPORTED, reason)
+    except TimeoutError:
         return failed(Status.REFUTED, f"did not finish within {SECONDS} s")
     except pebble.ProcessExpired as error:
         return failed(Status.REFUTED, f"the process died (exit code {error.exitcode})")

@@ -82,6 +82,7 @@ class Bench:
         tensors = lower(spec).tensors
         self.unread = {t.name for t in tensors if t.stored and not t.loaded}
         self.compared = 0
+        self.first: Step | None = None
 
     def run(self, case: Case) -> Mismatch | None:
         """The first difference in a case; None if every bit agrees."""
@@ -104,6 +105,7 @@ class Bench:
             for name in self.unread & on_device.keys():
                 on_device[name].poison()
             keywords = {**step.values, **case.options}
+            self.first = self.first or step
             raised: type[Exception] | None = None
             try:
                 with np.errstate(all="ignore"):

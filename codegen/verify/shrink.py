@@ -63,6 +63,11 @@ def _reductions(bench: Bench, case: Case, mismatch: Mismatch) -> Iterator[Case]:
     yield single
     for n in sizes:
         yield _elements(case, slice(0, n))
+    # Only after other calls: the launcher remembers something of the first one.
+    if bench.first is not None:
+        step = single.steps[0]
+        both = replace(single, steps=(replace(step, values=bench.first.values), step))
+        yield from (_elements(both, slice(0, n)) for n in sizes)
 
 
 def _last(case: Case, count: int) -> Case:
@@ -119,7 +124,7 @@ def _accept(
     trials: _Trials, case: Case, mismatch: Mismatch, simpler: tuple[str, list[Any]]
 ) -> tuple[Case, Mismatch]:
     name, values = simpler
-    if len(case.steps) > 1 and name in ("t", "lr"):
+    if len({step.values.get(name, step.t) for step in case.steps}) > 1:
         return case, mismatch  # a trajectory is about what changes between its steps
     old = _get(case, name)
     rounded = [float(f"{old:.{digits}g}") for digits in (1, 2, 4)] if name != "t" else []
@@ -196,7 +201,10 @@ def _part(bench: Bench, case: Case, mismatch: Mismatch) -> tuple[str, str]:
     where = text.at(line) if line else ""
     tail = mismatch.element >= len(mismatch.before[0]) // bench.block * bench.block
     store = f"tl.store({mismatch.tensor}_ptr"
-    wanted = [f'state["{mismatch.tensor}"] =', store, "tl.store("]
+    scalar = any(s.scalar and s.name == mismatch.tensor for s in spec.states)
+    wanted = [f'state["{mismatch.tensor}"] =' if scalar else store, "tl.store("]
+    if not scalar and tail and not any("mask" in text.lines[n - 1] for n in text.containing(store)):
+        wanted = ["else:"]  # where the store of the tail would have to be
     return trace.spec_line(spec, options, index), where or _first_line(text, wanted, tail)
 
 
@@ -229,7 +237,7 @@ def _host_line(bench: Bench, case: Case, found: list[trace.Event]) -> int:
         path.write_text(built, encoding="utf-8")
         events = _launcher(bench, path, case)
     values = {e.name: e for e in found if e.function == "step"}
-    for event in events:
+    for event in {e.name: e for e in events}.values():  # of the last step
         other = values.get(event.name)
         if other is not None and not trace.same(event.value, other.value):
             return other.line

@@ -102,7 +102,7 @@ def step(
             one_minus_beta1_to_t,
             r_times_sqrt_one_minus_beta2_to_t,
             eps,
-            rho_above_5,
+            float(rho_above_5),
             lr,
             DECOUPLED_WEIGHT_DECAY=decoupled_weight_decay,
             MAXIMIZE=maximize,
@@ -128,7 +128,7 @@ def radam_kernel(
     one_minus_beta1_to_t: tl.float64,
     r_times_sqrt_one_minus_beta2_to_t: tl.float64,
     eps: tl.float64,
-    rho_above_5: tl.int1,
+    rho_above_5: tl.float64,
     lr: tl.float64,
     DECOUPLED_WEIGHT_DECAY: tl.constexpr,
     MAXIMIZE: tl.constexpr,
@@ -144,6 +144,7 @@ def radam_kernel(
     one_minus_beta1_to_t = tl.full((), one_minus_beta1_to_t, real)
     r_times_sqrt_one_minus_beta2_to_t = tl.full((), r_times_sqrt_one_minus_beta2_to_t, real)
     eps = tl.full((), eps, real)
+    rho_above_5 = tl.full((), rho_above_5, real) != 0
     lr = tl.full((), lr, real)
 
     # Full blocks take an unmasked path, whose accesses are 128 bits wide.

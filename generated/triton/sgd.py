@@ -84,7 +84,7 @@ def step(
             weight_decay,
             momentum,
             one_minus_dampening,
-            t_equals_one,
+            float(t_equals_one),
             lr,
             USE_MOMENTUM=use_momentum,
             NESTEROV=nesterov,
@@ -104,7 +104,7 @@ def sgd_kernel(
     weight_decay: tl.float64,
     momentum: tl.float64,
     one_minus_dampening: tl.float64,
-    t_equals_one: tl.int1,
+    t_equals_one: tl.float64,
     lr: tl.float64,
     USE_MOMENTUM: tl.constexpr,
     NESTEROV: tl.constexpr,
@@ -115,6 +115,7 @@ def sgd_kernel(
     weight_decay = tl.full((), weight_decay, real)
     momentum = tl.full((), momentum, real)
     one_minus_dampening = tl.full((), one_minus_dampening, real)
+    t_equals_one = tl.full((), t_equals_one, real) != 0
     lr = tl.full((), lr, real)
 
     # Full blocks take an unmasked path, whose accesses are 128 bits wide.
