@@ -27,6 +27,7 @@ from codegen.syntax import (
     spelled_out,
     statements,
     tokens,
+    unclosed,
 )
 
 MAX_RULE = 16 * 1024
@@ -310,6 +311,8 @@ class _Parser:
                 self.report("E112", f"`{short(token.text)}` is not ASCII", self.at(token), help)
             elif token.kind == "number":
                 self._number(token)
+            elif token.kind == "string" and unclosed(token):
+                self.report("E101", "the string is never closed", self.at(token))
             elif token.kind == "name" and len(token.text) > MAX_NAME:
                 message = f"`{short(token.text)}` has {len(token.text)} characters"
                 help = f"names have at most {MAX_NAME}"

@@ -24,6 +24,7 @@ MAX_PARTS = 16
 """Parts of a dotted key; `tomllib` takes quadratic time for many."""
 MAX_NESTING = 16
 """Tables and arrays inside each other; `tomllib` is recursive."""
+MAX_DUPLICATES = 100
 KeyPath = tuple[str, ...]
 
 
@@ -201,7 +202,7 @@ def _toml_errors(source: Source, message: str, duplicates: list[Duplicate]) -> l
                 source.span(*place),
                 f"it was first defined in line {source.span(first[0]).line}",
             )
-            for path, place, first in outer
+            for path, place, first in outer[:MAX_DUPLICATES]
         ]
     match = re.search(r"^(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", message, re.S)
     if match is None:

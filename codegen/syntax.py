@@ -78,6 +78,13 @@ def spelled_out(text: str) -> str:
     return "" if "?" in plain else plain
 
 
+def unclosed(string: Token) -> bool:
+    """Whether a string token ends without its quote."""
+    quote = string.text.lstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    width = 3 if quote.startswith(('"""', "'''")) else 1
+    return len(quote) < 2 * width or not quote.endswith(quote[:width])
+
+
 def bracket_problem(found: Sequence[Token]) -> Problem | None:
     """The first bracket without a partner."""
     opened: list[Token] = []
