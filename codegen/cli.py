@@ -212,7 +212,9 @@ def verify(
     level: Annotated[Level, typer.Option(help="How much to do.")] = Level.fast,
     target: Annotated[
         Optional[list[str]],
-        typer.Option("--target", metavar="SM", help="GPU to compile for (repeatable): sm_80, sm_90."),
+        typer.Option(
+            "--target", metavar="SM", help="GPU to compile for (repeatable): sm_80, sm_90."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
     jobs: Annotated[
@@ -365,12 +367,17 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
+    stdout = sys.stdout
     try:
         try:
             app(standalone_mode=True)
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
+    except SystemExit:
+        if sys.stdout is not stdout:
+            sys.exit(0)  # the command line library met a closed pipe: the reader has enough
+        raise
     except SpecError as error:
         _print_diagnostics(list(error.diagnostics))
         sys.exit(2)

@@ -76,7 +76,7 @@ def test_kernel_scalars_are_float64_and_rounded_first(name: str) -> None:
     lines = [ast.unparse(line) for line in function.body]
     start = lines.index("start = tl.program_id(0).to(tl.int64) * BLOCK")
     for argument in kernel.arguments:
-        assert annotated[argument.name] == ("tl.int1" if argument.boolean else "tl.float64")
+        assert annotated[argument.name] == "tl.float64"
         if not argument.boolean:
             rounded = f"{argument.name} = tl.full((), {argument.name}, real)"
             assert rounded in lines[:start]
@@ -107,7 +107,8 @@ def test_the_launch_passes_the_kernels_parameters_in_order(name: str) -> None:
     launch = re.search(rf"{name}_kernel\[.*?\]\((.*?)\n        \)", text, re.DOTALL)
     assert launch is not None
     arguments = [a.strip() for a in launch[1].replace("\n", " ").split(", ") if a.strip(" ,")]
-    names = [re.split(r"=| if ", a)[0].strip(' ,"]').replace('state["', "") for a in arguments]
+    names = [re.split(r"=| if ", a)[0].strip(' ,"])') for a in arguments]
+    names = [name.replace('state["', "").replace("float(", "") for name in names]
     parameters = [a.arg for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)
                   and n.name == f"{name}_kernel" for a in n.args.args]  # fmt: skip
     passed = [n for n in names if n not in ("num_warps", "enable_fp_fusion")]
