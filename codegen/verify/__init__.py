@@ -1,4 +1,4 @@
-"""Files to certificate: every rung runs on the files on disk, in worker processes with a time limit.
+"""Files to certificate: every rung runs on the files on disk, in workers with a time limit.
 
 A generated file may have been edited, so it is foreign code: it may crash, hang, or write where it
 should not. Workers of two kinds run it: one with Triton's interpreter, one with its compiler, since

@@ -261,7 +261,9 @@ def _tensor_names(spec: Spec) -> frozenset[str]:
         found |= more
 
 
-def first_state(spec: Spec, options: Options, values: Mapping[str, float], n: int) -> dict[str, Any]:
+def first_state(
+    spec: Spec, options: Options, values: Mapping[str, float], n: int
+) -> dict[str, Any]:
     """The state before the first step, from the spec."""
     state: dict[str, Any] = {}
     for s in spec.active_states(options):

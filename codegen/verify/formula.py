@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen.spec import Options, Spec
+from codegen.spec import Interval, Options, Spec
 from codegen.verify import inputs, trace
 from codegen.verify.certificate import Counterexample, Status, Verdict
 from codegen.verify.enclosure import DIGITS, Enclosure, Evaluator, Vector
@@ -68,7 +68,9 @@ def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
                     new_p, new_state = _step(module, case)
                 except Exception as error:
                     where = f"{pair.numpy}: {type(error).__name__}: {error}"
-                    return verdict(Status.REFUTED, f"NumPy fails where the formula does not: {where}")
+                    return verdict(
+                        Status.REFUTED, f"NumPy fails where the formula does not: {where}"
+                    )
                 failure = _compare(spec, case, new_p, new_state, tally)
                 if failure:
                     found = _counterexample(spec, pair, module, case, *failure)
@@ -98,7 +100,7 @@ def _cases(
     named = {k: v for k, v in {**values, **options}.items() if k in _parameters(module.init)}
     state = module.init(p, **named)
     for t in range(1, STEPS + 1):
-        g = inputs.log_uniform(ELEMENTS, dtype, inputs.Interval(), rng)
+        g = inputs.log_uniform(ELEMENTS, dtype, Interval(), rng)
         g[:2] = 0
         case = _Case(options, dtype, values, p, g, state, t)
         yield case

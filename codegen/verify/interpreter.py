@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from codegen.lower import lower
-from codegen.spec import Options, Spec
+from codegen.spec import Interval, Options, Spec
 from codegen.verify import inputs
 from codegen.verify.certificate import Status, Verdict
 from codegen.verify.generated import Pair, fresh
@@ -150,8 +150,8 @@ class Bench:
             theirs = got[name].array if isinstance(got[name], Tensor) else np.asarray(got[name])
             theirs = theirs.reshape(-1)
             if ours.dtype != theirs.dtype or ours.size != theirs.size:
-                types = (f"{a.dtype} of size {a.size}" for a in (ours, theirs))
-                return Mismatch("value", name, 0, index, *types, before)
+                wanted, have = (f"{a.dtype} of size {a.size}" for a in (ours, theirs))
+                return Mismatch("value", name, 0, index, wanted, have, before)
             self.compared += ours.size
             differ = ~same_bits(ours, theirs)
             if differ.any():
@@ -164,9 +164,9 @@ class Bench:
 def same_bits(a: inputs.Array, b: inputs.Array) -> inputs.Array:
     """Equal in every bit; any NaN equals any NaN."""
     integer = f"u{a.dtype.itemsize}"
-    same: inputs.Array = (np.ascontiguousarray(a).view(integer) == np.ascontiguousarray(b).view(integer)) | (
-        np.isnan(a) & np.isnan(b)
-    )
+    same: inputs.Array = (
+        np.ascontiguousarray(a).view(integer) == np.ascontiguousarray(b).view(integer)
+    ) | (np.isnan(a) & np.isnan(b))
     return same
 
 
@@ -211,7 +211,7 @@ def _trajectory(
 ) -> Case:
     """Steps from `init`; the learning rate changes in between, now and then everything does."""
     values = inputs.hyperparameters(spec, rng)
-    p = inputs.log_uniform(n, dtype, inputs.Interval(), rng, 3)
+    p = inputs.log_uniform(n, dtype, Interval(), rng, 3)
     steps = []
     for t in range(1, count + 1):
         drawn = inputs.hyperparameters(spec, rng)
@@ -219,7 +219,7 @@ def _trajectory(
             values = drawn
         elif "lr" in values:
             values = {**values, "lr": drawn["lr"]}
-        g = inputs.log_uniform(n, dtype, inputs.Interval(), rng, 3)
+        g = inputs.log_uniform(n, dtype, Interval(), rng, 3)
         steps.append(Step(g, values, t))
     return Case(options, dtype, p, None, tuple(steps))
 
@@ -231,9 +231,7 @@ def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
     pair = Pair.of(spec, folder)
 
     def verdict(status: Status, detail: str, counterexample: Any = None, count: int = 0) -> Verdict:
-        return Verdict(
-            "R2", spec.name, dict(options), status, count, detail, seed, counterexample
-        )
+        return Verdict("R2", spec.name, dict(options), status, count, detail, seed, counterexample)
 
     try:
         bench = Bench(spec, pair)

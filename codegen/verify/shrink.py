@@ -187,9 +187,7 @@ def _part(bench: Bench, case: Case, mismatch: Mismatch) -> tuple[str, str]:
     ours = _events(bench, bench.pair.numpy, case)
     host = {let.name for let in lets(lower(spec).host)}
     kernel = f"{spec.name}_kernel"
-    device = [
-        e for e in theirs if e.function == ("step" if e.name in host else kernel)
-    ]
+    device = [e for e in theirs if e.function == ("step" if e.name in host else kernel)]
     reference = trace.statement_events(spec, options, [e for e in ours if e.function == "step"])
     for number, (a, b) in enumerate(
         zip(reference, trace.statement_events(spec, options, device), strict=True)

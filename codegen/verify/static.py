@@ -74,9 +74,7 @@ def _refuted(
 ) -> Verdict:  # fmt: skip
     name, index, t, p, state = where
     given = {"t": str(t), "g": repr(_GRADIENTS[index]), "p": repr(float(p[index]))}
-    given |= {
-        k: repr(float(v[index] if isinstance(v, list) else v)) for k, v in state.items()
-    }
+    given |= {k: repr(float(v[index] if isinstance(v, list) else v)) for k, v in state.items()}
     line = spec_line(spec, options, last_assignment(spec, options, name))
     found = Counterexample(name, "exact", 1, 0, t, given, expected, got, line)
     message = f"`{name}` {reason}"

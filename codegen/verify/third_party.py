@@ -75,17 +75,17 @@ def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
                 magnitude = np.maximum(np.abs(mine), np.abs(other))
                 scale[key] = np.maximum(scale.get(key, 0.0), magnitude)
                 with np.errstate(all="ignore"):
-                    error = np.abs(mine - other) / np.where(scale[key] > 0, scale[key], 1.0)
-                bad = ~(error <= TOLERANCE) & ~(np.isnan(mine) & np.isnan(other))
+                    apart = np.abs(mine - other) / np.where(scale[key] > 0, scale[key], 1.0)
+                bad = ~(apart <= TOLERANCE) & ~(np.isnan(mine) & np.isnan(other))
                 if bad.any():
                     at = int(np.argmax(bad))
                     found = _counterexample(
                         spec, options, values, key, at, t, before, g, mine, other
                     )
-                    detail = f"`{key}` departs from {name} by {np.max(error[bad]):.1e} relative"
+                    detail = f"`{key}` departs from {name} by {np.max(apart[bad]):.1e} relative"
                     return verdict(Status.REFUTED, detail, found)
                 compared += int(np.size(mine))
-                worst = max(worst, float(np.nanmax(error, initial=0.0)))
+                worst = max(worst, float(np.nanmax(apart, initial=0.0)))
     detail = f"{STEPS} steps of {name} {torch.__version__}, largest relative departure {worst:.1e}"
     return verdict(Status.TESTED, detail)
 
@@ -95,9 +95,7 @@ def _keywords(function: Any) -> tuple[str, ...]:
     return tuple(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
 
 
-def _values(
-    spec: Spec, options: Options, draw: int, rng: inputs.Generator
-) -> dict[str, float]:
+def _values(spec: Spec, options: Options, draw: int, rng: inputs.Generator) -> dict[str, float]:
     """Hyperparameters: the defaults, or random; zero where torch wants them so."""
     assert spec.torch is not None
     values = {h.name: h.default for h in spec.hyperparameters}
@@ -145,7 +143,10 @@ def _counterexample(
     p, state = before
     given = {"t": str(t)} | {k: inputs.shown(v) for k, v in values.items()}
     given |= {"p": inputs.shown(p[at]), "g": inputs.shown(g[at])}
-    given |= {k: inputs.shown(np.asarray(v).reshape(-1)[at if np.ndim(v) else 0]) for k, v in state.items()}
+    given |= {
+        k: inputs.shown(np.asarray(v).reshape(-1)[at if np.ndim(v) else 0])
+        for k, v in state.items()
+    }
     index = at if np.ndim(mine) else 0
     line = trace.spec_line(spec, options, trace.last_assignment(spec, options, name))
     return Counterexample(
