@@ -44,9 +44,7 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     scalars = [s for s in spec.states if s.scalar]
     fetch = [under(s.when_text, [f'{s.name} = float(state["{s.name}"])'], 1) for s in scalars]
     arrive = [
-        python.layout(
-            f"{a.name} = tl.full", ["()", a.name, "real"], " != 0" if a.boolean else "", "    "
-        )
+        layout(f"{a.name} = tl.full", ["()", a.name, "real"], " != 0" if a.boolean else "", "    ")
         for a in kernel.arguments
     ]
     checks = [*shared.pop("checks"), *_CHECKS]  # type: ignore[misc]

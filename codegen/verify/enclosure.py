@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import mpmath
+import numpy as np
 
 from codegen.expression import Apply, Expression, Name, Number, assignments, names
 from codegen.operations import OPERATIONS
@@ -93,6 +94,7 @@ def _rounded(e: Enclosure, form: Format, ulps: int = 0) -> Enclosure:
 
 
 Vector = Enclosure | list[Enclosure]
+Elements = Sequence[float] | np.ndarray[Any, Any]
 
 
 class Evaluator:
@@ -110,7 +112,7 @@ class Evaluator:
         self.trace: list[tuple[str, Vector]] = []
 
     def step(
-        self, p: Sequence[float], g: Sequence[float], state: Mapping[str, Any], t: int,
+        self, p: Elements, g: Elements, state: Mapping[str, Any], t: int,
         hyperparameters: Mapping[str, float],
     ) -> dict[str, Vector]:  # fmt: skip
         """One step from exact inputs; the new `p` and states.
