@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from support import STOCK, lowered, module, numpy_of, small, stock
 
 from codegen.backends.writer import Writer, scalar
+from codegen.diagnostics import SpecError
 from codegen.kernel import Kernel, lets
 from codegen.kinds import Kind
 from codegen.lower import lower
@@ -298,3 +302,91 @@ def test_every_argument_name_is_new_and_an_identifier() -> None:
     assert len(names) == len(set(names))
     assert all(name.isidentifier() for name in names)
     assert module(render(kernel, "numpy"))
+
+
+# Any rule at all: host program and stage together are the rule.
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> str:
+    """A random rule of scalars, tensors, powers, choices and option blocks."""
+    known = ["p", "g", "m", "t", "lr", "beta", "c", "first"]
+
+    def name() -> str:
+        return draw(st.sampled_from(known))
+
+    def expression(depth: int) -> str:
+        kind = draw(st.sampled_from("nnlbbbfpcso" if depth else "nnl"))
+        if kind == "n":
+            return name()
+        if kind == "l":
+            return draw(st.sampled_from(["1", "2", "0.5", "3.25"]))
+        a, b = expression(depth - 1), expression(depth - 1)
+        condition = f"{name()}*{name()} {draw(st.sampled_from(['<', '>=']))} {name()}"
+        return {
+            "b": f"({a} {draw(st.sampled_from('+-*/'))} {b})",
+            "f": f"{draw(st.sampled_from(['abs', 'sign']))}({a})",
+            "p": f"({a} + 1)**{draw(st.sampled_from([0, 1, 2, 3, 4, -1, -2]))}",
+            "c": f"{draw(st.sampled_from(['min', 'max']))}({a}, {b})",
+            "s": f"({a} if {condition} else {b})",
+            "o": f"({a} if keep else {b})",
+        }[kind]
+
+    lines = ["first = g"]
+    for _ in range(draw(st.integers(1, 4))):
+        target, depth = draw(st.sampled_from(["a", "b", "p", "m", "g"])), 3
+        if draw(st.booleans()):
+            lines += ["if keep:", f"    {target} = {expression(depth)}"]
+            lines += ["else:", f"    {target} = {expression(depth)}"]
+        else:
+            lines.append(f"{target} = {expression(depth)}")
+        known += [target] if target not in known else []
+    lines.append("c = c*lr + beta*t - (1 if keep else 2)")
+    lines.append(" + ".join(["m = m", expression(2), *(x for x in "ab" if x in known)]))
+    return "\n".join([*lines, "p = p - lr*first*m"])
+
+
+def outcome(run: Callable[[], Any]) -> Any:
+    """The result, or that the host failed on it, such as by a division by zero."""
+    try:
+        with np.errstate(all="ignore"):
+            return run()
+    except (ArithmeticError, ValueError) as error:
+        return type(error)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(rules(), st.booleans(), st.sampled_from([1, 2, 3]))
+def test_host_and_stage_together_compute_the_rule(rule: str, keep: bool, t: int) -> None:
+    try:
+        spec = small(
+            rule,
+            hyperparameters=("lr", "beta"),
+            options=("keep",),
+            state={"m": "", "c": "scalar = true"},
+        )
+    except SpecError:
+        assume(False)
+    kernel, reference = lower(spec), numpy_of(spec)
+    p = np.linspace(-2, 2, 17).astype(np.float32)
+    g, m = p[::-1] * np.float32(1.37), p * p
+    values = {"lr": 0.3, "beta": 0.75}
+
+    def split() -> list[np.ndarray]:
+        space = host(kernel, **values, t=float(t), c=0.5, keep=keep)
+        after = {"c": space["c"]}
+        space |= vars(reference) | {"real": np.float32, "p": p, "g": g, "m": m}
+        exec("\n".join(Writer(lambda o: o.numpy).steps(kernel.stages[0].body, 0)), space)
+        return [space["p"], space["m"], np.float64(after["c"])]
+
+    def whole() -> list[np.ndarray]:
+        new, state = reference.step(p, g, {"m": m, "c": 0.5}, t, **values, keep=keep)
+        return [new, state["m"], np.float64(state["c"])]
+
+    a, b = outcome(split), outcome(whole)
+    if isinstance(a, list) and isinstance(b, list):
+        for x, y in zip(a, b, strict=True):
+            assert x.dtype == y.dtype
+            assert np.array_equal(x, y, equal_nan=True)
+    else:
+        assert a is b
