@@ -395,8 +395,8 @@ class _Reader:
         spelled: dict[str, str] = {}
         for name in (n for n, what in seen.items() if what == "an option" and not _malformed(n)):
             upper = name.upper()
-            other = upper if upper != name and upper in seen else spelled.get(upper)
-            if other is not None:
+            other = upper if upper in seen else spelled.get(upper)
+            if other is not None and name != upper:
                 span = self.source.key_span(("options", name))
                 what = seen[other].split(" ")[1]
                 message = f"option `{name}` is `{upper}` in kernels, as is the {what} `{other}`"
