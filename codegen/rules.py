@@ -525,7 +525,7 @@ def _evaluated(expression: Expression, options: Options) -> Iterator[Apply]:
         return
     args = expression.args
     if expression.op == "select":
-        if not is_option_condition(args[0]) or not all(n.id in options for n in names(args[0])):
+        if not is_option_condition(args[0]):
             return
         args = (args[1] if holds(args[0], options) else args[2],)
     for argument in args:
@@ -576,7 +576,7 @@ def _nonnegative(e: Expression, signs: dict[str, Interval], options: Options) ->
         case "clip", (_, low, _):
             return positive(low)
         case "select", (condition, a, b):
-            if all(n.id in options for n in names(condition)):
+            if is_option_condition(condition):
                 return positive(a if holds(condition, options) else b)
             return positive(a) and positive(b)
         case _:
