@@ -115,15 +115,21 @@ def verify(
         verdicts[spec.name] = [files]
         if files.status.passed:
             todo += tasks(spec, path, folder, seed, targets)
-    for done, verdict in enumerate(_scheduled(todo, jobs or os.cpu_count() or 1), 1):
+    for done, verdict in enumerate(execute(todo, jobs or os.cpu_count() or 1), 1):
         verdicts[verdict.optimizer].append(verdict)
         if progress:
             progress(done, len(todo), f"{verdict.optimizer} {verdict.rung}")
     return [_certificate(spec, folder, verdicts[spec.name]) for spec, _ in specs]
 
 
-def _scheduled(todo: list[Task], jobs: int) -> Iterator[Verdict]:
-    """Runs tasks in workers of both kinds; yields verdicts as they come."""
+def execute(todo: Sequence[Task], jobs: int, seconds: float = SECONDS) -> Iterator[Verdict]:
+    """Runs tasks in workers of both kinds; yields verdicts as they come.
+
+    Args:
+        todo: The tasks.
+        jobs: Workers of each kind.
+        seconds: Time limit of each task.
+    """
     has_triton = importlib.util.find_spec("triton") is not None
     kinds: dict[bool, list[Task]] = {True: [], False: []}
     for task in todo:
@@ -146,14 +152,14 @@ def _scheduled(todo: list[Task], jobs: int) -> Iterator[Verdict]:
                 )
                 pools.append(pool)
                 for task in group:
-                    futures[pool.schedule(run, args=[task], timeout=SECONDS)] = task
+                    futures[pool.schedule(run, args=[task], timeout=seconds)] = task
         for future in as_completed(futures):
             task = futures[future]
             if not future.cancelled() and isinstance(future.exception(), TimeoutError):
                 for other, waiting in futures.items():
                     if (waiting.name, waiting.rung) == (task.name, task.rung):
                         other.cancel()
-            yield _result(future, task)
+            yield _result(future, task, seconds)
     finally:
         for pool in pools:
             pool.stop()
@@ -166,7 +172,7 @@ def _prepare(interpreted: bool) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def _result(future: Future[Verdict], task: Task) -> Verdict:
+def _result(future: Future[Verdict], task: Task, seconds: float) -> Verdict:
     """A verdict even when the worker did not live to give one."""
 
     def failed(status: Status, detail: str) -> Verdict:
@@ -178,7 +184,7 @@ def _result(future: Future[Verdict], task: Task) -> Verdict:
         reason = "not run: it did not finish with other options"
         return failed(Status.UNSUPPORTED, reason)
     except TimeoutError:
-        return failed(Status.REFUTED, f"did not finish within {SECONDS} s")
+        return failed(Status.REFUTED, f"did not finish within {seconds:g} s")
     except pebble.ProcessExpired as error:
         return failed(Status.REFUTED, f"the process died (exit code {error.exitcode})")
     except Exception as error:  # our fault: say so, and never call it a pass

@@ -67,7 +67,7 @@ class Tensor:
 
     def data_ptr(self) -> int:
         """Address of the first element."""
-        return int(self.array.ctypes.data)
+        return int(self._bytes.ctypes.data) + self._start
 
     def numel(self) -> int:
         """Number of elements."""

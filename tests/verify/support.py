@@ -1,0 +1,63 @@
+"""Edited copies of generated files, and single rungs run on them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from support import ROOT
+
+from codegen import emit, verify
+from codegen.spec import load, loads
+from codegen.verify.certificate import Verdict
+
+Edit = tuple[str, str]
+
+
+def copy_of(name: str, folder: Path) -> Path:
+    """The generated pair of a stock spec in a folder of its own."""
+    for backend in ("numpy", "triton"):
+        (folder / backend).mkdir(parents=True)
+        shutil.copy(ROOT / "generated" / backend / f"{name}.py", folder / backend)
+    return folder
+
+
+def edit(path: Path, edits: Sequence[Edit]) -> None:
+    """Replaces text in a file; every piece must be there."""
+    text = path.read_text()
+    for old, new in edits:
+        assert old in text, f"{path.name} has no {old!r}: the edit would change nothing"
+        text = text.replace(old, new)
+    path.write_text(text)
+
+
+def task(
+    rung: str,
+    folder: Path,
+    name: str = "adamw",
+    options: Mapping[str, bool] | None = None,
+    spec: Path | None = None,
+) -> verify.Task:
+    path = spec or ROOT / "specs" / f"{name}.toml"
+    loaded = load(path)[0]
+    chosen = dict(options) if options is not None else next(loaded.option_sets())
+    return verify.Task(rung, path, f"specs/{name}.toml", name, chosen, folder, 0, ("sm_80",))
+
+
+def run(*tasks: verify.Task, seconds: float = 60) -> list[Verdict]:
+    """The verdicts in the order of the tasks."""
+    found = list(verify.execute(tasks, 2, seconds))
+    return [
+        next(v for v in found if (v.rung, v.optimizer, v.options) == (t.rung, t.name, t.options))
+        for t in tasks
+    ]
+
+
+def build(text: str, folder: Path) -> Path:
+    """Writes a spec and its generated pair; the path of the spec."""
+    spec, _ = loads(text)
+    path = folder / f"{spec.name}.toml"
+    path.write_text(text)
+    emit.apply(emit.changes([load(path)[0]], folder / "generated", whole=False))
+    return path

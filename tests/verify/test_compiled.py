@@ -1,0 +1,34 @@
+"""R5 refuses what the interpreter accepts and the compiler does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codegen.verify.certificate import Status
+from verify.support import copy_of, edit, run, task
+
+
+def test_a_global_that_only_the_interpreter_sees_is_refuted(tmp_path: Path) -> None:
+    folder = copy_of("adamw", tmp_path / "generated")
+    edit(
+        folder / "triton" / "adamw.py",
+        [("    v_hat = div(", "    v = v * math.pi / math.pi\n    v_hat = div(")],
+    )
+    (verdict,) = run(task("R5", folder))
+    assert verdict.status is Status.REFUTED
+    assert "does not compile for sm_80" in verdict.detail
+    assert "math" in verdict.detail
+
+
+def test_a_kernel_that_is_gone_is_refuted(tmp_path: Path) -> None:
+    folder = copy_of("adamw", tmp_path / "generated")
+    edit(folder / "triton" / "adamw.py", [("adamw_kernel", "other_kernel")])
+    (verdict,) = run(task("R5", folder))
+    assert verdict.status is Status.REFUTED
+
+
+def test_a_kernel_as_built_compiles(tmp_path: Path) -> None:
+    folder = copy_of("radam", tmp_path / "generated")
+    (verdict,) = run(task("R5", folder, "radam"))
+    assert verdict.status is Status.TESTED
+    assert verdict.values == 2  # float32 and float64

@@ -1,0 +1,166 @@
+"""The driver: what is missing, stale, foreign, crashing or endless is never a pass."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import ROOT, STOCK, stock
+
+from codegen import verify
+from codegen.verify import generated
+from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict, worst
+from verify.support import copy_of, edit, run, task
+
+
+def cli(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "codegen", "verify", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=400)
+
+
+def test_the_whole_catalogue_passes_every_rung(tmp_path: Path) -> None:
+    out = tmp_path / "certificates.json"
+    done = cli("--json", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    certificates = json.loads(out.read_text())
+    assert [c["optimizer"] for c in certificates] == STOCK
+    for certificate in certificates:
+        spec = stock(certificate["optimizer"])
+        sets = list(spec.option_sets())
+        found = {}
+        for verdict in certificate["verdicts"]:
+            assert verdict["status"] in ("TESTED", "PROVED")
+            assert verdict["values"] > 0
+            found.setdefault(verdict["rung"], []).append(verdict["options"])
+        expected = [r for r in RUNGS if r != "files" and (r != "R8" or spec.torch)]
+        assert sorted(found) == sorted(["files", *expected])
+        assert all(found[rung] == sets for rung in expected)
+        assert set(certificate["hashes"]) == {"spec", "numpy", "triton"}
+        assert certificate["passed"] is True
+        assert certificate["versions"]["triton"]
+    assert f"{len(STOCK)} of {len(STOCK)} optimizers passed every rung" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    folder = copy_of("lion", tmp_path / "generated")
+    (folder / "triton" / "lion.py").unlink()
+    done = cli("lion", "--generated", str(folder))
+    assert done.returncode == 1
+    assert "is missing; run `stepforge build lion`" in done.stdout
+
+
+def test_a_stale_file_is_an_error(tmp_path: Path) -> None:
+    folder = copy_of("lion", tmp_path / "generated")
+    text = (ROOT / "specs" / "lion.toml").read_text()
+    (tmp_path / "lion.toml").write_text(text.replace("sign(c)", "2*sign(c)"))
+    done = cli(str(tmp_path / "lion.toml"), "--generated", str(folder))
+    assert done.returncode == 1
+    assert "is stale" in done.stdout
+
+
+def test_a_file_of_another_optimizer_is_an_error(tmp_path: Path) -> None:
+    folder = copy_of("lion", tmp_path / "generated")
+    other = copy_of("sgd", tmp_path / "other")
+    (folder / "numpy" / "lion.py").write_bytes((other / "numpy" / "sgd.py").read_bytes())
+    verdict = generated.inspect(stock("lion"), folder)
+    assert verdict.status is Status.REFUTED
+    assert "was not generated from `lion`" in verdict.detail
+
+
+def test_a_file_that_is_not_text_is_an_error(tmp_path: Path) -> None:
+    folder = copy_of("lion", tmp_path / "generated")
+    (folder / "numpy" / "lion.py").write_bytes(b"\xff\xfe")
+    assert generated.inspect(stock("lion"), folder).status is Status.REFUTED
+
+
+def test_an_edited_file_is_called_edited(tmp_path: Path) -> None:
+    folder = copy_of("lion", tmp_path / "generated")
+    edit(folder / "numpy" / "lion.py", [("    new = {}", "    new = dict()")])
+    verdict = generated.inspect(stock("lion"), folder)
+    assert verdict.status is Status.TESTED
+    assert "lion.py" in verdict.detail
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("while True: pass", "did not finish within 3 s"),
+        ("import os; os._exit(3)", "the process died (exit code 3)"),
+        ("import ctypes; ctypes.string_at(0)", "the process died"),
+        ("raise SystemExit(0)", ""),
+    ],
+)
+def test_a_launcher_that_hangs_or_dies_is_refuted(code: str, reason: str, tmp_path: Path) -> None:
+    folder = copy_of("lion", tmp_path / "generated")
+    edit(
+        folder / "triton" / "lion.py", [("    n = p.numel()\n", f"    n = p.numel()\n    {code}\n")]
+    )
+    verdicts = run(task("R2", folder, "lion"), seconds=3)
+    assert verdicts[0].status is Status.REFUTED, verdicts[0]
+    assert reason in verdicts[0].detail
+
+
+def test_options_that_were_not_tried_after_a_hang_are_no_pass(tmp_path: Path) -> None:
+    folder = copy_of("adamw", tmp_path / "generated")
+    path = folder / "triton" / "adamw.py"
+    edit(path, [("    n = p.numel()\n", "    n = p.numel()\n    while True: pass\n")])
+    todo = [task("R2", folder, options=o) for o in stock("adamw").option_sets()]
+    verdicts = list(verify.execute(todo, 1, seconds=3))
+    assert len(verdicts) == 4
+    assert not any(v.status.passed for v in verdicts)
+
+
+def test_a_syntax_error_is_refuted_by_every_rung_that_reads_the_file(tmp_path: Path) -> None:
+    folder = copy_of("lion", tmp_path / "generated")
+    edit(folder / "triton" / "lion.py", [("if MAXIMIZE:", "if MAXIMIZE")])
+    for verdict in run(task("R2", folder, "lion"), task("R5", folder, "lion")):
+        assert verdict.status is Status.REFUTED
+        assert "cannot be imported" in verdict.detail
+
+
+def test_without_triton_its_rungs_are_unsupported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    folder = copy_of("lion", tmp_path / "generated")
+    verdicts = list(verify.execute([task("R2", folder, "lion"), task("R5", folder, "lion")], 1))
+    assert [v.status for v in verdicts] == [Status.UNSUPPORTED] * 2
+
+
+def test_a_certificate_without_verdicts_is_no_pass() -> None:
+    assert not Certificate("x", ()).passed
+
+
+def test_unsupported_is_no_pass() -> None:
+    good = Verdict("R1", "x", {}, Status.TESTED)
+    bad = Verdict("R2", "x", {}, Status.UNSUPPORTED)
+    assert Certificate("x", (good,)).passed
+    assert not Certificate("x", (good, bad)).passed
+    assert worst((good, bad)) is Status.UNSUPPORTED
+    assert worst(()) is None
+
+
+def test_certificates_go_to_stdout_as_json(tmp_path: Path) -> None:
+    done = cli("lion", "--json", "-")
+    assert done.returncode == 0
+    (certificate,) = json.loads(done.stdout)
+    assert certificate["optimizer"] == "lion"
+
+
+@pytest.mark.parametrize("arguments", [("nothing_like_it",), ("lion", "--target", "gfx")])
+def test_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
+    done = cli(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "error[" in done.stderr
+
+
+def test_an_unwritable_certificate_is_a_clear_error(tmp_path: Path) -> None:
+    done = cli("lion", "--json", str(tmp_path / "missing" / "file.json"))
+    assert done.returncode == 2
+    assert "error[E007]" in done.stderr
+    assert "Traceback" not in done.stderr

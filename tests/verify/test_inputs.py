@@ -1,0 +1,78 @@
+"""Inputs stay inside their domains and reach the corners."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from support import STOCK, stock
+
+from codegen.spec import Interval
+from codegen.verify import inputs
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_hyperparameters_are_inside_their_domains_and_not_at_their_defaults(name: str) -> None:
+    spec, rng = stock(name), np.random.default_rng(1)
+    draws = [inputs.hyperparameters(spec, rng) for _ in range(200)]
+    for h in spec.hyperparameters:
+        values = [draw[h.name] for draw in draws]
+        assert all(value in h.domain for value in values)
+        assert len({v for v in values if v != h.default}) > 100
+
+
+def test_the_closed_end_of_a_domain_is_drawn_and_the_open_one_never() -> None:
+    spec, rng = stock("adamw"), np.random.default_rng(2)
+    draws = [inputs.hyperparameters(spec, rng)["beta1"] for _ in range(500)]
+    assert 0.0 in draws
+    assert max(draws) < 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", STOCK)
+def test_special_values_reach_every_tensor_one_at_a_time(name: str, dtype: str) -> None:
+    spec = stock(name)
+    options = list(spec.option_sets())[-1]
+    tensors = inputs.specials(spec, options, dtype, np.random.default_rng(3))
+    bad = {key: ~np.isfinite(values) for key, values in tensors.items()}
+    for key, values in tensors.items():
+        assert np.isnan(values).any()
+        assert np.isposinf(values).any()
+        assert (values == 0).any()
+        assert (np.abs(values[values != 0]) < np.finfo(dtype).tiny).any(), "subnormal"
+        assert (np.abs(values) > 9e18).any()
+        others = np.zeros_like(bad[key])
+        for other, mask in bad.items():
+            others |= mask if other != key else False
+        assert not (bad[key] & others).any(), "two special values in one element"
+    quiet = tensors["g"] == 0
+    for key in tensors:
+        if key not in ("p", "g"):
+            assert (quiet & (tensors[key] == 0)).any()
+            assert (quiet & (tensors[key] != 0)).any()
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        Interval(),
+        Interval(0, low_open=False),
+        Interval(0),
+        Interval(1, 2, False, False),
+        Interval(high=-1),
+        Interval(-3),
+    ],
+)
+def test_values_are_moved_into_a_domain(domain: Interval) -> None:
+    values = inputs.log_uniform(1000, "float64", domain, np.random.default_rng(4))
+    assert all(float(value) in domain for value in values)
+
+
+def test_magnitudes_span_many_decades_and_both_signs() -> None:
+    values = inputs.log_uniform(5000, "float32", Interval(), np.random.default_rng(5))
+    nonzero = np.abs(values[values != 0])
+    assert math.log10(float(nonzero.max() / nonzero.min())) > 5
+    assert (values > 0).any()
+    assert (values < 0).any()
+    assert (values == 0).any()
