@@ -573,8 +573,8 @@ def _nonnegative(e: Expression, signs: dict[str, Interval], options: Options) ->
             return True
         case "sign", (a,):
             return positive(a)
-        case "clip", (_, low, _):
-            return positive(low)
+        case "clip", (x, low, high):
+            return (positive(x) or positive(low)) and positive(high)
         case "select", (condition, a, b):
             if is_option_condition(condition):
                 return positive(a if holds(condition, options) else b)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+import builtins
 import keyword
 import math
 from pathlib import Path
@@ -8,8 +10,12 @@ import pytest
 from front_end import LR, codes, found, option, spec, text
 
 from codegen import catalogue
+from codegen.backends import BACKENDS
 from codegen.diagnostics import Span, SpecError
 from codegen.expression import Apply, Name, Number
+from codegen.kernel import lets
+from codegen.lower import lower
+from codegen.render import render
 from codegen.spec import (
     MAX_DIAGNOSTICS,
     Interval,
@@ -195,6 +201,45 @@ def test_keywords_are_not_names_but_have_an_alternative(name: str) -> None:
 )  # fmt: skip
 def test_names_of_generated_code_are_reserved(name: str) -> None:
     assert name_problem(name, (kernel_name("adamw"),)) is not None
+
+
+EVERYTHING = """
+if a:
+    w = w + v
+    g = g - w
+x = sign(g)*min(abs(g), 1)*max(v, lr)*clip(g, -1, 1)*exp(-v)*log(v)/sqrt(v)*(g - p)**3
+mu = mu*min(lr, 1)*max(lr, t)*sign(lr)*clip(lr, 0, 1)*exp(lr)*log(lr)*abs(lr)*sqrt(lr)
+v = v + (g*2)**2 + (g if g > 0 and lr > 0 else 1)
+p = p - lr*mu*x
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_name_of_generated_code_is_reserved(backend: str) -> None:
+    model = spec(
+        rule=EVERYTHING,
+        options=option("a"),
+        state='v = { init = 0, domain = "v >= 0", doc = "V." }\n'
+        'w = { init = "lr", when = "a", doc = "W." }\n'
+        'mu = { init = 1, scalar = true, doc = "M." }',
+    )
+    kernel = lower(model)
+    names = set()
+    for node in ast.walk(ast.parse(render(kernel, backend))):
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+        elif isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+    chosen = {"lr", "a", "A", "v", "w", "mu", "x", "y", *(a.name for a in kernel.arguments)}
+    # Lowering keeps its own locals apart from the author's.
+    chosen |= {let.name for let in (*lets(kernel.host), *lets(kernel.rule))}
+    rest = {n for n in names - chosen if not n.endswith("_ptr") and "__" not in n}
+    also = (kernel_name(model.name),)
+    assert {n for n in rest if not name_problem(n, also)} == set()
+    assert also[0] in rest or backend == "numpy"
+    assert rest & set(dir(builtins))
 
 
 @pytest.mark.parametrize(
