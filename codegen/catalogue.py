@@ -53,18 +53,13 @@ def locate(name: str) -> Located:
     if "/" in name or name.endswith(".toml"):
         return Located(Path(name), name)
     local = LOCAL / f"{name}.toml"
+    help = nearest(name, known_names()) or f"there are {', '.join(known_names())}"
     with suppress(OSError):  # the name may be too long for a file
         if local.is_file():
             return Located(local, str(local))
+        if name and Path(name).is_dir():
+            help = f"`{short(name)}` is a directory; run the command where it is called `specs`"
     if name in {path.stem for path in stock().glob("*.toml")}:
         return Located(stock() / f"{name}.toml", f"specs/{name}.toml")
-    help = nearest(name, known_names()) or f"there are {', '.join(known_names())}"
-    if Path(name).is_dir():
-        help = f"`{short(name)}` is a directory; run the command where it is called `specs`"
-    raise SpecError(
-        [
-            Diagnostic(
-                "E006", f"no spec named `{short(name)}`", short(f"specs/{name}.toml"), help=help
-            )
-        ]
-    )
+    message, shown = f"no spec named `{short(name)}`", f"specs/{short(name)}.toml"
+    raise SpecError([Diagnostic("E006", message, shown, help=help)])
