@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from codegen.diagnostics import Diagnostic, Span, SpecError, short
-from codegen.syntax import spelled_out
+from codegen.tokens import spelled_out
 
 MAX_BYTES = 256 * 1024
 MAX_PARTS = 16

@@ -25,12 +25,11 @@ from codegen.expression import (
     Number,
     Statement,
     names,
-    parse_expression,
-    parse_rule,
 )
 from codegen.operations import FUNCTIONS, OPERATIONS
+from codegen.parser import parse_expression, parse_rule
 from codegen.source import KeyPath, Source, parse, read
-from codegen.syntax import spelled_out
+from codegen.tokens import spelled_out
 
 _T = TypeVar("_T")
 Options = Mapping[str, bool]

@@ -213,11 +213,9 @@ DANGEROUS = (
 
 def check(path: str, folder: Path) -> tuple[int, str, str]:
     """Exit status, stdout and stderr of `check`; the timeout only ends a hang."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "NO_COLOR")}
     result = subprocess.run(
         [sys.executable, "-m", "codegen", "check", path],
         cwd=folder,
-        env=environment,
         capture_output=True,
         encoding="utf-8",
         timeout=20,

@@ -1,4 +1,4 @@
-"""Tokens of the rule language, and what is wrong with text that Python's parser refuses.
+"""What is wrong with a text that Python's parser refuses.
 
 Python's own messages differ between its versions and speak about Python. The explanations here
 look at the tokens alone.
@@ -7,115 +7,12 @@ look at the tokens alone.
 from __future__ import annotations
 
 import keyword
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from codegen.diagnostics import short
+from codegen.tokens import Problem, Token, statements
 
-_TOKEN = re.compile(
-    r"""
-      (?P<space>[ \t]+)
-    | (?P<newline>\n)
-    | (?P<comment>\#[^\n]*)
-    | (?P<string>[A-Za-z]{0,2}(?:
-          \"\"\"(?:[^\\]|\\.)*?(?:\"\"\"|\Z) | '''(?:[^\\]|\\.)*?(?:'''|\Z)
-        | "(?:[^"\\\n]|\\.)*"? | '(?:[^'\\\n]|\\.)*'?
-      ))
-    | (?P<number>(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?[\w.]*)
-    | (?P<name>[^\W\d]\w*)
-    | (?P<operator>\*\*=?|//=?|<<|>>|[<>=!:]=|->|&&|\|\||(?:\+\+|--)(?=[ \t]*$)|[-+*/%@&|^]=|.)
-    """,
-    re.VERBOSE | re.DOTALL | re.MULTILINE,
-)
-_PLAIN = {
-    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "eps", "ϵ": "eps", "ζ": "zeta",
-    "η": "eta", "θ": "theta", "κ": "kappa", "λ": "lambda_", "μ": "mu", "µ": "mu", "ν": "nu",
-    "ξ": "xi", "π": "pi_", "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "phi", "χ": "chi",
-    "ψ": "psi", "ω": "omega", "Δ": "delta", "Σ": "sigma", "Φ": "phi", "Ψ": "psi", "Ω": "omega",
-    "−": "-", "–": "-", "×": "*", "·": "*", "⋅": "*", "÷": "/", "√": "sqrt", "²": "**2",
-    "³": "**3", "≤": "<=", "≥": ">=", "≠": "!=", "←": "=", "∇": "g",
-    **{chr(0x2080 + digit): str(digit) for digit in range(10)},
-}  # fmt: skip
-_CLOSING = {")": "(", "]": "[", "}": "{"}
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A piece of a rule; lines count from 1, columns from 0."""
-
-    kind: str
-    text: str
-    line: int
-    column: int
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong, at which token, and what would be right."""
-
-    code: str
-    message: str
-    token: Token
-    help: str = ""
-
-
-def tokens(text: str) -> Iterator[Token]:
-    """Splits a text; white space is left out, comments and line ends are not."""
-    line, start = 1, 0
-    for match in _TOKEN.finditer(text):
-        kind = match.lastgroup or ""
-        if kind != "space":
-            yield Token(kind, match[0], line, match.start() - start)
-        if breaks := match[0].count("\n"):
-            line += breaks
-            start = match.start() + match[0].rindex("\n") + 1
-
-
-def spelled_out(text: str) -> str:
-    """Greek letters and mathematical signs as the rule language has them, or "" if it has not."""
-    plain = "".join(c if c.isascii() else _PLAIN.get(c, "?") for c in text)
-    return "" if "?" in plain else plain
-
-
-def unclosed(string: Token) -> bool:
-    """Whether a string token ends without its quote."""
-    quote = string.text.lstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    width = 3 if quote.startswith(('"""', "'''")) else 1
-    return len(quote) < 2 * width or not quote.endswith(quote[:width])
-
-
-def bracket_problem(found: Sequence[Token]) -> Problem | None:
-    """The first bracket without a partner."""
-    opened: list[Token] = []
-    for token in found:
-        if token.kind != "operator":
-            continue
-        if token.text in "([{":
-            opened.append(token)
-        elif token.text in _CLOSING:
-            if not opened:
-                return Problem("E101", f"`{token.text}` closes nothing", token)
-            if opened.pop().text != _CLOSING[token.text]:
-                return Problem("E101", f"`{token.text}` closes another kind of bracket", token)
-    return Problem("E101", f"`{opened[-1].text}` is never closed", opened[-1]) if opened else None
-
-
-def statements(found: Sequence[Token]) -> Iterator[list[Token]]:
-    """The tokens of every logical line: brackets join lines, comments are left out."""
-    line: list[Token] = []
-    depth = 0
-    for token in found:
-        if token.kind == "operator":
-            depth += (token.text in "([{") - (token.text in _CLOSING)
-        if token.kind == "newline" and depth == 0:
-            if line:
-                yield line
-            line = []
-        elif token.kind not in ("newline", "comment"):
-            line.append(token)
-    if line:
-        yield line
+_CLOSING = (")", "]", "}")
 
 
 def explain(found: Sequence[Token], error: SyntaxError) -> Problem:

@@ -8,24 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codegen.diagnostics import Diagnostic, Span, SpecError
-from codegen.expression import (
-    MAX_BLOCKS,
-    MAX_BRACKETS,
-    MAX_DEPTH,
-    MAX_RULE,
-    MAX_STATEMENTS,
-    MAX_TOKENS,
-    Apply,
-    Assign,
-    Expression,
-    If,
-    Name,
-    Number,
-    Statement,
-    parse_expression,
-    parse_rule,
-)
+from codegen.expression import Apply, Assign, Expression, If, Name, Number, Statement
+from codegen.parser import MAX_BLOCKS, MAX_DEPTH, MAX_RULE, parse_expression, parse_rule
 from codegen.source import parse
+from codegen.tokens import MAX_BRACKETS, MAX_STATEMENTS, MAX_TOKENS
 
 
 def tree(expression: Expression) -> str:

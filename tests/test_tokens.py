@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codegen.syntax import bracket_problem, spelled_out, statements, tokens, unclosed
+from codegen.tokens import bracket_problem, spelled_out, statements, tokens, unclosed
 
 
 def words(text: str) -> list[str]:
