@@ -31,6 +31,7 @@ def progress(stream: IO[str]) -> Iterator[Callable[[int, int, str], None]]:
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
         console=Console(file=stream),
+        disable=not stream.isatty(),
         transient=True,
     )
     with bar:

@@ -185,6 +185,8 @@ def _result(future: Future[Verdict], task: Task, seconds: float) -> Verdict:
         return failed(Status.UNSUPPORTED, reason)
     except TimeoutError:
         return failed(Status.REFUTED, f"did not finish within {seconds:g} s")
+    except SystemExit:
+        return failed(Status.REFUTED, "a generated file ends the process")
     except pebble.ProcessExpired as error:
         return failed(Status.REFUTED, f"the process died (exit code {error.exitcode})")
     except Exception as error:  # our fault: say so, and never call it a pass

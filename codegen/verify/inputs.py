@@ -66,6 +66,8 @@ def inside(values: Array, domain: Interval) -> Array:
         values = high - np.abs(values)
     if domain.low_open and math.isfinite(low):
         values = np.where(values == low, low + 1e-3, values)
+    if domain.high_open and math.isfinite(high):
+        values = np.where(values == high, high - 1e-3, values)
     return values
 
 

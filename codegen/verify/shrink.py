@@ -43,7 +43,7 @@ def smallest(bench: Bench, case: Case, mismatch: Mismatch) -> tuple[Case, Mismat
         if found:
             case, mismatch = smaller, found
             break
-    if len(case.p) <= 2:
+    if 0 < len(case.p) <= 2:
         for simpler in _simpler(case):
             case, mismatch = _accept(trials, case, mismatch, simpler)
     return case, mismatch

@@ -28,16 +28,19 @@ def check(spec: Spec, options: Options) -> Verdict:
         new = evaluator.step(p, _GRADIENTS, state, t, values)
         for name, vector in new.items():
             domain = next((s.domain for s in spec.states if s.name == name), None)
-            for index, e in enumerate(vector if isinstance(vector, list) else [vector]):
+            for index, e in enumerate(_list(vector)):
                 compared += 1
                 where = (name, index, t, p, before)
-                if e.value != e.value:
-                    reason = "has no value at the default hyperparameters (0/0 or a negative root)"
-                    return _refuted(spec, options, reason, where, "a number", "NaN")
-                if domain is not None and e.value not in domain:
+                if domain is not None and e.value == e.value and e.value not in domain:
                     reason = "leaves its declared domain"
                     got = str(float(e.value))
                     return _refuted(spec, options, reason, where, "inside the domain", got)
+        for name, vector in new.items():
+            for index, e in enumerate(_list(vector)):
+                if e.value != e.value:
+                    reason = "has no value at the default hyperparameters (0/0 or a negative root)"
+                    where = (name, index, t, p, before)
+                    return _refuted(spec, options, reason, where, "a number", "NaN")
         for index, (e, old) in enumerate(zip(_list(new["p"]), p, strict=True)):
             moved[index] = moved[index] or _sign(e.value - old)
         p = [e.value for e in _list(new["p"])]

@@ -49,7 +49,7 @@ FAULTS = {
         "        tl.store(p_ptr + offsets, p)\n        tl.store(g_ptr + offsets, m)\n",
     ),
     "no-op": ("p = p - div(", "q = p - div("),
-    "one ulp in a literal": ("maximum(x, y", "maximum(x * 1.0000001, y"),
+    "one ulp in a maximum": ("tl.maximum(x, y", "tl.maximum(x * 1.0000001, y"),
     "grid too small": ("triton.cdiv(n, BLOCK)", "n // BLOCK"),
     "right only for full blocks": ("    if n > 0:", "    if n % BLOCK == 0 and n > 0:"),
     "right only at the defaults": ("    eps = float(eps)\n", "    eps = 1e-08\n"),
