@@ -23,7 +23,8 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     writer = Writer(column)
     values = [let.value for let in lets(kernel.rule)]
     rule = writer.steps(kernel.rule, 1)
-    shared = python.common(spec, [name for value in values for name in value.names()])
+    read = [name for value in values for name in value.names()]
+    shared = python.common(spec, read, "tuple[np.ndarray, dict]")
     helpers = writer.helpers(values)
     scalars = "".join(f'name != "{s.name}" and ' for s in spec.states if s.scalar)
     checks = [

@@ -60,9 +60,10 @@ def _names(e: Expression) -> Iterator[str]:
             yield from _names(argument)
 
 
-def signature(name: str, positional: list[str], keywords: list[str]) -> str:
-    """`def name(positional, *, keywords):`."""
-    return layout(f"def {name}", [*positional, *(["*", *keywords] if keywords else [])], ":")
+def signature(name: str, positional: list[str], keywords: list[str], result: str) -> str:
+    """`def name(positional, *, keywords) -> result:`."""
+    parameters = [*positional, *(["*", *keywords] if keywords else [])]
+    return layout(f"def {name}", parameters, f" -> {result}:")
 
 
 def under(when: str, lines: Iterable[str], depth: int) -> list[str]:
@@ -80,12 +81,13 @@ def initial_state(spec: Spec, real: str, line: Callable[[State], str]) -> str:
     return "\n".join(lines)
 
 
-def common(spec: Spec, scalars: list[str]) -> dict[str, object]:
+def common(spec: Spec, scalars: list[str], result: str) -> dict[str, object]:
     """The keys that both Python templates share.
 
     Args:
         spec: The spec.
         scalars: Names that the host reads; its hyperparameters are turned into Python floats.
+        result: The return type of `step`.
     """
     checks = [
         "if t != int(t) or t < 1:",
@@ -103,8 +105,8 @@ def common(spec: Spec, scalars: list[str]) -> dict[str, object]:
     return {
         "about": wrap(f"{spec.title}: {spec.summary}", 3).replace("\n   ", "\n"),
         "reference": wrap(f"Reference: {spec.reference}", 0),
-        "init_signature": signature("init", ["p"], init_parameters(spec)),
-        "step_signature": signature("step", ["p", "g", "state", "t"], parameters(spec)),
+        "init_signature": signature("init", ["p"], init_parameters(spec), "dict"),
+        "step_signature": signature("step", ["p", "g", "state", "t"], parameters(spec), result),
         "arguments": "\n".join(
             "        " + wrap(f"{name}: {text}", 8, 4) for name, text in documentation(spec)
         ),

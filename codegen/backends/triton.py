@@ -37,7 +37,8 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     host_lines = host.steps(kernel.host, 1)
     host_values = [let.value for let in lets(kernel.host)]
     read = {name for value in host_values for name in value.names()}
-    shared = python.common(spec, [*read, *(argument.name for argument in kernel.arguments)])
+    read |= {argument.name for argument in kernel.arguments}
+    shared = python.common(spec, list(read), "None")
     imports = ["import math"] if any("math." in line for line in host_lines) else []
     loaded = [tensor for tensor in kernel.tensors if tensor.loaded]
     stored = [tensor for tensor in kernel.tensors if tensor.stored]

@@ -11,7 +11,7 @@ rate
 import numpy as np
 
 
-def init(p):
+def init(p) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = np.result_type(p, np.float32)
@@ -20,7 +20,9 @@ def init(p):
     return state
 
 
-def step(p, g, state, t, *, lr=1, rho=0.9, eps=1e-06, weight_decay=0, maximize=False):
+def step(
+    p, g, state, t, *, lr=1, rho=0.9, eps=1e-06, weight_decay=0, maximize=False
+) -> tuple[np.ndarray, dict]:
     """One step.
 
     Args:

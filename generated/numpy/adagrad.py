@@ -10,7 +10,7 @@ Reference: Duchi, Hazan & Singer 2011, Adaptive Subgradient Methods, Section 1.1
 import numpy as np
 
 
-def init(p, *, initial_accumulator_value=0):
+def init(p, *, initial_accumulator_value=0) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = np.result_type(p, np.float32)
@@ -30,7 +30,7 @@ def step(
     eps=1e-10,
     weight_decay=0,
     maximize=False,
-):
+) -> tuple[np.ndarray, dict]:
     """One step.
 
     Args:

@@ -11,7 +11,7 @@ Reddi, Kale & Kumar 2018, Algorithm 2, with bias correction
 import numpy as np
 
 
-def init(p, *, amsgrad=False):
+def init(p, *, amsgrad=False) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = np.result_type(p, np.float32)
@@ -35,7 +35,7 @@ def step(
     weight_decay=0,
     amsgrad=False,
     maximize=False,
-):
+) -> tuple[np.ndarray, dict]:
     """One step.
 
     Args:

@@ -11,7 +11,7 @@ inside the norm as in torch.optim.Adamax
 import numpy as np
 
 
-def init(p):
+def init(p) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = np.result_type(p, np.float32)
@@ -22,7 +22,7 @@ def init(p):
 
 def step(
     p, g, state, t, *, lr=0.002, beta1=0.9, beta2=0.999, eps=1e-08, weight_decay=0, maximize=False
-):
+) -> tuple[np.ndarray, dict]:
     """One step.
 
     Args:

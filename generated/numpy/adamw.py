@@ -10,7 +10,7 @@ Reference: Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, Algo
 import numpy as np
 
 
-def init(p, *, amsgrad=False):
+def init(p, *, amsgrad=False) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = np.result_type(p, np.float32)
@@ -34,7 +34,7 @@ def step(
     weight_decay=0.01,
     amsgrad=False,
     maximize=False,
-):
+) -> tuple[np.ndarray, dict]:
     """One step.
 
     Args:

@@ -10,7 +10,7 @@ Reference: Chen et al. 2023, Symbolic Discovery of Optimization Algorithms, Algo
 import numpy as np
 
 
-def init(p):
+def init(p) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = np.result_type(p, np.float32)
@@ -18,7 +18,9 @@ def init(p):
     return state
 
 
-def step(p, g, state, t, *, lr=0.0001, beta1=0.9, beta2=0.99, weight_decay=0, maximize=False):
+def step(
+    p, g, state, t, *, lr=0.0001, beta1=0.9, beta2=0.99, weight_decay=0, maximize=False
+) -> tuple[np.ndarray, dict]:
     """One step.
 
     Args:

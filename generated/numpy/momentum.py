@@ -11,7 +11,7 @@ Reference: Polyak 1964, Some methods of speeding up the convergence of iteration
 import numpy as np
 
 
-def init(p):
+def init(p) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = np.result_type(p, np.float32)
@@ -19,7 +19,9 @@ def init(p):
     return state
 
 
-def step(p, g, state, t, *, lr=0.01, momentum=0.9, weight_decay=0, maximize=False):
+def step(
+    p, g, state, t, *, lr=0.01, momentum=0.9, weight_decay=0, maximize=False
+) -> tuple[np.ndarray, dict]:
     """One step.
 
     Args:

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 
-def init(p):
+def init(p) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = np.result_type(p, np.float32)
@@ -35,7 +35,7 @@ def step(
     weight_decay=0,
     decoupled_weight_decay=False,
     maximize=False,
-):
+) -> tuple[np.ndarray, dict]:
     """One step.
 
     Args:

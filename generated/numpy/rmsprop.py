@@ -12,7 +12,7 @@ square root
 import numpy as np
 
 
-def init(p, *, use_momentum=False, centered=False):
+def init(p, *, use_momentum=False, centered=False) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = np.result_type(p, np.float32)
@@ -38,7 +38,7 @@ def step(
     use_momentum=False,
     centered=False,
     maximize=False,
-):
+) -> tuple[np.ndarray, dict]:
     """One step.
 
     Args:

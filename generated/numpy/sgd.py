@@ -12,7 +12,7 @@ torch.optim.SGD
 import numpy as np
 
 
-def init(p, *, use_momentum=False):
+def init(p, *, use_momentum=False) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = np.result_type(p, np.float32)
@@ -34,7 +34,7 @@ def step(
     use_momentum=False,
     nesterov=False,
     maximize=False,
-):
+) -> tuple[np.ndarray, dict]:
     """One step.
 
     Args:

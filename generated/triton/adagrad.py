@@ -14,7 +14,7 @@ import triton.language as tl
 BLOCK = 1024
 
 
-def init(p, *, initial_accumulator_value=0):
+def init(p, *, initial_accumulator_value=0) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = p if p.element_size() >= 4 else p.new_empty(0).float()
@@ -34,7 +34,7 @@ def step(
     eps=1e-10,
     weight_decay=0,
     maximize=False,
-):
+) -> None:
     """One step, in place on contiguous device tensors.
 
     Args:

@@ -15,7 +15,7 @@ import triton.language as tl
 BLOCK = 1024
 
 
-def init(p, *, amsgrad=False):
+def init(p, *, amsgrad=False) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = p if p.element_size() >= 4 else p.new_empty(0).float()
@@ -39,7 +39,7 @@ def step(
     weight_decay=0,
     amsgrad=False,
     maximize=False,
-):
+) -> None:
     """One step, in place on contiguous device tensors.
 
     Args:

@@ -14,7 +14,7 @@ import triton.language as tl
 BLOCK = 1024
 
 
-def init(p):
+def init(p) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = p if p.element_size() >= 4 else p.new_empty(0).float()
@@ -22,7 +22,9 @@ def init(p):
     return state
 
 
-def step(p, g, state, t, *, lr=0.0001, beta1=0.9, beta2=0.99, weight_decay=0, maximize=False):
+def step(
+    p, g, state, t, *, lr=0.0001, beta1=0.9, beta2=0.99, weight_decay=0, maximize=False
+) -> None:
     """One step, in place on contiguous device tensors.
 
     Args:

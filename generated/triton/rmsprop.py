@@ -16,7 +16,7 @@ import triton.language as tl
 BLOCK = 1024
 
 
-def init(p, *, use_momentum=False, centered=False):
+def init(p, *, use_momentum=False, centered=False) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = p if p.element_size() >= 4 else p.new_empty(0).float()
@@ -42,7 +42,7 @@ def step(
     use_momentum=False,
     centered=False,
     maximize=False,
-):
+) -> None:
     """One step, in place on contiguous device tensors.
 
     Args:

@@ -16,7 +16,7 @@ import triton.language as tl
 BLOCK = 1024
 
 
-def init(p, *, use_momentum=False):
+def init(p, *, use_momentum=False) -> dict:
     """The state before the first step of `p`; 16-bit parameters have float32 states."""
     state = {}
     real = p if p.element_size() >= 4 else p.new_empty(0).float()
@@ -38,7 +38,7 @@ def step(
     use_momentum=False,
     nesterov=False,
     maximize=False,
-):
+) -> None:
     """One step, in place on contiguous device tensors.
 
     Args:
