@@ -4,16 +4,17 @@ The pipeline, one module for each stage::
 
     catalogue    which specs there are
     source       TOML text → values with positions
-    expression   rule text → expressions in source order      (operations: THE table)
-    spec         → the frozen model
-    rules        semantic rules, each with an error code       (kinds: scalar or tensor)
-    lower        Spec → Kernel: host scalars │ element stages  (kernel: the lowered program)
-    render       Kernel → text                                 (backends/, templates/)
+    parser       rule text → expressions in source order       (tokens, slips, expression: the tree)
+    reader       values and expressions → the frozen model     (spec: the model, names)
+    rules        semantic rules, each with an error code       (literals, signs, kinds)
+    lower        spec → kernel: host scalars │ element stages  (kernel: the lowered program)
+    render       kernel → text                                 (backends/, templates/)
     emit         text → files, atomically
-    verify       files → certificate
+    verify/      files → certificate                           (report: how it looks)
 
-`mathematics` gives expressions their SymPy meaning, `notebook` takes rules from SymPy, `show`
-prints views, `cli` is the command.
+`operations` is THE table that every stage reads. `mathematics` gives expressions a SymPy meaning,
+`notebook` takes rules from there, `show` prints views, `scaffold` writes new specs, `diagnostics`
+has the error codes, and `cli` is the command: the only place that prints and exits.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from importlib import metadata
 
 from codegen.diagnostics import Diagnostic, GeneratorBug, SpecError
 from codegen.notebook import spec_from_sympy
-from codegen.spec import Spec, load, loads
+from codegen.reader import load, loads
+from codegen.spec import Spec
 
 try:
     __version__ = metadata.version("stepforge")

@@ -32,9 +32,17 @@ def stock() -> Path:
 
 
 def everything() -> list[Located]:
-    """All specs of the local folder, or the stock specs if there is none; sorted by name."""
+    """All specs of the local folder, or the stock specs if there is none; sorted by name.
+
+    Raises:
+        SpecError: The local folder holds no specs: with none given, all others would be orphans.
+    """
     if LOCAL.is_dir():
-        return [Located(path, str(path)) for path in sorted(LOCAL.glob("*.toml"))]
+        found = [Located(path, str(path)) for path in sorted(LOCAL.glob("*.toml"))]
+        if found:
+            return found
+        help = "begin one with `stepforge new NAME`"
+        raise SpecError([Diagnostic("E006", "there are no specs", str(LOCAL), help=help)])
     return [Located(path, f"specs/{path.name}") for path in sorted(stock().glob("*.toml"))]
 
 

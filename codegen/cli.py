@@ -15,8 +15,9 @@ import typer
 
 from codegen import catalogue
 from codegen.diagnostics import CODES, Diagnostic, GeneratorBug, SpecError, nearest, render
+from codegen.reader import load
 from codegen.show import View
-from codegen.spec import Spec, load
+from codegen.spec import Spec
 
 app = typer.Typer(
     name="stepforge",
@@ -335,13 +336,20 @@ def _load_pairs(specs: list[str] | None) -> list[tuple[Spec, catalogue.Located]]
             loaded.append((load(located.path, located.shown)[0], located))
         except SpecError as error:
             found += error.diagnostics
+    seen: dict[str, str] = {}
+    for spec, located in loaded:
+        if spec.name in seen:
+            message = f"`{spec.name}` is also the name of {seen[spec.name]}"
+            help = "their generated files would be the same"
+            found.append(Diagnostic("E009", message, located.shown, help=help))
+        seen.setdefault(spec.name, located.shown)
     if found:
         raise SpecError(found)
     return loaded
 
 
 def _print_json(data: object) -> None:
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    print(json.dumps(data, indent=2))
 
 
 def _colourful(stream: Any) -> bool:
@@ -392,9 +400,19 @@ def main() -> NoReturn:
         _note(f"cannot write: {(error.strerror or str(error)).lower()}")
         sys.exit(2)
     except GeneratorBug as error:
-        _note(f"internal error: {error}\nThis is a bug in stepforge, not in your spec.")
-        sys.exit(70)
+        _internal(str(error))
+    except Exception as error:  # a traceback would help nobody who is not at work on stepforge
+        if os.environ.get("STEPFORGE_TRACEBACK"):
+            raise
+        _internal(f"{type(error).__name__}: {error}")
     sys.exit(0)
+
+
+def _internal(what: str) -> NoReturn:
+    """Our fault: neither bad input nor a refutation, so the status is none of theirs."""
+    _note(f"internal error: {what}\nThis is a bug in stepforge, not in your spec.")
+    _note("STEPFORGE_TRACEBACK=1 shows where it happened.")
+    sys.exit(70)
 
 
 def _close_stdout() -> None:

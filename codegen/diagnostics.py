@@ -164,6 +164,7 @@ CODES: dict[str, str] = {
     "E006": "There is no spec, option, target or error code of this name.",
     "E007": "The output cannot be written. Nothing was changed.",
     "E008": "A file of this name exists already and is not overwritten.",
+    "E009": "Two specs have the same name, so their generated files would overwrite each other.",
     "E010": "The key is not part of the spec language.",
     "E011": "A required key is missing.",
     "E012": "The value has the wrong type.",

@@ -82,3 +82,11 @@ def assignments(statements: tuple[Statement, ...]) -> Iterator[Assign]:
         else:
             yield from assignments(statement.body)
             yield from assignments(statement.orelse)
+
+
+def subexpressions(expression: Expression) -> Iterator[Apply]:
+    """The operations of an expression, inner ones first."""
+    if isinstance(expression, Apply):
+        for argument in expression.args:
+            yield from subexpressions(argument)
+        yield expression

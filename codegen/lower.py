@@ -24,8 +24,8 @@ from codegen.kernel import (
     validate,
 )
 from codegen.kinds import Kind
-from codegen.rules import literal, straight, taken
-from codegen.spec import Spec
+from codegen.literals import literal
+from codegen.spec import Spec, straight, taken
 
 Guard = tuple[Value, bool]
 """A condition that the host decides, and the arm that is taken."""

@@ -12,8 +12,7 @@ import sympy
 
 from codegen.diagnostics import Span
 from codegen.expression import Apply, Expression, Name, Number
-from codegen.rules import straight
-from codegen.spec import Interval, Options, Spec, holds, is_option_condition
+from codegen.spec import Interval, Options, Spec, holds, is_option_condition, straight
 
 MEANING: dict[str, Callable[..., sympy.Basic]] = {
     "add": lambda a, b: a + b,

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from codegen.spec import Spec, loads
+from codegen.reader import loads
+from codegen.spec import Spec
 
 if TYPE_CHECKING:
     from codegen.expression import Expression

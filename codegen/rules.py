@@ -7,7 +7,6 @@ depends on the options is applied to every set of options, where the rule is a s
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
@@ -23,23 +22,17 @@ from codegen.expression import (
     Statement,
     assignments,
     names,
+    subexpressions,
 )
 from codegen.kinds import Kind
+from codegen.literals import MAX_LITERAL_POWER, folded, literal
+from codegen.names import BUILT_IN, kernel_name, name_problem
 from codegen.operations import FUNCTIONS, OPERATIONS
-from codegen.spec import (
-    BUILT_IN,
-    Interval,
-    Options,
-    Spec,
-    holds,
-    is_option_condition,
-    kernel_name,
-    name_problem,
-)
+from codegen.signs import possibly_negative
+from codegen.spec import Options, Spec, holds, is_option_condition, straight, taken
 
 Found = Iterator[Diagnostic]
 MAX_POWER = 16
-MAX_LITERAL_POWER = 300
 
 
 def check(spec: Spec) -> list[Diagnostic]:
@@ -49,16 +42,6 @@ def check(spec: Spec) -> list[Diagnostic]:
         if found:
             return found
     return list(possibly_negative(spec))
-
-
-def straight(statements: Iterable[Statement], options: Options) -> Iterator[Assign]:
-    """The assignments that run under these options, in order."""
-    for statement in statements:
-        if isinstance(statement, Assign):
-            yield statement
-        else:
-            taken = statement.body if holds(statement.condition, options) else statement.orelse
-            yield from straight(taken, options)
 
 
 def conditions(statements: Iterable[Statement]) -> Iterator[Expression]:
@@ -74,84 +57,6 @@ def expressions(spec: Spec) -> Iterator[Expression]:
     """The conditions and right sides of the rule."""
     yield from conditions(spec.rule)
     yield from (statement.value for statement in assignments(spec.rule))
-
-
-def subexpressions(expression: Expression) -> Iterator[Apply]:
-    """The operations of an expression, inner ones first."""
-    if isinstance(expression, Apply):
-        for argument in expression.args:
-            yield from subexpressions(argument)
-        yield expression
-
-
-def literal(expression: Expression) -> Fraction | None:
-    """The exact value of an expression of literals alone; None if it is not one.
-
-    Raises:
-        ZeroDivisionError: It divides by zero.
-        OverflowError: It, or a part of it, is beyond what a float64 holds.
-    """
-    if isinstance(expression, Number):
-        return expression.value
-    if isinstance(expression, Name):
-        return None
-    return _folded(expression.op, [literal(argument) for argument in expression.args])
-
-
-def _folded(op: str, parts: list[Fraction | None]) -> Fraction | None:
-    """The value of an operation on literals; None where one of them is unknown."""
-    if op == "div" and parts[1] == 0:
-        raise ZeroDivisionError
-    values = [part for part in parts if part is not None]
-    if len(values) < len(parts):
-        return None
-    match op, values:
-        case "neg", [a]:
-            result = -a
-        case "add", [a, b]:
-            result = a + b
-        case "sub", [a, b]:
-            result = a - b
-        case "mul", [a, b]:
-            result = a * b
-        case "div", [a, b]:
-            result = a / b
-        case "abs", [a]:
-            result = abs(a)
-        case "min" | "max" as name, [a, b]:
-            result = min(a, b) if name == "min" else max(a, b)
-        case "pow", [a, b]:
-            return _literal_power(a, b)
-        case "sqrt", [a] if a == 0:
-            result = a
-        case _:
-            return None
-    if abs(result) > _LARGEST:
-        raise OverflowError
-    # What float64 rounds to zero is zero to a divisor.
-    return result if abs(result) > _SMALLEST else Fraction(0)
-
-
-_LARGEST = Fraction(sys.float_info.max)
-_SMALLEST = Fraction(1, 2**1075)
-_MAX_BITS = 100_000
-"""Of an exact power; `1.000001**300` to the 300th, to the 300th, would take all memory."""
-
-
-def _literal_power(base: Fraction, exponent: Fraction) -> Fraction | None:
-    if base == 0 and exponent < 0:
-        raise ZeroDivisionError
-    if abs(exponent) > MAX_LITERAL_POWER:
-        raise OverflowError
-    if exponent.denominator > 1:
-        return base if base == 0 else None
-    bits = base.numerator.bit_length() + base.denominator.bit_length()
-    if bits * abs(int(exponent)) > _MAX_BITS:
-        raise OverflowError
-    result = base ** int(exponent)
-    if abs(result) > _LARGEST:
-        raise OverflowError
-    return result if abs(result) > _SMALLEST else Fraction(0)
 
 
 # Names.
@@ -292,7 +197,7 @@ def _literal(e: Expression, spec: Spec, found: list[Diagnostic]) -> Fraction | N
         return None
     parts = [_literal(argument, spec, found) for argument in e.args]
     try:
-        return _folded(e.op, parts)
+        return folded(e.op, parts)
     except ZeroDivisionError:
         negative = e.op == "pow"
         message = "zero to a negative power" if negative else "the divisor is always zero"
@@ -365,19 +270,6 @@ def states_within_when(spec: Spec) -> Found:
                     message = f"`{name}` exists only when `{when}`"
                     help = f"put the statement into `if {when}:`"
                     yield spec.source.diagnostic("E128", message, span, help)
-
-
-def taken(expression: Expression, options: Options) -> Iterator[Name]:
-    """The names that are read under these options, conditions on options left out."""
-    if isinstance(expression, Name):
-        if expression.id not in options:
-            yield expression
-    elif isinstance(expression, Apply):
-        args = expression.args
-        if expression.op == "select" and is_option_condition(args[0]):
-            args = (args[1] if holds(args[0], options) else args[2],)
-        for argument in args:
-            yield from taken(argument, options)
 
 
 def assigned_before_use(spec: Spec) -> Found:
@@ -495,102 +387,6 @@ def _reaches(steps: list[Assign], options: Options, states: int) -> bool:
             return False
         carried |= flow
     return False
-
-
-# Warnings.
-
-
-def possibly_negative(spec: Spec) -> Found:
-    """W201: the argument of `sqrt` and `log` is not negative, as far as domains tell."""
-    for options in spec.option_sets():
-        signs = {"t": Interval(1.0, low_open=False)}
-        signs |= {h.name: h.domain for h in spec.hyperparameters}
-        signs |= {s.name: s.domain for s in spec.states}
-        for statement in straight(spec.rule, options):
-            for e in _evaluated(statement.value, options):
-                what = _needs_sign(e)
-                if what and not _nonnegative(e.args[0], signs, options):
-                    message = f"the {what} may be negative"
-                    help = "declare a domain such as `v >= 0`, or clamp it with `max`"
-                    yield spec.source.diagnostic("W201", message, e.args[0].span, help)
-            positive = _nonnegative(statement.value, signs, options)
-            declared = next((s for s in spec.states if s.name == statement.name), None)
-            low = 0.0 if positive or (declared and declared.domain.low >= 0) else float("-inf")
-            signs[statement.name] = Interval(low, low_open=False)
-
-
-def _evaluated(expression: Expression, options: Options) -> Iterator[Apply]:
-    """The operations that run unconditionally under these options."""
-    if not isinstance(expression, Apply):
-        return
-    args = expression.args
-    if expression.op == "select":
-        if not is_option_condition(args[0]):
-            return
-        args = (args[1] if holds(args[0], options) else args[2],)
-    for argument in args:
-        yield from _evaluated(argument, options)
-    yield expression
-
-
-def _needs_sign(e: Apply) -> str:
-    """What of an operation must not be negative, or ""."""
-    if e.op in ("sqrt", "log"):
-        return f"argument of `{e.op}`"
-    return "base of a real power" if e.op == "pow" and not _whole(e.args[1]) else ""
-
-
-def _whole(e: Expression) -> bool:
-    """Whether an expression is an integer by its form: literals and the step number."""
-    if isinstance(e, Name):
-        return e.id == "t"
-    if isinstance(e, Number):
-        return e.value.denominator == 1
-    return e.op in ("neg", "add", "sub", "mul") and all(_whole(a) for a in e.args)
-
-
-def _nonnegative(e: Expression, signs: dict[str, Interval], options: Options) -> bool:
-    """Whether the value is zero or more, by signs alone; False when that does not decide."""
-    if isinstance(e, Number):
-        return True
-    if isinstance(e, Name):
-        return signs.get(e.id, Interval()).low >= 0
-
-    def positive(part: Expression) -> bool:
-        return _nonnegative(part, signs, options)
-
-    match e.op, e.args:
-        case (("add" | "mul" | "div" | "min"), (a, b)):
-            return (positive(a) and positive(b)) or (e.op == "mul" and a == b)
-        case "sub", (Number(value=one), b) if one == 1:
-            return _at_most_one(b, signs)
-        case "max", (a, b):
-            return positive(a) or positive(b)
-        case "pow", (a, b):
-            power = literal(b)
-            return positive(a) or (power is not None and power % 2 == 0)
-        case (("abs" | "sqrt" | "exp"), _):
-            return True
-        case "sign", (a,):
-            return positive(a)
-        case "clip", (x, low, high):
-            return (positive(x) or positive(low)) and positive(high)
-        case "select", (condition, a, b):
-            if is_option_condition(condition):
-                return positive(a if holds(condition, options) else b)
-            return positive(a) and positive(b)
-        case _:
-            return False
-
-
-def _at_most_one(e: Expression, signs: dict[str, Interval]) -> bool:
-    """Whether a name, or a power of it, lies in [0, 1] by its domain."""
-    if isinstance(e, Apply) and e.op == "pow":
-        return _at_most_one(e.args[0], signs) and _nonnegative(e.args[1], signs, {})
-    if isinstance(e, Number):
-        return e.value <= 1
-    interval = signs.get(e.id, Interval()) if isinstance(e, Name) else Interval()
-    return interval.low >= 0 and interval.high <= 1
 
 
 Rule = Callable[[Spec], Found]

@@ -7,8 +7,9 @@ from pathlib import Path
 from codegen import catalogue
 from codegen.diagnostics import Diagnostic, SpecError, short
 from codegen.emit import write
+from codegen.names import name_problem
+from codegen.reader import load
 from codegen.render import environment
-from codegen.spec import load, name_problem
 
 
 def scaffold(name: str, origin: str | None) -> Path:

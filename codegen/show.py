@@ -59,7 +59,7 @@ def chosen(spec: Spec, switched_on: list[str]) -> dict[str, bool]:
 
 
 def _text(spec: Spec, options: Options) -> Iterator[str]:
-    from codegen.rules import straight
+    from codegen.spec import straight
 
     yield f"{spec.title} — {spec.summary}"
     yield f"Reference: {spec.reference}"
@@ -84,7 +84,7 @@ def _equations(spec: Spec, options: Options) -> Iterator[tuple[Any, Any]]:
     import sympy
 
     from codegen.mathematics import symbols, to_sympy
-    from codegen.rules import straight
+    from codegen.spec import straight
 
     table: dict[str, sympy.Basic] = dict(symbols(spec))
     for statement in straight(spec.rule, options):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from codegen.diagnostics import Diagnostic, SpecError
-from codegen.spec import Spec, loads
+from codegen.reader import loads
+from codegen.spec import Spec
 
 LR = 'lr = { default = 0.1, domain = "lr >= 0", doc = "Learning rate." }'
 

@@ -13,8 +13,9 @@ from typing import Any
 import codegen
 from codegen.kernel import Kernel
 from codegen.lower import lower
+from codegen.reader import load
 from codegen.render import render
-from codegen.spec import Spec, load
+from codegen.spec import Spec
 
 ROOT = Path(__file__).resolve().parent.parent
 STOCK = sorted(path.stem for path in (ROOT / "specs").glob("*.toml"))

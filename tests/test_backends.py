@@ -160,7 +160,7 @@ def test_names_that_generated_code_uses_cannot_be_declared() -> None:
     """Everything that a file with every helper binds or reads is a reserved name."""
     from test_operations import EVERYTHING
 
-    from codegen.spec import name_problem
+    from codegen.names import name_problem
 
     spec = small(EVERYTHING, name="everything")
     own = {"lr", "everything_kernel", "base", *"abcdef"} | {a.name for a in lower(spec).arguments}

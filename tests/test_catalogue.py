@@ -33,6 +33,13 @@ def test_the_local_folder_replaces_the_stock_specs(empty: Path) -> None:
     assert [s.shown for s in catalogue.everything()] == ["specs/mine.toml"]
 
 
+def test_an_empty_local_folder_is_an_error_not_an_empty_catalogue(empty: Path) -> None:
+    (empty / "specs").mkdir()
+    with pytest.raises(SpecError) as error:
+        catalogue.everything()
+    assert error.value.diagnostics[0].message == "there are no specs"
+
+
 @pytest.mark.parametrize("path", ["mine.toml", "./mine", "a/b/mine.toml"])
 def test_a_path_is_taken_as_it_is(path: str, empty: Path) -> None:
     assert catalogue.locate(path) == catalogue.Located(Path(path), path)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from support import ROOT, STOCK, environment, numpy_of, stepforge
 
-from codegen.cli import explain, new
+from codegen.cli import explain, main, new
 from codegen.diagnostics import CODES
-from codegen.spec import load
+from codegen.reader import load
 
 BROKEN = (ROOT / "specs" / "adamw.toml").read_text().replace("beta2*v +", "bta2*v +")
 
@@ -246,6 +246,29 @@ def test_a_spec_can_be_given_by_its_path(project: Path) -> None:
     assert done.returncode == 0
     assert stepforge("show", "specs/mine.toml", cwd=project).stdout == done.stdout
     assert stepforge("show", "mine.toml", cwd=project / "specs").stdout == done.stdout
+
+
+def test_two_specs_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "lion.toml").write_bytes((ROOT / "specs" / "lion.toml").read_bytes())
+    done = stepforge("build", "lion", "./lion.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "error[E009]: `lion` is also the name of specs/lion.toml" in done.stderr
+    assert not (tmp_path / "generated").exists()
+
+
+def test_our_own_failure_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no such thing")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("codegen.cli.load", broken)
+        patch.setattr("sys.argv", ["stepforge", "check", "lion"])
+        with pytest.raises(SystemExit) as exit_status:
+            main()
+    assert exit_status.value.code == 70
+    shown = capsys.readouterr()
+    assert "internal error: RuntimeError: no such thing" in shown.err
+    assert shown.out == ""
 
 
 def test_a_misspelt_name_has_a_suggestion() -> None:

@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 
 from codegen.cli import app
 from codegen.diagnostics import CODES, SpecError, render
+from codegen.reader import load
 from codegen.scaffold import example
 from codegen.source import MAX_BYTES
-from codegen.spec import load
 
 FOLDER = Path(__file__).parent / "invalid_specs"
 CASES = sorted(path.stem for path in FOLDER.glob("*.toml"))
@@ -34,6 +34,7 @@ NO_FILE_SHOWS = {
     "E006": "a name on the command line",
     "E007": "a folder that cannot be written",
     "E008": "a file that exists already",
+    "E009": "two files with one name",
 }
 
 

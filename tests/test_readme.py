@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from codegen.cli import app
 from codegen.diagnostics import SpecError, render
-from codegen.spec import loads
+from codegen.reader import loads
 from codegen.verify.certificate import RUNGS
 
 README = (ROOT / "README.md").read_text()

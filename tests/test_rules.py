@@ -7,8 +7,9 @@ from front_end import LR, codes, found, option, spec, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codegen.expression import assignments
-from codegen.rules import literal, straight, subexpressions, taken
+from codegen.expression import assignments, subexpressions
+from codegen.literals import literal
+from codegen.spec import straight, taken
 
 A, B = option("a"), option("b")
 AB = f"{A}\n{B}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from codegen.reader import loads
 from codegen.render import environment
-from codegen.spec import loads
 
 
 def template() -> str:

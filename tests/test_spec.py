@@ -15,17 +15,10 @@ from codegen.diagnostics import Span, SpecError
 from codegen.expression import Apply, Name, Number
 from codegen.kernel import lets
 from codegen.lower import lower
+from codegen.names import kernel_name, name_problem
+from codegen.reader import MAX_DIAGNOSTICS, load, loads
 from codegen.render import render
-from codegen.spec import (
-    MAX_DIAGNOSTICS,
-    Interval,
-    constant,
-    holds,
-    kernel_name,
-    load,
-    loads,
-    name_problem,
-)
+from codegen.spec import Interval, constant, holds
 
 INF = math.inf
 PLACE = Span(1, 1, 2)

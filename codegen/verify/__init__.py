@@ -21,7 +21,8 @@ from typing import Any
 
 import pebble
 
-from codegen.spec import Spec, load
+from codegen.reader import load
+from codegen.spec import Spec
 from codegen.verify import generated
 from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict
 

@@ -16,9 +16,9 @@ import mpmath
 import numpy as np
 
 from codegen.expression import Apply, Expression, Name, Number, assignments, names
+from codegen.literals import literal
 from codegen.operations import OPERATIONS
-from codegen.rules import literal, straight
-from codegen.spec import Options, Spec, constant, holds, is_option_condition
+from codegen.spec import Options, Spec, constant, holds, is_option_condition, straight
 
 DIGITS = 50
 mp = mpmath.MPContext()

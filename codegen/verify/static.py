@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from codegen.spec import Options, Spec, from_source
+from codegen.reader import from_source
+from codegen.spec import Options, Spec
 from codegen.verify.certificate import Counterexample, Status, Verdict
 from codegen.verify.enclosure import Evaluator, first_state
 from codegen.verify.trace import last_assignment, spec_line

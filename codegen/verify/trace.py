@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen.rules import straight
-from codegen.spec import Options, Spec
+from codegen.spec import Options, Spec, straight
 from codegen.verify.generated import Text
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from support import ROOT
 
 from codegen import emit, verify
-from codegen.spec import load, loads
+from codegen.reader import load, loads
 from codegen.verify.certificate import Verdict
 
 Edit = tuple[str, str]

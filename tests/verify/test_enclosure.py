@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codegen.spec import loads
+from codegen.reader import loads
 from codegen.verify.enclosure import FORMATS, Enclosure, Evaluator, exactly, mp
 
 HEAD = """\

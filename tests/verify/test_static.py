@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support import STOCK, stock
 
-from codegen.spec import loads
+from codegen.reader import loads
 from codegen.verify import static
 from codegen.verify.certificate import Status
 

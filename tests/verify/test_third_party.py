@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import ROOT, STOCK, stock
 
-from codegen.spec import load
+from codegen.reader import load
 from codegen.verify import third_party
 from codegen.verify.certificate import Status
 from verify.support import build

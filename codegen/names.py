@@ -1,0 +1,79 @@
+"""Which names an author may choose: generated code uses them as they are."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable
+
+from codegen.operations import FUNCTIONS, OPERATIONS
+from codegen.tokens import spelled_out
+
+BUILT_IN = {"p": "the parameter", "g": "the gradient", "t": "the step number"}
+_GENERATED = {
+    # Modules, arguments and locals of the generated files, whatever the backend.
+    "np", "numpy", "tl", "triton", "math", "torch", "init", "step", "state", "new", "name",
+    "tensor", "dtype", "real", "shape", "n", "pid", "program", "start", "offsets", "block",
+    "mask", "full", "where", "inf", "nan", "pi", "self", "cls", "BLOCK",
+    # Functions of Python that they call.
+    "float", "int", "bool", "str", "dict", "list", "tuple", "set", "range", "len", "min", "max",
+    "abs", "hasattr", "ValueError", "TypeError",
+    # Triton compiles a launcher with these names, and takes its settings beside the arguments.
+    "options", "params", "specialization", "backend", "specialize_impl", "grid", "warmup",
+    "num_warps", "num_stages", "num_ctas", "maxnreg", "debug", "sanitize", "instrumentation_mode",
+    "enable_fp_fusion",
+} | {
+    helper
+    for operation in OPERATIONS.values()
+    for spelling in (operation.scalar, operation.numpy, operation.triton)
+    for helper in spelling.helper.split()
+}  # fmt: skip
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z", re.ASCII)
+
+
+def name_problem(name: str, also: Iterable[str] = ()) -> tuple[str, str, str] | None:
+    """What is wrong with a name.
+
+    Args:
+        name: A name that an author chose.
+        also: Further names that generated code uses.
+
+    Returns:
+        Code, reason and help, or None if the name can be used in generated code.
+    """
+    if reason := malformed(name):
+        plain = re.sub(r"[^A-Za-z0-9]+", "_", spelled_out(name[:41])).strip("_")
+        help = f"write `{plain}`" if plain != name and not name_problem(plain) else ""
+        return "E013", f"is not an allowed name: {reason}", help
+    if name in BUILT_IN:
+        return "E014", f"is reserved: it is {BUILT_IN[name]}", ""
+    help = f"write `{name}_`"
+    if keyword.iskeyword(name):
+        return "E014", "is a keyword of Python", help
+    if name in FUNCTIONS:
+        return "E014", "is a function of the rule language", help
+    if name in _GENERATED or name in also:
+        return "E014", "is reserved: generated code uses it", help
+    return None
+
+
+def malformed(name: str) -> str:
+    """Why a text is no name, or ""."""
+    if not name:
+        return "it is empty"
+    if not name.isascii():
+        return "it holds a character outside ASCII"
+    if not name[0].isalpha():
+        return "it does not begin with a letter"
+    if not NAME.match(name):
+        return "it holds something other than letters, digits and underscores"
+    if "__" in name:
+        return "it holds a double underscore"
+    if name.endswith("_ptr"):
+        return "it ends with `_ptr`, like the pointers of a kernel"
+    return "it has more than 40 characters" if len(name) > 40 else ""
+
+
+def kernel_name(name: str) -> str:
+    """The function that the kernel of a spec is."""
+    return f"{name}_kernel"
