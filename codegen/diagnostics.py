@@ -233,7 +233,8 @@ CODES: dict[str, str] = {
     "E161": "The class of `[torch]` is not an identifier such as `AdamW`.",
     "W201": (
         "The argument of a square root or logarithm, or the base of a real power, may be "
-        "negative: its names have no domain that excludes it. The result would be NaN."
+        "negative: its names have no domain that excludes it. A tensor would be NaN there, and a "
+        "host scalar raises ValueError."
     ),
 }
 """What each code means; `stepforge explain CODE` prints it with the example of the tests."""
