@@ -234,7 +234,7 @@ def verify(
         if not re.fullmatch(r"sm_\d{2,3}", name):
             help = "targets are written like sm_90"
             raise SpecError([Diagnostic("E006", f"no target named `{name}`", "verify", help=help)])
-    loaded = [(spec, Path(located.path)) for spec, located in _load_pairs(specs)]
+    loaded = _load_all(specs)
     with report.progress(sys.stderr) as advance:
         certificates = verify.verify(loaded, folder, seed, targets, jobs, advance)
     if as_json is not None:

@@ -125,6 +125,10 @@ class _Typing:
             args = [self.value(argument, known) for argument in e.args]
         if e.op == "select" and kind is Kind.TENSOR:
             args = _arms(args)
+        if e.op == "clip" and kind is Kind.TENSOR and args[0].kind is args[1].kind is Kind.SCALAR:
+            # Otherwise NumPy would take the maximum of two numbers, which is no weak scalar.
+            args = [Value("max", tuple(args[:2]), Kind.SCALAR), args[2]]
+            return Value("min", tuple(args), kind)
         return Value(e.op, tuple(args), kind)
 
     def choice(self, e: Apply, known: dict[str, Kind]) -> list[Value]:

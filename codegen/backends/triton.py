@@ -45,7 +45,10 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     scalars = [s for s in spec.states if s.scalar]
     fetch = [under(s.when_text, [f'{s.name} = float(state["{s.name}"])'], 1) for s in scalars]
     arrive = [
-        layout(f"{a.name} = tl.full", ["()", a.name, "real"], " != 0" if a.boolean else "", "    ")
+        # The interpreter combines conditions of equal shape only.
+        layout(f"{a.name} = tl.full", ["[BLOCK]", a.name, "real"], " != 0", "    ")
+        if a.boolean
+        else layout(f"{a.name} = tl.full", ["()", a.name, "real"], "", "    ")
         for a in kernel.arguments
     ]
     checks = [*shared.pop("checks"), *_CHECKS]  # type: ignore[misc]

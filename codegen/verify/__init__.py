@@ -12,6 +12,7 @@ import importlib.util
 import multiprocessing
 import os
 import platform
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, as_completed
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ from typing import Any
 
 import pebble
 
-from codegen.reader import load
 from codegen.spec import Spec
 from codegen.verify import generated
 from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict
@@ -42,18 +42,30 @@ class Task:
     """One rung on one option set of one spec."""
 
     rung: str
-    path: Path
-    shown: str
-    name: str
+    spec: Spec
     options: dict[str, bool]
     folder: Path
     seed: int
     targets: tuple[str, ...]
 
+    def verdict(self, status: Status, detail: str) -> Verdict:
+        """A verdict that the rung itself did not live to give."""
+        return Verdict(self.rung, self.spec.name, self.options, status, 0, detail, self.seed)
+
 
 def run(task: Task) -> Verdict:
     """Runs a task in this process."""
-    spec, _ = load(task.path, task.shown)
+    try:
+        return _rung(task)
+    except Exception:
+        raise  # our fault
+    except BaseException as error:
+        what = f"a generated file ends the process: {type(error).__name__}"
+        return task.verdict(Status.REFUTED, what)
+
+
+def _rung(task: Task) -> Verdict:
+    spec = task.spec
     if task.rung == "R0":
         from codegen.verify import static
 
@@ -75,21 +87,16 @@ def run(task: Task) -> Verdict:
     return third_party.check(spec, task.folder, task.options, task.seed)
 
 
-def tasks(
-    spec: Spec, path: Path, folder: Path, seed: int, targets: Sequence[str]
-) -> Iterator[Task]:
+def tasks(spec: Spec, folder: Path, seed: int, targets: Sequence[str]) -> Iterator[Task]:
     """Every rung on every option set that can be run here."""
     rungs = ["R0", "R1", "R2", "R5", *(["R8"] if spec.torch else [])]
     for rung in rungs:
         for options in spec.option_sets():
-            yield Task(
-                rung, path.resolve(), spec.source.path, spec.name, options, folder, seed,
-                tuple(targets),
-            )  # fmt: skip
+            yield Task(rung, spec, options, folder, seed, tuple(targets))
 
 
 def verify(
-    specs: Sequence[tuple[Spec, Path]],
+    specs: Sequence[Spec],
     folder: Path,
     seed: int = 0,
     targets: Sequence[str] = TARGETS,
@@ -99,7 +106,7 @@ def verify(
     """Verifies the generated files of specs.
 
     Args:
-        specs: Specs with the files that they came from.
+        specs: The specs.
         folder: The folder of generated code.
         seed: Of the random inputs.
         targets: GPUs to compile for, such as "sm_90".
@@ -110,17 +117,22 @@ def verify(
         One certificate for every spec, in the same order.
     """
     verdicts: dict[str, list[Verdict]] = {}
+    hashes = {spec.name: generated.hashes(spec, folder) for spec in specs}
     todo: list[Task] = []
-    for spec, path in specs:
+    for spec in specs:
         files = generated.inspect(spec, folder)
         verdicts[spec.name] = [files]
         if files.status.passed:
-            todo += tasks(spec, path, folder, seed, targets)
+            todo += tasks(spec, folder, seed, targets)
     for done, verdict in enumerate(execute(todo, jobs or os.cpu_count() or 1), 1):
         verdicts[verdict.optimizer].append(verdict)
         if progress:
             progress(done, len(todo), f"{verdict.optimizer} {verdict.rung}")
-    return [_certificate(spec, folder, verdicts[spec.name]) for spec, _ in specs]
+    for spec in specs:
+        if generated.hashes(spec, folder) != hashes[spec.name]:
+            reason = "a file has changed while it was verified"
+            verdicts[spec.name].append(Verdict("files", spec.name, None, Status.REFUTED, 0, reason))
+    return [_certificate(spec, hashes[spec.name], verdicts[spec.name]) for spec in specs]
 
 
 def execute(todo: Sequence[Task], jobs: int, seconds: float = SECONDS) -> Iterator[Verdict]:
@@ -136,7 +148,7 @@ def execute(todo: Sequence[Task], jobs: int, seconds: float = SECONDS) -> Iterat
     for task in todo:
         if task.rung in ("R2", "R5") and not has_triton:
             reason = "Triton is not installed"
-            yield Verdict(task.rung, task.name, task.options, Status.UNSUPPORTED, 0, reason)
+            yield task.verdict(Status.UNSUPPORTED, reason)
         else:
             kinds[task.rung in ("R0", "R1", "R2")].append(task)
     context = multiprocessing.get_context("spawn")
@@ -158,7 +170,7 @@ def execute(todo: Sequence[Task], jobs: int, seconds: float = SECONDS) -> Iterat
             task = futures[future]
             if not future.cancelled() and isinstance(future.exception(), TimeoutError):
                 for other, waiting in futures.items():
-                    if (waiting.name, waiting.rung) == (task.name, task.rung):
+                    if (waiting.spec.name, waiting.rung) == (task.spec.name, task.rung):
                         other.cancel()
             yield _result(future, task, seconds)
     finally:
@@ -168,43 +180,42 @@ def execute(todo: Sequence[Task], jobs: int, seconds: float = SECONDS) -> Iterat
 
 
 def _prepare(interpreted: bool) -> None:
-    """Settings of a worker, before anything imports Triton."""
+    """Settings of a worker, before anything imports Triton.
+
+    What a generated file prints is not ours to show, and Ctrl-C is for the process that started
+    the workers: it stops them.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
     os.environ["TRITON_INTERPRET"] = "1" if interpreted else "0"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def _result(future: Future[Verdict], task: Task, seconds: float) -> Verdict:
     """A verdict even when the worker did not live to give one."""
-
-    def failed(status: Status, detail: str) -> Verdict:
-        return Verdict(task.rung, task.name, task.options, status, 0, detail, task.seed)
-
     try:
         return future.result()
     except CancelledError:
         reason = "not run: it did not finish with other options"
-        return failed(Status.UNSUPPORTED, reason)
+        return task.verdict(Status.UNSUPPORTED, reason)
     except TimeoutError:
-        return failed(Status.REFUTED, f"did not finish within {seconds:g} s")
-    except SystemExit:
-        return failed(Status.REFUTED, "a generated file ends the process")
+        return task.verdict(Status.REFUTED, f"did not finish within {seconds:g} s")
     except pebble.ProcessExpired as error:
-        return failed(Status.REFUTED, f"the process died (exit code {error.exitcode})")
+        return task.verdict(Status.REFUTED, f"the process died (exit code {error.exitcode})")
     except Exception as error:  # our fault: say so, and never call it a pass
         reason = f"internal error, a bug in stepforge: {type(error).__name__}: {error}"
-        return failed(Status.UNSUPPORTED, reason)
+        return task.verdict(Status.UNSUPPORTED, reason)
 
 
-def _certificate(spec: Spec, folder: Path, found: list[Verdict]) -> Certificate:
+def _certificate(spec: Spec, hashes: dict[str, str], found: list[Verdict]) -> Certificate:
     order = list(RUNGS)
     sets = list(spec.option_sets())
 
     def position(verdict: Verdict) -> tuple[int, int]:
         return order.index(verdict.rung), sets.index(verdict.options) if verdict.options else 0
 
-    pair = generated.Pair.of(spec, folder)
-    files = {"numpy": pair.numpy, "triton": pair.triton}
-    hashes = {name: generated.digest(path) for name, path in files.items() if path.is_file()}
     return Certificate(
         spec.name,
         tuple(sorted(found, key=position)),

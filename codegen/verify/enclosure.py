@@ -1,15 +1,16 @@
 """The formula in 50 digits, with an enclosure of every result that rounded arithmetic may give.
 
 The parsed rule is evaluated, never the generated code. Each value is the exact one to 50 digits,
-together with an interval that contains whatever the rule's operations give when each of them is
-rounded: host scalars in float64, then once to the compute type, tensors in the compute type. The
-bound thus comes from the expression itself; nothing is picked.
+together with what the rule's operations may give when each of them is rounded: an interval, and
+whether NaN is possible. Host scalars are rounded in float64, then once to the compute type; tensors
+in the compute type. The bound thus comes from the expression itself; nothing is picked.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mpmath
@@ -49,48 +50,68 @@ def _format(precision: int, least: int, most: int) -> Format:
 FORMATS = {"float32": _format(24, -149, 127), "float64": _format(53, -1074, 1023)}
 
 
+_FALLIBLE = ("div", "pow", "sqrt", "log", "exp")
+"""The operations that raise on Python's floats instead of giving an infinity or NaN."""
+
+
 class Undefined(Exception):
     """The formula has no value here: 0/0, or the square root of a negative number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enclosure:
-    """An exact value and the interval of its possible roundings; conditions are 0 and 1."""
+    """An exact value and what its rounding may be; conditions are 0 and 1.
+
+    Attributes:
+        value: The exact value; NaN where the formula has none.
+        low: Lower end of the interval of roundings.
+        high: Upper end.
+        nan: Whether the rounded result may be NaN: `sqrt(x - y)` of rounded equals, for example.
+        tensor: Whether it is in the compute type, no host scalar in float64.
+    """
 
     value: Any
     low: Any
     high: Any
+    nan: bool = False
     tensor: bool = False
 
     def __contains__(self, number: float) -> bool:
         if number != number:
-            return self.unknown
+            return self.nan
         return bool(self.low <= number <= self.high)
 
     @property
     def unknown(self) -> bool:
         """Whether nothing is known about the rounded result."""
-        return bool(self.low == -mp.inf and self.high == mp.inf)
+        return self.nan and bool(self.low == -mp.inf and self.high == mp.inf)
 
 
 def exactly(value: Any, tensor: bool = False) -> Enclosure:
     """A number without error."""
     exact = value if isinstance(value, mp.mpf) else mp.mpf(float(value))
-    return Enclosure(exact, exact, exact, tensor)
+    return Enclosure(exact, exact, exact, False, tensor)
 
 
-def _anything(value: Any, tensor: bool) -> Enclosure:
-    return Enclosure(value, -mp.inf, mp.inf, tensor)
+def _anything(value: Any, tensor: bool = False) -> Enclosure:
+    return Enclosure(value, -mp.inf, mp.inf, True, tensor)
 
 
 def _rounded(e: Enclosure, form: Format, ulps: int = 0) -> Enclosure:
-    """The interval after one rounding; `ulps` for operations that are not correctly rounded."""
-    factor = form.unit * _SLACK * max(1, 2 * ulps)
-    low = e.low - abs(e.low) * factor - form.tiny
-    high = e.high + abs(e.high) * factor + form.tiny
+    """The interval after one rounding; `ulps` for operations that are not correctly rounded.
+
+    An error of a few units in the last place is relative above the subnormal numbers and absolute
+    among them. No rounding changes a sign.
+    """
+    count = max(1, 2 * ulps)
+    factor = form.unit * _SLACK * count
+    low = e.low - abs(e.low) * factor - form.tiny * count
+    high = e.high + abs(e.high) * factor + form.tiny * count
     low = -mp.inf if low < -form.largest else low
     high = mp.inf if high > form.largest else high
-    return Enclosure(e.value, low, high, e.tensor)
+    low = max(low, mp.mpf(0)) if e.low >= 0 else low
+    high = min(high, mp.mpf(0)) if e.high <= 0 else high
+    return replace(e, low=low, high=high)
 
 
 Vector = Enclosure | list[Enclosure]
@@ -102,6 +123,9 @@ class Evaluator:
 
     Attributes:
         form: The compute type.
+        trace: The value of every statement of the last step, in order.
+        may_fail: Whether a host scalar of the last step divides by zero, overflows, or has a root
+            or logarithm of a negative number, perhaps by rounding; Python then raises.
     """
 
     def __init__(self, spec: Spec, options: Options, dtype: str) -> None:
@@ -110,6 +134,7 @@ class Evaluator:
         self.form = FORMATS[dtype]
         self.tensors = _tensor_names(spec)
         self.trace: list[tuple[str, Vector]] = []
+        self.may_fail = False
 
     def step(
         self, p: Elements, g: Elements, state: Mapping[str, Any], t: int,
@@ -117,9 +142,7 @@ class Evaluator:
     ) -> dict[str, Vector]:  # fmt: skip
         """One step from exact inputs; the new `p` and states.
 
-        Elements for which the formula is undefined are `Undefined` in no result but unknown.
-        After the call `trace` holds the value of every statement, in order.
-        """
+        Elements for which the formula is undefined are unknown."""
         count = len(p)
         env: dict[str, Vector] = {
             "p": [exactly(x, True) for x in p],
@@ -130,7 +153,7 @@ class Evaluator:
         for s in self.spec.active_states(self.options):
             value = state[s.name]
             env[s.name] = exactly(value) if s.scalar else [exactly(x, True) for x in value]
-        self.trace = []
+        self.trace, self.may_fail = [], False
         for statement in straight(self.spec.rule, self.options):
             value = self.value(statement.value, env)
             if statement.name in self.tensors:
@@ -143,6 +166,16 @@ class Evaluator:
             for name in ("p", *(s.name for s in self.spec.active_states(self.options)))
         }
 
+    def initial(self, hyperparameters: Mapping[str, float]) -> dict[str, Vector]:
+        """The state before the first step; what holds for one element holds for all."""
+        env: dict[str, Vector] = {name: exactly(x) for name, x in hyperparameters.items()}
+        self.may_fail = False
+        found: dict[str, Vector] = {}
+        for s in self.spec.active_states(self.options):
+            value = self.value(s.init, env)
+            found[s.name] = value if s.scalar else self.arrive(value)
+        return found
+
     def arrive(self, value: Vector) -> Vector:
         """Rounds a host scalar to the compute type; tensors are there already."""
         if isinstance(value, list) or value.tensor:
@@ -150,7 +183,7 @@ class Evaluator:
         arrived = value
         if self.form.unit != FORMATS["float64"].unit:
             arrived = _rounded(value, self.form)
-        return Enclosure(arrived.value, arrived.low, arrived.high, True)
+        return replace(arrived, tensor=True)
 
     def value(self, e: Expression, env: Mapping[str, Vector]) -> Vector:
         """The value of an expression: one enclosure, or one for every element."""
@@ -180,18 +213,20 @@ class Evaluator:
 
     def rounded(self, op: str, args: list[Enclosure], form: str | None) -> Enclosure:
         """The exact result, enclosed, then rounded as the operation's row in the table says."""
-        tensor = form is None
+        tensor, operation = form is None, OPERATIONS[op]
         try:
-            exact, low, high = _INTERVALS[op](*args)
+            result = replace(_INTERVALS[op](*args), tensor=tensor)
         except Undefined:
-            return _anything(mp.nan, tensor)
-        if mp.isnan(exact) or mp.isnan(low) or mp.isnan(high):
-            return _anything(mp.nan, tensor)
-        result = Enclosure(exact, low, high, tensor)
-        operation = OPERATIONS[op]
-        if operation.rounding == "exact":
-            return result
-        return _rounded(result, FORMATS[form] if form else self.form, operation.ulps)
+            result = _anything(mp.nan, tensor)
+        if any(mp.isnan(x) for x in (result.value, result.low, result.high)):
+            result = _anything(mp.nan, tensor)
+        if not operation.boolean and any(a.nan for a in args):
+            result = replace(result, nan=True)
+        if operation.rounding != "exact":
+            result = _rounded(result, FORMATS[form] if form else self.form, operation.ulps)
+        if not tensor and op in _FALLIBLE:
+            self.may_fail |= result.nan or bool(mp.isinf(result.low) or mp.isinf(result.high))
+        return result
 
     def power(self, e: Apply, env: Mapping[str, Vector]) -> Vector:
         """Roots by `sqrt`, integer powers of tensors by repeated multiplication."""
@@ -246,7 +281,7 @@ def _either(test: Enclosure, left: Enclosure, right: Enclosure) -> Enclosure:
         return left if test.low else right
     exact = left.value if test.value else right.value
     low, high = min(left.low, right.low), max(left.high, right.high)
-    return Enclosure(exact, low, high, left.tensor or right.tensor)
+    return Enclosure(exact, low, high, left.nan or right.nan, left.tensor or right.tensor)
 
 
 def _tensor_names(spec: Spec) -> frozenset[str]:
@@ -274,120 +309,125 @@ def first_state(
     return state
 
 
-# Interval arithmetic: exact value, lower and upper end of each operation before rounding.
+# Interval arithmetic: the exact value and the interval of each operation before its own rounding.
+# A NaN that comes in goes out; that is added above. Here is what makes new ones.
 
-Triple = tuple[Any, Any, Any]
 
-
-def _monotone(f: Callable[..., Any]) -> Callable[..., Triple]:
+def _monotone(f: Callable[..., Any]) -> Callable[..., Enclosure]:
     """For functions that are monotone in every argument on the interval: look at the corners."""
 
-    def enclose(*args: Enclosure) -> Triple:
-        corners = [()]
-        for a in args:
-            corners = [(*c, end) for c in corners for end in {a.low, a.high}]  # type: ignore[misc]
-        values = [f(*corner) for corner in corners]
-        return f(*(a.value for a in args)), min(values), max(values)
+    def enclose(*args: Enclosure) -> Enclosure:
+        corners = [f(*ends) for ends in itertools.product(*((a.low, a.high) for a in args))]
+        return Enclosure(f(*(a.value for a in args)), min(corners), max(corners))
 
     return enclose
 
 
-def _mul(a: Enclosure, b: Enclosure) -> Triple:
+def _add(a: Enclosure, b: Enclosure) -> Enclosure:
+    opposite = (a.low == -mp.inf and b.high == mp.inf) or (a.high == mp.inf and b.low == -mp.inf)
+    return Enclosure(a.value + b.value, a.low + b.low, a.high + b.high, bool(opposite))
+
+
+def _neg(a: Enclosure) -> Enclosure:
+    return Enclosure(-a.value, -a.high, -a.low)
+
+
+def _mul(a: Enclosure, b: Enclosure) -> Enclosure:
     ends = [_times(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
-    return a.value * b.value, min(ends), max(ends)
+    nan = (_has_zero(a) and _infinite(b)) or (_infinite(a) and _has_zero(b))
+    return Enclosure(a.value * b.value, min(ends), max(ends), nan)
 
 
 def _times(x: Any, y: Any) -> Any:
     return mp.mpf(0) if x == 0 or y == 0 else x * y
 
 
-def _div(a: Enclosure, b: Enclosure) -> Triple:
+def _has_zero(a: Enclosure) -> bool:
+    return bool(a.low <= 0 <= a.high)
+
+
+def _infinite(a: Enclosure) -> bool:
+    return bool(mp.isinf(a.low) or mp.isinf(a.high))
+
+
+def _div(a: Enclosure, b: Enclosure) -> Enclosure:
     if b.value == 0:
         raise Undefined
-    if b.low <= 0 <= b.high or mp.isinf(b.low) or mp.isinf(b.high):
-        return a.value / b.value, -mp.inf, mp.inf
+    if _has_zero(b) or _infinite(b):
+        return _anything(a.value / b.value)
     ends = [x / y for x in (a.low, a.high) for y in (b.low, b.high)]
-    return a.value / b.value, min(ends), max(ends)
+    return Enclosure(a.value / b.value, min(ends), max(ends))
 
 
-def _sqrt(a: Enclosure) -> Triple:
+def _sqrt(a: Enclosure) -> Enclosure:
     if a.value < 0:
         raise Undefined
-    if a.low < 0:
-        return mp.sqrt(a.value), -mp.inf, mp.inf
-    return mp.sqrt(a.value), mp.sqrt(a.low), mp.sqrt(a.high)
+    return Enclosure(
+        mp.sqrt(a.value), mp.sqrt(max(a.low, mp.mpf(0))), mp.sqrt(a.high), bool(a.low < 0)
+    )
 
 
-def _log(a: Enclosure) -> Triple:
+def _log(a: Enclosure) -> Enclosure:
     if a.value <= 0:
         raise Undefined
-    if a.low <= 0:
-        return mp.log(a.value), -mp.inf, mp.inf
-    return mp.log(a.value), mp.log(a.low), mp.log(a.high)
+    low = mp.log(a.low) if a.low > 0 else -mp.inf
+    return Enclosure(mp.log(a.value), low, mp.log(a.high), bool(a.low < 0))
 
 
-def _exp(a: Enclosure) -> Triple:
-    def capped(x: Any) -> Any:
-        return mp.inf if x > 1000 else mp.exp(max(x, -2000))
-
-    return capped(a.value), capped(a.low), capped(a.high)
+def _exp(x: Any) -> Any:
+    return mp.inf if x > 1000 else mp.exp(max(x, -2000))
 
 
-def _pow(a: Enclosure, b: Enclosure) -> Triple:
+def _pow(a: Enclosure, b: Enclosure) -> Enclosure:
     if a.value == 0 and b.value < 0:
         raise Undefined
     exact = mp.power(a.value, b.value)
     if not isinstance(exact, mp.mpf):
         raise Undefined
-    points = a.low == a.high and b.low == b.high
-    if points:
-        return exact, exact, exact
+    if a.low == a.high and b.low == b.high:
+        return Enclosure(exact, exact, exact)
     if a.low <= 0:
-        return exact, -mp.inf, mp.inf
+        return _anything(exact)
     return _monotone(mp.power)(a, b)
 
 
-def _abs(a: Enclosure) -> Triple:
+def _abs(a: Enclosure) -> Enclosure:
     ends = (abs(a.low), abs(a.high))
-    low = mp.mpf(0) if a.low <= 0 <= a.high else min(ends)
-    return abs(a.value), low, max(ends)
+    return Enclosure(abs(a.value), mp.mpf(0) if _has_zero(a) else min(ends), max(ends))
 
 
-def _clip(x: Enclosure, low: Enclosure, high: Enclosure) -> Triple:
-    raised = Enclosure(*_INTERVALS["max"](x, low))
-    return _INTERVALS["min"](raised, high)
+def _clip(x: Enclosure, low: Enclosure, high: Enclosure) -> Enclosure:
+    return _INTERVALS["min"](_INTERVALS["max"](x, low), high)
 
 
-def _compare(test: Callable[[Any, Any], bool]) -> Callable[[Enclosure, Enclosure], Triple]:
+def _compare(test: Callable[[Any, Any], bool]) -> Callable[[Enclosure, Enclosure], Enclosure]:
     """A condition is 0 or 1; [0, 1] where rounding decides."""
 
-    def enclose(a: Enclosure, b: Enclosure) -> Triple:
-        exact = mp.mpf(test(a.value, b.value))
+    def enclose(a: Enclosure, b: Enclosure) -> Enclosure:
         points = a.low == a.high and b.low == b.high
+        outcomes = {False, True}
         if points or a.high < b.low or b.high < a.low:
-            return exact, mp.mpf(test(a.low, b.low)), mp.mpf(test(a.low, b.low))
-        return exact, mp.mpf(0), mp.mpf(1)
+            outcomes = {test(a.low, b.low)}
+        if a.nan or b.nan:
+            outcomes.add(test(mp.nan, b.value))
+        return Enclosure(mp.mpf(test(a.value, b.value)), min(outcomes), max(outcomes))
 
     return enclose
 
 
-def _sign(a: Enclosure) -> Triple:
-    return mp.sign(a.value), mp.sign(a.low), mp.sign(a.high)
-
-
-_INTERVALS: dict[str, Callable[..., Triple]] = {
-    "add": lambda a, b: (a.value + b.value, a.low + b.low, a.high + b.high),
-    "sub": lambda a, b: (a.value - b.value, a.low - b.high, a.high - b.low),
+_INTERVALS: dict[str, Callable[..., Enclosure]] = {
+    "add": _add,
+    "sub": lambda a, b: _add(a, _neg(b)),
     "mul": _mul,
     "div": _div,
     "pow": _pow,
-    "neg": lambda a: (-a.value, -a.high, -a.low),
+    "neg": _neg,
     "sqrt": _sqrt,
     "abs": _abs,
-    "sign": _sign,
-    "min": lambda a, b: (min(a.value, b.value), min(a.low, b.low), min(a.high, b.high)),
-    "max": lambda a, b: (max(a.value, b.value), max(a.low, b.low), max(a.high, b.high)),
-    "exp": _exp,
+    "sign": _monotone(mp.sign),
+    "min": _monotone(min),
+    "max": _monotone(max),
+    "exp": _monotone(_exp),
     "log": _log,
     "clip": _clip,
     "lt": _compare(lambda a, b: a < b),
@@ -396,7 +436,7 @@ _INTERVALS: dict[str, Callable[..., Triple]] = {
     "ge": _compare(lambda a, b: a >= b),
     "eq": _compare(lambda a, b: a == b),
     "ne": _compare(lambda a, b: a != b),
-    "and": lambda a, b: (a.value * b.value, a.low * b.low, a.high * b.high),
-    "or": lambda a, b: (max(a.value, b.value), max(a.low, b.low), max(a.high, b.high)),
-    "not": lambda a: (1 - a.value, 1 - a.high, 1 - a.low),
+    "and": _monotone(min),
+    "or": _monotone(max),
+    "not": lambda a: Enclosure(1 - a.value, 1 - a.high, 1 - a.low),
 }

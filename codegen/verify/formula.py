@@ -6,27 +6,31 @@ This is the rung that does not share the lowering with what it checks.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from codegen.spec import Interval, Options, Spec
-from codegen.verify import inputs, trace
+from codegen.verify import inputs, reference, trace
 from codegen.verify.certificate import Counterexample, Status, Verdict
-from codegen.verify.enclosure import DIGITS, Enclosure, Evaluator, Vector
-from codegen.verify.generated import Pair, Text, fresh
+from codegen.verify.enclosure import DIGITS, Enclosure, Evaluator, Vector, mp
+from codegen.verify.generated import Pair, Text, fresh, same_bits
+from codegen.verify.reference import ARITHMETIC, failure, raised_at
 
 ELEMENTS = 24
 DRAWS = 4
 STEPS = 3
+_ENOUGH = 0.25
+"""Share of the values of every tensor that must have a bound."""
 
 
 @dataclass
 class _Case:
-    """One step from known inputs."""
+    """One step from known inputs; `t` is 0 for the state before the first one."""
 
     options: Options
     dtype: str
@@ -37,78 +41,180 @@ class _Case:
     t: int
 
 
+class _Outside(Exception):
+    """A value outside of its enclosure."""
+
+    def __init__(
+        self, case: _Case, tensor: str, element: int, enclosure: Enclosure, value: float
+    ) -> None:
+        self.case, self.tensor, self.element = case, tensor, element
+        self.enclosure, self.value = enclosure, value
+
+
 @dataclass
 class _Tally:
+    """How many values were compared; how many, by tensor, had a bound and had none."""
+
     compared: int = 0
-    open: int = 0
+    bounded: dict[str, int] = field(default_factory=dict)
+    unbounded: dict[str, int] = field(default_factory=dict)
     worst: float = 0.0
     """Largest error that was seen, as a share of its bound."""
+
+    def add(self, name: str, e: Enclosure, value: float) -> None:
+        """Counts a value inside of its enclosure."""
+        if e.unknown:
+            self.unbounded[name] = self.unbounded.get(name, 0) + 1
+            return
+        self.compared += 1
+        self.bounded[name] = self.bounded.get(name, 0) + 1
+        bound = (e.high if value > e.value else e.low) - e.value
+        if math.isfinite(value) and bound and abs(bound) < math.inf:
+            self.worst = max(self.worst, float(abs(e.value - value) / abs(bound)))
+
+    def shortage(self) -> str:
+        """Why this is no evidence; empty if it is."""
+        for name, missing in self.unbounded.items():
+            total = self.bounded.get(name, 0) + missing
+            if self.bounded.get(name, 0) < _ENOUGH * total:
+                return f"only {total - missing} of {total} values of `{name}` have a bound"
+        return "" if self.compared else "the formula has no value at any input that was tried"
 
 
 def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
     """Compares every stored value with its enclosure, over draws, steps and both types."""
-    pair, tally = Pair.of(spec, folder), _Tally()
+    path, tally = Pair.of(spec, folder).numpy, _Tally()
 
-    def verdict(
-        status: Status, detail: str, counterexample: Counterexample | None = None
-    ) -> Verdict:
-        return Verdict(
-            "R1", spec.name, dict(options), status, tally.compared, detail, seed, counterexample
-        )
+    def verdict(status: Status, detail: str, found: Counterexample | None = None) -> Verdict:
+        return Verdict("R1", spec.name, dict(options), status, tally.compared, detail, seed, found)
 
     try:
-        module = fresh(pair.numpy)
+        module = fresh(path)
     except Exception as error:  # whatever an edited file does when it is imported
-        return verdict(Status.REFUTED, f"{pair.numpy} cannot be imported: {error!r}")
+        return verdict(Status.REFUTED, f"{path} cannot be imported: {failure(error)}")
     rng = np.random.default_rng([seed, 1])
     for dtype in ("float64", "float32"):
         for draw in range(DRAWS):
-            for case in _cases(spec, options, dtype, draw, rng, module):
-                try:
-                    new_p, new_state = _step(module, case)
-                except Exception as error:
-                    where = f"{pair.numpy}: {type(error).__name__}: {error}"
-                    return verdict(
-                        Status.REFUTED, f"NumPy fails where the formula does not: {where}"
-                    )
-                failure = _compare(spec, case, new_p, new_state, tally)
-                if failure:
-                    found = _counterexample(spec, pair, module, case, *failure)
-                    return verdict(Status.REFUTED, _reason(found), found)
-    if tally.compared < 2 * tally.open or not tally.compared:
-        return verdict(
-            Status.UNSUPPORTED,
-            f"only {tally.compared} of {tally.compared + tally.open} values have a bound",
-        )
+            values = inputs.hyperparameters(spec, rng)
+            if draw == 0:
+                values = {h.name: h.default for h in spec.hyperparameters}
+            try:
+                _draw(spec, module, options, dtype, values, rng, tally)
+            except _Outside as fault:
+                found = _counterexample(spec, path, module, fault)
+                where = "" if fault.case.t else ", before the first step,"
+                reason = f"NumPy's `{fault.tensor}`{where} is outside of the rounding bound"
+                return verdict(Status.REFUTED, f"{reason} of the formula", found)
+            except Exception as error:  # whatever an edited file raises
+                where = raised_at(error, path) or str(path)
+                return verdict(Status.REFUTED, f"{failure(error)}\n  {where}")
+    for narrow in (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)):
+        try:
+            reason = _narrow(spec, options, narrow, rng, module)
+        except Exception as error:
+            reason = failure(error)
+        if reason:
+            return verdict(Status.REFUTED, f"{path}: in {narrow.name}, {reason}")
+    if shortage := tally.shortage():
+        return verdict(Status.UNSUPPORTED, shortage)
     detail = (
         f"{tally.compared} values within the rounding bound of the {DIGITS}-digit value, the "
-        f"largest error {tally.worst:.2f} of its bound; {tally.open} without a bound"
+        f"largest error {tally.worst:.2f} of its bound; "
+        f"{sum(tally.unbounded.values())} without a bound"
     )
     return verdict(Status.TESTED, detail)
 
 
-def _cases(
-    spec: Spec, options: Options, dtype: str, draw: int, rng: inputs.Generator, module: ModuleType
-) -> Any:
-    """A trajectory from the first step, then single steps from random states, far out in time."""
-    values = inputs.hyperparameters(spec, rng)
-    if draw == 0:
-        values = {h.name: h.default for h in spec.hyperparameters}
+def _draw(
+    spec: Spec, module: ModuleType, options: Options, dtype: str, values: dict[str, float],
+    rng: inputs.Generator, tally: _Tally,
+) -> None:  # fmt: skip
+    """A trajectory from the first step, then one step from random states, far out in time.
+
+    Raises:
+        _Outside: A value is.
+    """
     tensors = inputs.ordinary(spec, options, ELEMENTS, dtype, rng)
     tensors["g"][:2] = 0
-    p, scalars = tensors["p"], [s.name for s in spec.states if s.scalar]
-    named = {k: v for k, v in {**values, **options}.items() if k in _parameters(module.init)}
-    state = module.init(p, **named)
+    p, g = tensors["p"], tensors["g"]
+    state: dict[str, Any] = {k: v for k, v in tensors.items() if k not in ("p", "g")}
+    state |= inputs.scalar_states(spec, options, rng)
+    far = _Case(options, dtype, values, p, g, state, int(10 ** rng.uniform(0.5, 6)))
+    first = _initial(spec, module, _Case(options, dtype, values, p, g, {}, 0), tally)
+    if first is not None:
+        state = first
     for t in range(1, STEPS + 1):
         g = inputs.log_uniform(ELEMENTS, dtype, Interval(), rng)
         g[:2] = 0
-        case = _Case(options, dtype, values, p, g, state, t)
-        yield case
-        p, state = _finite(*_step(module, case), tensors)
-    state = {k: v for k, v in tensors.items() if k not in ("p", "g")}
-    state |= inputs.scalar_states(spec, options, rng) if scalars else {}
-    far = int(10 ** rng.uniform(0.5, 6))
-    yield _Case(options, dtype, values, tensors["p"], tensors["g"], state, far)
+        after = _step(spec, module, _Case(options, dtype, values, p, g, state, t), tally)
+        if after is None:
+            break
+        p, state = _finite(*after, tensors)
+    _step(spec, module, far, tally)
+
+
+def _initial(spec: Spec, module: ModuleType, case: _Case, tally: _Tally) -> dict[str, Any] | None:
+    """The state before the first step, compared with the spec's; None where it has no value."""
+    evaluator = Evaluator(spec, case.options, case.dtype)
+    expected = evaluator.initial(case.values)
+    try:
+        state = reference.init(module, spec, case.options, case.p, case.values)
+    except ARITHMETIC:
+        if evaluator.may_fail:
+            return None
+        raise
+    _compare(case, expected, state, tally)
+    return state
+
+
+def _step(
+    spec: Spec, module: ModuleType, case: _Case, tally: _Tally
+) -> tuple[inputs.Array, dict[str, Any]] | None:
+    """The new `p` and state, compared with the formula; None where a host scalar has no value."""
+    evaluator = Evaluator(spec, case.options, case.dtype)
+    expected = evaluator.step(case.p, case.g, case.state, case.t, case.values)
+    try:
+        p, state = reference.step(
+            module, spec, case.options, case.p, case.g, case.state, case.t, case.values
+        )
+    except ARITHMETIC:
+        if evaluator.may_fail:
+            return None
+        raise
+    _compare(case, expected, {"p": p, **state}, tally)
+    return p, state
+
+
+def _compare(case: _Case, expected: dict[str, Vector], got: dict[str, Any], tally: _Tally) -> None:
+    for name, vector in expected.items():
+        for index, value in enumerate(np.asarray(got[name], dtype=np.float64).reshape(-1)):
+            enclosure = _at(vector, index)
+            if float(value) not in enclosure:
+                raise _Outside(case, name, index, enclosure, float(value))
+            tally.add(name, enclosure, float(value))
+
+
+def _narrow(
+    spec: Spec, options: Options, dtype: np.dtype[Any], rng: inputs.Generator, module: ModuleType
+) -> str:
+    """A 16-bit type is computed in float32 and rounded once; says what is not."""
+    values = inputs.hyperparameters(spec, rng)
+    tensors = inputs.ordinary(spec, options, ELEMENTS, "float32", rng)
+    p, g = tensors.pop("p").astype(dtype), tensors.pop("g").astype(dtype)
+    state = {**tensors, **inputs.scalar_states(spec, options, rng)}
+    wide = p.astype(np.float32), g.astype(np.float32)
+    try:
+        reference.init(module, spec, options, p, values)
+        expected_p, expected = reference.step(module, spec, options, *wide, state, 2, values)
+    except ARITHMETIC:
+        return ""  # the formula has no value there; float32 tells whether that is right
+    got_p, got = reference.step(module, spec, options, p, g, state, 2, values)
+    with np.errstate(all="ignore"):
+        expected = {"p": expected_p.astype(dtype), **expected}
+    for name, value in {"p": got_p, **got}.items():
+        if not same_bits(np.asarray(value), np.asarray(expected[name])).all():
+            return f"`{name}` is not what float32 gives, rounded once"
+    return ""
 
 
 def _finite(p: Any, state: dict[str, Any], start: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -121,104 +227,47 @@ def _finite(p: Any, state: dict[str, Any], start: dict[str, Any]) -> tuple[Any, 
     }
 
 
-def _parameters(function: Any) -> tuple[str, ...]:
-    code = function.__code__
-    return tuple(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-
-
-def _step(module: ModuleType, case: _Case) -> tuple[Any, dict[str, Any]]:
-    with np.errstate(all="ignore"):
-        new: tuple[Any, dict[str, Any]] = module.step(
-            case.p.copy(), case.g.copy(), dict(case.state), case.t, **case.values, **case.options
-        )
-        return new
-
-
-def _compare(
-    spec: Spec, case: _Case, new_p: Any, new_state: dict[str, Any], tally: _Tally
-) -> tuple[str, int, Enclosure, float] | None:
-    """The first value outside of its enclosure: tensor, element, enclosure, value."""
-    evaluator = Evaluator(spec, case.options, case.dtype)
-    expected = evaluator.step(case.p, case.g, case.state, case.t, case.values)
-    got = {"p": new_p, **new_state}
-    if got.keys() != expected.keys():
-        missing = min(got.keys() ^ expected.keys())
-        return missing, 0, _at(expected.get(missing, []), 0), math.nan
-    for name, vector in expected.items():
-        actual = np.asarray(got[name], dtype=np.float64).reshape(-1)
-        count = len(vector) if isinstance(vector, list) else 1
-        if actual.size != count:
-            return name, 0, _at(vector, 0), math.nan
-        for index in range(count):
-            enclosure, value = _at(vector, index), float(actual[index])
-            if enclosure.unknown:
-                tally.open += 1
-            elif value not in enclosure:
-                return name, index, enclosure, value
-            else:
-                tally.compared += 1
-                _measure(enclosure, value, tally)
-    return None
-
-
 def _at(vector: Vector, index: int) -> Enclosure:
-    if isinstance(vector, Enclosure):
-        return vector
-    return vector[index] if index < len(vector) else Enclosure(math.nan, 0, 0)
+    return vector if isinstance(vector, Enclosure) else vector[index]
 
 
-def _measure(e: Enclosure, value: float, tally: _Tally) -> None:
-    if not math.isfinite(value):
-        return
-    error = abs(e.value - value)
-    bound = (e.high if value > e.value else e.low) - e.value
-    if bound and abs(bound) < math.inf:
-        tally.worst = max(tally.worst, float(error / abs(bound)))
-
-
-def _counterexample(
-    spec: Spec,
-    pair: Pair,
-    module: ModuleType,
-    case: _Case,
-    tensor: str,
-    element: int,
-    enclosure: Enclosure,
-    value: float,
-) -> Counterexample:
+def _counterexample(spec: Spec, path: Path, module: ModuleType, fault: _Outside) -> Counterexample:
     """The one element that shows it, and the first statement outside of its enclosure."""
-    one = slice(element, element + 1)
-    state = {k: v if np.ndim(v) == 0 else v[one] for k, v in case.state.items()}
-    small = _Case(case.options, case.dtype, case.values, case.p[one], case.g[one], state, case.t)
-    text = Text(pair.numpy)
-    events = [e for e in trace.record(text, lambda: _step(module, small)) if e.function == "step"]
-    evaluator = Evaluator(spec, case.options, case.dtype)
-    evaluator.step(small.p, small.g, small.state, small.t, small.values)
-    index = trace.last_assignment(spec, case.options, tensor)
-    line = next(iter(text.containing(f'new["{tensor}"] =')), 1)
-    statements = trace.statement_events(spec, case.options, events)
-    for number, (event, (_, vector)) in enumerate(zip(statements, evaluator.trace, strict=True)):
-        if event is not None and event.value is not None:
-            known = _at(vector, 0)
-            if not known.unknown and event.value not in known:
+    case, options, element = fault.case, fault.case.options, slice(fault.element, fault.element + 1)
+    state = {k: v if np.ndim(v) == 0 else v[element] for k, v in case.state.items()}
+    p, g, text = case.p[element], case.g[element], Text(path)
+    given = {"t": str(case.t)} if case.t else {}
+    given |= {k: inputs.shown(v) for k, v in case.values.items()}
+    if case.t:
+        given |= {k: inputs.shown(v[0]) for k, v in {"p": p, "g": g}.items()}
+        given |= {k: inputs.shown(np.asarray(v).reshape(-1)[0]) for k, v in state.items()}
+        line = next(iter(text.containing(f'new["{fault.tensor}"] =')), 1)
+        index = trace.last_assignment(spec, options, fault.tensor)
+
+        def step() -> None:
+            reference.step(module, spec, options, p, g, state, case.t, case.values)
+
+        events = [e for e in trace.record(text, step) if e.function == "step"]
+        evaluator = Evaluator(spec, options, case.dtype)
+        evaluator.step(p, g, state, case.t, case.values)
+        statements = trace.statement_events(spec, options, events)
+        for number, (event, (_, vector)) in enumerate(
+            zip(statements, evaluator.trace, strict=True)
+        ):
+            if event is not None and event.value is not None and event.value not in _at(vector, 0):
                 index, line = number, event.line
                 break
-    given = {"t": str(case.t)} | {k: inputs.shown(v) for k, v in case.values.items()}
-    given |= {"p": inputs.shown(small.p[0]), "g": inputs.shown(small.g[0])}
-    given |= {k: inputs.shown(np.asarray(v).reshape(-1)[0]) for k, v in small.state.items()}
-    ends = f"in [{_digits(enclosure.low)}, {_digits(enclosure.high)}]"
+        spec_line = trace.spec_line(spec, options, index)
+    else:
+        line = next(iter(text.containing(f'state["{fault.tensor}"] =')), 1)
+        spec_line = trace.state_line(spec, fault.tensor)
+    e = fault.enclosure
+    expected = f"{_digits(e.value)} in [{_digits(e.low)}, {_digits(e.high)}]"
     return Counterexample(
-        tensor, case.dtype, 1, 0, 1, given,
-        f"{_digits(enclosure.value)} {ends}", inputs.shown(value),
-        trace.spec_line(spec, case.options, index), text.at(line),
+        fault.tensor, case.dtype, 1, 0, int(case.t > 0), given, expected,
+        inputs.shown(fault.value), spec_line, text.at(line),
     )  # fmt: skip
 
 
 def _digits(value: Any) -> str:
-    from codegen.verify.enclosure import mp
-
     return str(mp.nstr(mp.mpf(value), 20))
-
-
-def _reason(c: Counterexample) -> str:
-    return f"NumPy's `{c.tensor}` is outside of the rounding bound of the formula"

@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+import numpy as np
 
 from codegen.backends import BACKENDS
 from codegen.render import HEADER
 from codegen.spec import Spec
 from codegen.verify.certificate import Status, Verdict
+from codegen.verify.foreign import foreign
 
+Array = np.ndarray[Any, Any]
 _counter = itertools.count()
 
 
@@ -49,6 +54,9 @@ def inspect(spec: Spec, folder: Path) -> Verdict:
         if match["digest"] != spec.source.digest:
             command = f"stepforge build {spec.name}"
             return _refuted(spec, f"{path} is stale: the spec has changed; run `{command}`")
+        if (found := foreign(text)) is not None:
+            line, what = found
+            return _refuted(spec, f"{path}:{line} {what}: {_ALLOWED}")
         if text != expected_text(spec, path.parent.name):
             edited.append(str(path))
     detail = f"differs from what build writes: {', '.join(edited)}" if edited else "as built"
@@ -67,9 +75,16 @@ def expected_text(spec: Spec, backend: str) -> str:
     return render(lower(spec), backend)
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def hashes(spec: Spec, folder: Path) -> dict[str, str]:
+    """SHA-256 of the generated files that are there, by backend."""
+    found = {}
+    for backend in BACKENDS:
+        try:
+            data = (folder / backend / f"{spec.name}.py").read_bytes()
+        except OSError:
+            continue
+        found[backend] = hashlib.sha256(data).hexdigest()
+    return found
 
 
 def fresh(path: Path) -> ModuleType:
@@ -81,6 +96,17 @@ def fresh(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(module_spec)
     module_spec.loader.exec_module(module)
     return module
+
+
+_ALLOWED = "a generated file computes with math, numpy and triton, and changes nothing else"
+_isnan = np.isnan  # a generated file may replace what the module holds
+
+
+def same_bits(a: Array, b: Array) -> Array:
+    """Element by element: equal in every bit; any NaN equals any NaN."""
+    integer = f"u{a.dtype.itemsize}"
+    same: Array = a.view(integer) == b.view(integer)
+    return same | (_isnan(a) & _isnan(b))
 
 
 @dataclass(frozen=True)

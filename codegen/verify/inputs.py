@@ -78,7 +78,8 @@ def special_values(dtype: str) -> Array:
     edge = [1e19, 1e-19, 1.8446744e19, 1e-23]
     finite = [0.0, least, 3 * least, tiny, tiny / 2, *edge, float(info.max), 1.0]
     signed = [x for value in finite for x in (value, -value)]
-    return np.array([*signed, math.inf, -math.inf, math.nan], dtype)
+    with np.errstate(over="ignore"):
+        return np.array([*signed, math.inf, -math.inf, math.nan]).astype(dtype)
 
 
 def specials(spec: Spec, options: Options, dtype: str, rng: Generator) -> dict[str, Array]:

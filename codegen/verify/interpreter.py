@@ -6,7 +6,7 @@ or a launcher that remembers something, shows in a later step. There is no toler
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -16,15 +16,17 @@ import numpy as np
 
 from codegen.lower import lower
 from codegen.spec import Interval, Options, Spec
-from codegen.verify import inputs
-from codegen.verify.certificate import Status, Verdict
-from codegen.verify.generated import Pair, fresh
+from codegen.verify import inputs, reference
+from codegen.verify.certificate import Counterexample, Status, Verdict
+from codegen.verify.generated import Pair, fresh, same_bits
+from codegen.verify.memory import Stray, watched
+from codegen.verify.reference import ARITHMETIC, accepted, failure, raised_at, state_type
 from codegen.verify.tensors import Tensor
 
 DTYPES = ("float32", "float64")
 LONG_TRAJECTORY = 50
-ARITHMETIC = (ZeroDivisionError, OverflowError, ValueError)
-"""What host scalars raise where the formula has no value; both files must then agree on it."""
+MAX_BLOCK = 1 << 16
+"""Larger blocks would make the inputs so large that nothing can be said in time."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,14 @@ class Mismatch:
     """Where the two files differ.
 
     Attributes:
-        kind: "value", "bounds" for a write outside of a tensor, or "failure" for an exception.
+        kind: "value", "bounds" for an access outside of a tensor, or "failure" for an exception.
         tensor: Name of the tensor or state.
         element: Index of the first wrong element.
         step: Index of the step.
         expected: NumPy's value.
         got: The kernel's value, or what happened.
         before: `p` and state before that step.
+        where: For an exception, `file:line: text` of the generated line that raises it.
     """
 
     kind: str
@@ -68,6 +71,7 @@ class Mismatch:
     expected: str
     got: str
     before: tuple[inputs.Array, dict[str, Any]]
+    where: str = ""
 
 
 class Bench:
@@ -78,7 +82,7 @@ class Bench:
         self.pair = pair
         self.numpy: ModuleType = fresh(pair.numpy)
         self.triton: ModuleType = fresh(pair.triton)
-        self.block = int(self.triton.BLOCK)
+        self.block = _block(self.triton)
         tensors = lower(spec).tensors
         self.unread = {t.name for t in tensors if t.stored and not t.loaded}
         self.compared = 0
@@ -86,100 +90,167 @@ class Bench:
 
     def run(self, case: Case) -> Mismatch | None:
         """The first difference in a case; None if every bit agrees."""
-        device = {"p": Tensor(case.p)}
-        p = case.p.copy()
+        run = _Run(self, case)
         if case.state is None:
-            named = {**case.steps[0].values, **case.options}
-            state = _init(self.numpy, p, named)
-            before = (p, state)
-            try:
-                on_device = _init(self.triton, device["p"], named)
-            except Exception as error:
-                return Mismatch("failure", "p", 0, 0, "a state", _error(error), before)
-        else:
-            state = dict(case.state)
-            on_device = {k: v if np.ndim(v) == 0 else Tensor(v) for k, v in state.items()}
+            mismatch = run.start(case.steps[0].values)
+            if mismatch or run.ended:
+                return mismatch
         for index, step in enumerate(case.steps):
-            before = (p, state)
-            g = Tensor(step.g)
-            for name in self.unread & on_device.keys():
-                on_device[name].poison()
-            keywords = {**step.values, **case.options}
             self.first = self.first or step
-            raised: type[Exception] | None = None
-            try:
-                with np.errstate(all="ignore"):
-                    p, state = self.numpy.step(p, step.g.copy(), state, step.t, **keywords)
-            except ARITHMETIC as error:
-                raised = type(error)
-            except Exception as error:
-                got = f"NumPy fails: {_error(error)}"
-                return Mismatch("failure", "p", 0, index, "a value", got, before)
-            try:
-                with np.errstate(all="ignore"):
-                    self.triton.step(device["p"], g, on_device, step.t, **keywords)
-            except Exception as error:
-                if raised is not None and isinstance(error, raised):
-                    return None
-                return Mismatch("failure", "p", 0, index, "a value", _error(error), before)
-            if raised is not None:
-                expected = f"NumPy raises {raised.__name__}"
-                return Mismatch("failure", "p", 0, index, expected, "no exception", before)
-            mismatch = self._compare(index, p, state, device["p"], on_device, g, step, before)
-            if mismatch:
+            mismatch = run.step(index, step)
+            if mismatch or run.ended:
                 return mismatch
         return None
 
-    def _compare(
-        self, index: int, p: Any, state: dict[str, Any], device: Tensor, on_device: dict[str, Any],
-        g: Tensor, step: Step, before: tuple[inputs.Array, dict[str, Any]],
+
+def _block(module: ModuleType) -> int:
+    block = module.BLOCK
+    if type(block) is not int or block < 1 or block & (block - 1):
+        raise reference.Malformed(f"BLOCK is {block!r:.50}, not a power of two")
+    if block > MAX_BLOCK:
+        raise reference.Malformed(f"BLOCK is {block}, more than {MAX_BLOCK}")
+    return block
+
+
+class _Run:
+    """A case on its way through both files.
+
+    Attributes:
+        ended: Both files have raised: the formula has no value, and there is no further step.
+    """
+
+    def __init__(self, bench: Bench, case: Case) -> None:
+        self.bench = bench
+        self.case = case
+        self.p = case.p.copy()
+        self.state: dict[str, Any] = dict(case.state or {})
+        self.device_p = Tensor(case.p)
+        self.device: dict[str, Any] = {
+            k: v if np.ndim(v) == 0 else Tensor(v) for k, v in self.state.items()
+        }
+        self.ended = False
+
+    def start(self, values: dict[str, float]) -> Mismatch | None:
+        """Both states before the first step."""
+        bench, case = self.bench, self.case
+
+        def ours() -> None:
+            self.state = reference.init(bench.numpy, bench.spec, case.options, case.p, values)
+
+        def theirs() -> None:
+            named = accepted(bench.triton.init, {**values, **case.options})
+            self.device = bench.triton.init(self.device_p, **named)
+            if type(self.device) is not dict:
+                raise reference.Malformed(f"init returns {self.device!r:.50}, not a dict")
+
+        return self._both(0, ours, theirs) or (None if self.ended else self._compare(0, None))
+
+    def step(self, index: int, step: Step) -> Mismatch | None:
+        """One step of both files, and every bit that it leaves."""
+        bench, options, before = self.bench, self.case.options, (self.p, self.state)
+        g, tensors = Tensor(step.g), dict(self.device)
+        for name in bench.unread & self.device.keys():
+            self.device[name].poison()
+        stray: Stray | None = None
+
+        def ours() -> None:
+            self.p, self.state = reference.step(
+                bench.numpy, bench.spec, options, self.p, step.g, self.state, step.t, step.values
+            )
+
+        def theirs() -> None:
+            nonlocal stray
+            known = {"p": self.device_p, "g": g, **tensors}
+            with watched({k: v for k, v in known.items() if isinstance(v, Tensor)}) as watch:
+                try:
+                    bench.triton.step(
+                        self.device_p, g, self.device, step.t, **step.values, **options
+                    )
+                finally:
+                    stray = watch.stray
+
+        mismatch = self._both(index, ours, theirs, before)
+        if stray is not None:
+            what = f"an element outside of the tensor: the kernel {stray.verb} it"
+            return Mismatch("bounds", stray.tensor, stray.element, index, "nothing", what, before)
+        if mismatch or self.ended:
+            return mismatch
+        for name, value in tensors.items():
+            if isinstance(value, Tensor) and self.device.get(name, value) is not value:
+                what = "another tensor in its place"
+                return Mismatch("value", name, 0, index, "the same tensor", what, before)
+        return self._compare(index, (g, step.g), before)
+
+    def _both(
+        self, index: int, ours: Callable[[], None], theirs: Callable[[], None],
+        before: tuple[inputs.Array, dict[str, Any]] | None = None,
     ) -> Mismatch | None:  # fmt: skip
-        expected: dict[str, Any] = {"p": p, **state, "g": step.g}
-        got: dict[str, Any] = {"p": device, **on_device, "g": g}
-        for name in sorted(got):
-            if isinstance(got[name], Tensor) and not got[name].intact:
-                what = "an element outside of the tensor is written"
-                last = got[name].numel()
-                return Mismatch("bounds", name, last, index, "nothing", what, before)
-        for name in ["p", *sorted(state.keys() | on_device.keys()), "g"]:
+        """Runs both files; what one of them cannot compute, the other must not either."""
+        before = before or (self.p, self.state)
+        raised: type[Exception] | None = None
+        try:
+            ours()
+        except ARITHMETIC as error:
+            raised = type(error)
+        except Exception as error:
+            got, where = f"NumPy: {failure(error)}", raised_at(error, self.bench.pair.numpy)
+            return Mismatch("failure", "p", 0, index, "a value", got, before, where)
+        try:
+            with np.errstate(all="ignore"):
+                theirs()
+        except Exception as error:
+            self.ended = raised is not None and isinstance(error, raised)
+            if self.ended:
+                return None
+            got, where = failure(error), raised_at(error, self.bench.pair.triton)
+            return Mismatch("failure", "p", 0, index, "a value", got, before, where)
+        if raised is not None:
+            expected = f"NumPy raises {raised.__name__}"
+            return Mismatch("failure", "p", 0, index, expected, "no exception", before)
+        return None
+
+    def _compare(
+        self, index: int, gradient: tuple[Tensor, inputs.Array] | None,
+        before: tuple[inputs.Array, dict[str, Any]] | None = None,
+    ) -> Mismatch | None:  # fmt: skip
+        before = before or (self.p, self.state)
+        expected: dict[str, Any] = {"p": self.p, **self.state}
+        got: dict[str, Any] = {"p": self.device_p, **self.device}
+        if gradient is not None:
+            got["g"], expected["g"] = gradient
+        for name, value in got.items():
+            if isinstance(value, Tensor) and not value.intact:
+                what = "an element outside of the tensor: the kernel writes it"
+                last = value.numel()
+                return Mismatch("bounds", str(name), last, index, "nothing", what, before)
+        for name in sorted(
+            expected.keys() | got.keys(), key=lambda n: (n != "p", n == "g", str(n))
+        ):
             if name not in expected or name not in got:
                 present = "NumPy" if name in expected else "the kernel"
                 message = f"only {present} has it"
-                return Mismatch("value", name, 0, index, "in both states", message, before)
-            ours = np.asarray(expected[name]).reshape(-1)
-            theirs = got[name].array if isinstance(got[name], Tensor) else np.asarray(got[name])
-            theirs = theirs.reshape(-1)
-            if ours.dtype != theirs.dtype or ours.size != theirs.size:
-                wanted, have = (f"{a.dtype} of size {a.size}" for a in (ours, theirs))
-                return Mismatch("value", name, 0, index, wanted, have, before)
-            self.compared += ours.size
-            differ = ~same_bits(ours, theirs)
+                return Mismatch("value", str(name), 0, index, "in both states", message, before)
+            ours = np.asarray(expected[name])
+            theirs, problem = _array(got[name])
+            if problem or ours.dtype != theirs.dtype or ours.shape != theirs.shape:
+                wanted, have = (f"{a.dtype} of shape {a.shape}" for a in (ours, theirs))
+                return Mismatch("value", name, 0, index, wanted, problem or have, before)
+            self.bench.compared += ours.size
+            differ = ~same_bits(ours.reshape(-1), theirs.reshape(-1))
             if differ.any():
-                at = int(np.argmax(differ))
-                values = (inputs.shown(ours[at]), inputs.shown(theirs[at]))
-                return Mismatch("value", name, at, index, *values, before)
+                at = int(differ.argmax())
+                wanted, have = (inputs.shown(a.reshape(-1)[at]) for a in (ours, theirs))
+                return Mismatch("value", name, at, index, wanted, have, before)
         return None
 
 
-def same_bits(a: inputs.Array, b: inputs.Array) -> inputs.Array:
-    """Equal in every bit; any NaN equals any NaN."""
-    integer = f"u{a.dtype.itemsize}"
-    same: inputs.Array = (
-        np.ascontiguousarray(a).view(integer) == np.ascontiguousarray(b).view(integer)
-    ) | (np.isnan(a) & np.isnan(b))
-    return same
-
-
-def _init(module: ModuleType, p: Any, named: dict[str, Any]) -> dict[str, Any]:
-    code = module.init.__code__
-    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    state: dict[str, Any] = module.init(p, **{k: v for k, v in named.items() if k in known})
-    return state
-
-
-def _error(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    return f"{type(error).__name__}: {text}".split("\n")[0][:300]
+def _array(value: Any) -> tuple[inputs.Array, str]:
+    """What a state of the launcher holds; the second is what is wrong with it."""
+    if type(value) is Tensor:
+        return value.array.reshape(value.shape), ""
+    if isinstance(value, float):
+        return np.asarray(float(value)), ""
+    return np.zeros(0), f"a {type(value).__name__}"
 
 
 def cases(spec: Spec, options: Options, block: int, rng: inputs.Generator) -> Iterator[Case]:
@@ -187,31 +258,40 @@ def cases(spec: Spec, options: Options, block: int, rng: inputs.Generator) -> It
     for dtype in DTYPES:
         for n in (1, 2, block - 1, block, block + 1, 3 * block + 17, 0):
             tensors = inputs.ordinary(spec, options, n, dtype, rng)
-            yield _single(spec, options, dtype, tensors, rng)
+            yield _single(spec, options, tensors, rng)
         for _ in range(2):
-            tensors = inputs.specials(spec, options, dtype, rng)
-            yield _single(spec, options, dtype, tensors, rng)
-        for count, n in ((LONG_TRAJECTORY, 37), (int(rng.integers(2, 20)), block + 1)):
-            yield _trajectory(spec, options, dtype, count, n, rng)
+            yield _single(spec, options, inputs.specials(spec, options, dtype, rng), rng)
+        yield _trajectory(spec, options, dtype, LONG_TRAJECTORY, (37,), rng)
+        yield _trajectory(spec, options, dtype, int(rng.integers(2, 20)), (block + 1,), rng)
+        for shape in ((), (5, 0), (3, 5, 2)):
+            yield _trajectory(spec, options, dtype, 2, shape, rng)
+    for tensors in (
+        inputs.ordinary(spec, options, block + 17, "float16", rng),
+        inputs.specials(spec, options, "float16", rng),
+    ):
+        yield _single(spec, options, tensors, rng)
+    yield _trajectory(spec, options, "float16", 3, (37,), rng)
 
 
-def _single(
-    spec: Spec, options: Options, dtype: str, tensors: dict[str, inputs.Array], rng: Any
-) -> Case:
+def _single(spec: Spec, options: Options, tensors: dict[str, inputs.Array], rng: Any) -> Case:
     """One step from random states, somewhere in a training run."""
     p, g = tensors.pop("p"), tensors.pop("g")
-    state: dict[str, Any] = {**tensors, **inputs.scalar_states(spec, options, rng)}
+    wide = state_type(p.dtype)
+    state: dict[str, Any] = {name: tensor.astype(wide) for name, tensor in tensors.items()}
+    state |= inputs.scalar_states(spec, options, rng)
     t = int(rng.choice([1, 2, 3, 10, 1000, 123_456_789]))
     step = Step(g, inputs.hyperparameters(spec, rng), t)
-    return Case(options, dtype, p, state, (step,))
+    return Case(options, p.dtype.name, p, state, (step,))
 
 
 def _trajectory(
-    spec: Spec, options: Options, dtype: str, count: int, n: int, rng: inputs.Generator
-) -> Case:
+    spec: Spec, options: Options, dtype: str, count: int, shape: tuple[int, ...],
+    rng: inputs.Generator,
+) -> Case:  # fmt: skip
     """Steps from `init`; the learning rate changes in between, now and then everything does."""
+    n = int(np.prod(shape))
     values = inputs.hyperparameters(spec, rng)
-    p = inputs.log_uniform(n, dtype, Interval(), rng, 3)
+    p = inputs.log_uniform(n, dtype, Interval(), rng, 3).reshape(shape)
     steps = []
     for t in range(1, count + 1):
         drawn = inputs.hyperparameters(spec, rng)
@@ -219,24 +299,26 @@ def _trajectory(
             values = drawn
         elif "lr" in values:
             values = {**values, "lr": drawn["lr"]}
-        g = inputs.log_uniform(n, dtype, Interval(), rng, 3)
+        g = inputs.log_uniform(n, dtype, Interval(), rng, 3).reshape(shape)
         steps.append(Step(g, values, t))
     return Case(options, dtype, p, None, tuple(steps))
 
 
 def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
     """Runs all cases of one option set; a difference comes back as its smallest input."""
-    from codegen.verify import shrink
+    from codegen.verify import locate, shrink
 
     pair = Pair.of(spec, folder)
 
-    def verdict(status: Status, detail: str, counterexample: Any = None, count: int = 0) -> Verdict:
-        return Verdict("R2", spec.name, dict(options), status, count, detail, seed, counterexample)
+    def verdict(
+        status: Status, detail: str, count: int = 0, found: Counterexample | None = None
+    ) -> Verdict:
+        return Verdict("R2", spec.name, dict(options), status, count, detail, seed, found)
 
     try:
         bench = Bench(spec, pair)
     except Exception as error:  # whatever an edited file does when it is imported
-        return verdict(Status.REFUTED, f"{pair.triton} cannot be imported: {_error(error)}")
+        return verdict(Status.REFUTED, f"{pair.triton} cannot be imported: {failure(error)}")
     steps = 0
     for case in cases(spec, options, bench.block, np.random.default_rng([seed, 2])):
         mismatch = bench.run(case)
@@ -245,13 +327,43 @@ def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
             case, mismatch = shrink.smallest(bench, case, mismatch)
             detail = {
                 "value": f"the kernel's `{mismatch.tensor}` differs from NumPy's",
-                "bounds": f"the kernel writes outside of `{mismatch.tensor}`",
-                "failure": f"the kernel fails: {mismatch.got}",
+                "bounds": f"the kernel leaves `{mismatch.tensor}`",
+                "failure": f"one of the files fails: {mismatch.got}",
             }[mismatch.kind]
-            found = shrink.counterexample(bench, case, mismatch)
-            return verdict(Status.REFUTED, detail, found, bench.compared)
+            found = locate.counterexample(bench, case, mismatch)
+            return verdict(Status.REFUTED, detail, bench.compared, found)
+    if reason := refusals(bench, options):
+        return verdict(Status.REFUTED, reason, bench.compared)
+    if not bench.compared:
+        return verdict(Status.UNSUPPORTED, "no step that was tried has a value")
     detail = f"{bench.compared} values in {steps} steps agree in every bit"
-    return verdict(Status.TESTED, detail, None, bench.compared)
+    return verdict(Status.TESTED, detail, bench.compared)
+
+
+def refusals(bench: Bench, options: Options) -> str:
+    """What a file accepts although it must raise a ValueError: a bad `t`, or bad shapes."""
+    spec, values = bench.spec, {h.name: h.default for h in bench.spec.hyperparameters}
+    wrong = [("t = 0", 0, 3), ("t = -1", -1, 3), ("t = 1.5", 1.5, 3), ("g of another shape", 1, 4)]
+    for what, t, n in wrong:
+        p, g = np.ones(3, np.float32), np.ones(n, np.float32)
+        state: dict[str, Any] = {
+            s.name: 0.5 if s.scalar else np.ones(3, np.float32) for s in spec.active_states(options)
+        }
+        device = {k: v if np.ndim(v) == 0 else Tensor(v) for k, v in state.items()}
+        calls = {
+            bench.pair.numpy: (bench.numpy, p, g, state),
+            bench.pair.triton: (bench.triton, Tensor(p), Tensor(g), device),
+        }
+        for path, (module, *given) in calls.items():
+            try:
+                with np.errstate(all="ignore"):
+                    module.step(*given, t, **values, **options)
+            except ValueError:
+                continue
+            except Exception as error:
+                return f"{path}: with {what}, {failure(error)}"
+            return f"{path}: step accepts {what}"
+    return ""
 
 
 def narrowed(case: Case, mismatch: Mismatch) -> Case:

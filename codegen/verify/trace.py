@@ -111,6 +111,12 @@ def spec_line(spec: Spec, options: Options, index: int) -> str:
     return f"{spec.source.path}:{line}: {spec.source.line(line).strip()}"
 
 
+def state_line(spec: Spec, name: str) -> str:
+    """`file:line: text` of the declaration of a state."""
+    line = next(s.span.line for s in spec.states if s.name == name)
+    return f"{spec.source.path}:{line}: {spec.source.line(line).strip()}"
+
+
 def last_assignment(spec: Spec, options: Options, name: str) -> int:
     """The index of the statement that gives a stored tensor its value."""
     statements = list(straight(spec.rule, options))

@@ -144,7 +144,7 @@ def radam_kernel(
     one_minus_beta1_to_t = tl.full((), one_minus_beta1_to_t, real)
     r_times_sqrt_one_minus_beta2_to_t = tl.full((), r_times_sqrt_one_minus_beta2_to_t, real)
     eps = tl.full((), eps, real)
-    rho_above_5 = tl.full((), rho_above_5, real) != 0
+    rho_above_5 = tl.full([BLOCK], rho_above_5, real) != 0
     lr = tl.full((), lr, real)
 
     # Full blocks take an unmasked path, whose accesses are 128 bits wide.

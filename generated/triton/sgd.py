@@ -115,7 +115,7 @@ def sgd_kernel(
     weight_decay = tl.full((), weight_decay, real)
     momentum = tl.full((), momentum, real)
     one_minus_dampening = tl.full((), one_minus_dampening, real)
-    t_equals_one = tl.full((), t_equals_one, real) != 0
+    t_equals_one = tl.full([BLOCK], t_equals_one, real) != 0
     lr = tl.full((), lr, real)
 
     # Full blocks take an unmasked path, whose accesses are 128 bits wide.

@@ -40,16 +40,18 @@ def task(
     spec: Path | None = None,
 ) -> verify.Task:
     path = spec or ROOT / "specs" / f"{name}.toml"
-    loaded = load(path)[0]
+    loaded = load(path, f"specs/{path.name}")[0]
     chosen = dict(options) if options is not None else next(loaded.option_sets())
-    return verify.Task(rung, path, f"specs/{name}.toml", name, chosen, folder, 0, ("sm_80",))
+    return verify.Task(rung, loaded, chosen, folder, 0, ("sm_80",))
 
 
 def run(*tasks: verify.Task, seconds: float = 60) -> list[Verdict]:
     """The verdicts in the order of the tasks."""
     found = list(verify.execute(tasks, 2, seconds))
     return [
-        next(v for v in found if (v.rung, v.optimizer, v.options) == (t.rung, t.name, t.options))
+        next(
+            v for v in found if (v.rung, v.optimizer, v.options) == (t.rung, t.spec.name, t.options)
+        )
         for t in tasks
     ]
 

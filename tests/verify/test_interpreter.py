@@ -25,13 +25,16 @@ def test_cases_have_all_sizes_both_types_and_long_trajectories(name: str) -> Non
     options = next(spec.option_sets())
     found = list(interpreter.cases(spec, options, 1024, np.random.default_rng(0)))
     for dtype in ("float32", "float64"):
-        sizes = {len(case.p) for case in found if case.dtype == dtype}
+        sizes = {case.p.size for case in found if case.dtype == dtype}
         assert {0, 1, 2, 1023, 1024, 1025, 3 * 1024 + 17} <= sizes
         lengths = {len(case.steps) for case in found if case.dtype == dtype}
         assert {1, 50} <= lengths
         long = max((c for c in found if c.dtype == dtype), key=lambda c: len(c.steps))
         assert len({step.values["lr"] for step in long.steps}) > 25
         assert [step.t for step in long.steps] == list(range(1, 51))
+        shapes = {case.p.shape for case in found if case.dtype == dtype}
+        assert {(), (5, 0), (3, 5, 2)} <= shapes
+    assert {case.dtype for case in found} == {"float16", "float32", "float64"}
 
 
 FAULTS = {
@@ -105,6 +108,7 @@ m = sign(c)*d if not (g > 0 and m <= 1) or g == m else -m + k
 if finer:
     m = m*scale
 p = p - lr*scale*(m if t == 1 else m/(t - 1)) + (1 if g != 0 else 0.1)*lr
+p = p + (lr if (g > m or t > 2) and not lr > 1 else g)*0.5 + clip(lr, low*0.3, g)
 '''
 """
 
