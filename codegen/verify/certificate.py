@@ -25,7 +25,7 @@ RUNGS: dict[str, str] = {
     "R0": "static rules; first steps at the defaults in 50 digits",
     "R1": "the formula in 50 digits against NumPy float64 and float32",
     "R2": "NumPy against the interpreted kernel, bit for bit",
-    "R5": "the kernel compiles for every target",
+    "R5": "the kernel compiles for every target, to exact instructions and 128-bit accesses",
     "R8": "torch's class against NumPy float64",
 }
 """Every rung, in the order of the table."""

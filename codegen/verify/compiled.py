@@ -1,6 +1,7 @@
 """R5: every kernel compiles offline, for every target, type and option set; no GPU is needed.
 
-The interpreter accepts much that the compiler refuses.
+The interpreter accepts much that the compiler refuses, and it sees no instruction. What the
+compiler makes is held against the contract of `codegen.verify.ptx`.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import Any
 
 from codegen.lower import lower
 from codegen.spec import Options, Spec, holds
+from codegen.verify import ptx
 from codegen.verify.certificate import Status, Verdict
 from codegen.verify.generated import Pair, fresh
 
-DTYPES = ("fp32", "fp64")
+DTYPES = {"fp32": 4, "fp64": 8}
+"""Triton's names of the tensors' types, and the bytes of an element."""
 
 
 def check(spec: Spec, folder: Path, options: Options, targets: Sequence[str]) -> Verdict:
@@ -37,13 +40,19 @@ def check(spec: Spec, folder: Path, options: Options, targets: Sequence[str]) ->
         except Exception as error:  # whatever an edited file does when it is imported
             return verdict(Status.REFUTED, f"{path} cannot be imported: {error!r}")
         for target in targets:
-            for dtype in DTYPES:
+            for dtype, size in DTYPES.items():
                 try:
-                    compile_kernel(kernel, spec, options, target, dtype, block)
+                    compiled = compile_kernel(kernel, spec, options, target, dtype, block)
                 except Exception as error:
                     return verdict(Status.REFUTED, _reason(error, path, target, dtype))
+                found = list(ptx.violations(compiled.asm["ptx"], spec, options, size, block))
+                if found:
+                    what = f"{path} compiled for {target}, {dtype}"
+                    return verdict(Status.REFUTED, f"{what}: {'; '.join(found[:3])}")
                 made += 1
-    return verdict(Status.TESTED, f"compiled for {', '.join(targets)} in {' and '.join(DTYPES)}")
+    compiled_for = f"compiled for {', '.join(targets)} in {' and '.join(DTYPES)}"
+    exact = "" if ptx.uses_bounded(spec) else "exact instructions, "
+    return verdict(Status.TESTED, f"{compiled_for}; {exact}full blocks move 128 bits an access")
 
 
 def compile_kernel(
