@@ -71,6 +71,7 @@ class _Typing:
 
     def __init__(self, spec: Spec) -> None:
         self.tensors = kinds.fixed(spec)
+        self.nonnegative = {h.name for h in spec.hyperparameters if h.domain.low >= 0}
         self.used = set(kinds.declared(spec)) | {a.name for a in assignments(spec.rule)}
         self.before: list[Let] = []
         """Statements that the one at hand needs first."""
@@ -150,11 +151,21 @@ class _Typing:
             root = Value("sqrt", (base,), kind)
             return root if exponent > 0 else _reciprocal(root)
         if kind is not Kind.TENSOR or exponent is None:
-            return Value("pow", (base, self.value(e.args[1], known)), kind)
+            power = self.value(e.args[1], known)
+            return Value("pow" if self.is_real(base, power) else "real_pow", (base, power), kind)
         if exponent == 0:
             return _fill(_ONE)
         product = self.product(base, abs(int(exponent)))
         return product if exponent > 0 else _reciprocal(product)
+
+    def is_real(self, base: Value, power: Value) -> bool:
+        """Whether a host power is real by its form: of no negative base, or to an integer."""
+        if base.op == "number" or (base.op == "name" and base.text in self.nonnegative):
+            return True
+        integers = all(
+            v.text == "t" or v.text.isdecimal() for v in power.operations() if not v.args
+        )
+        return integers and all(v.op != "div" for v in power.operations())
 
     def product(self, base: Value, count: int) -> Value:
         """`base*base*…`, left to right; a base that is no name is computed once."""
@@ -213,7 +224,7 @@ def _unused(name: str, used: set[str]) -> str:
     return candidate
 
 
-_FALLIBLE = {"div", "pow", "sqrt", "log", "exp"}
+_FALLIBLE = {"div", "pow", "real_pow", "sqrt", "log", "exp"}
 Key = tuple[Value, tuple[int, ...]]
 
 
@@ -341,8 +352,8 @@ def _zero(boolean: bool) -> Value:
 
 
 _WORDS = {
-    "add": "plus", "sub": "minus", "mul": "times", "div": "over", "pow": "to", "min": "or",
-    "max": "or", "lt": "below", "le": "at_most", "gt": "above", "ge": "at_least",
+    "add": "plus", "sub": "minus", "mul": "times", "div": "over", "pow": "to", "real_pow": "to",
+    "min": "or", "max": "or", "lt": "below", "le": "at_most", "gt": "above", "ge": "at_least",
     "eq": "equals", "ne": "differs_from", "and": "and", "or": "or",
 }  # fmt: skip
 _DIGITS = {"1": "one", "2": "two", "0": "zero", "3": "three"}

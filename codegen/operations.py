@@ -95,6 +95,8 @@ OPERATIONS: dict[str, Operation] = {
     "div": _arithmetic("/", PRODUCT, Spelling("div({0}, {1})", helper="div")),
     # Lowering leaves only host powers and the powers below.
     "pow": _same(2, "**", _infix("**", POWER), rounding="bounded", ulps=2),
+    # Python's `**` gives a complex root of a negative number; this raises, as `math.sqrt` does.
+    "real_pow": _same(2, "**", Spelling("math.pow({0}, {1})"), rounding="bounded", ulps=2),
     "square": _same(1, "square", Spelling("square({0})", helper="square"), rounding="nearest"),
     # Some versions of Triton negate as `0 - x`, so that -(+0) is +0 instead of -0.
     "neg": Operation(

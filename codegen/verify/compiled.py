@@ -39,6 +39,13 @@ def check(spec: Spec, folder: Path, options: Options, targets: Sequence[str]) ->
             block = int(module.BLOCK)
         except Exception as error:  # whatever an edited file does when it is imported
             return verdict(Status.REFUTED, f"{path} cannot be imported: {error!r}")
+        for parameter in kernel.params:
+            annotated = parameter.annotation_type
+            pointer = parameter.name.endswith("_ptr") or parameter.is_constexpr
+            if not pointer and annotated not in ("fp64", "i64"):
+                passed = f"is passed as {annotated}" if annotated else "has no annotation"
+                reason = f"{path}: argument `{parameter.name}` {passed}, not as 64 bits"
+                return verdict(Status.REFUTED, reason)
         for target in targets:
             for dtype, size in DTYPES.items():
                 try:

@@ -91,18 +91,21 @@ def specials(spec: Spec, options: Options, dtype: str, rng: Generator) -> dict[s
     values = special_values(dtype)
     count = len(values)
     states = [name for name in domains if name not in ("p", "g")]
-    n = count * len(domains) + 2 + len(states)
+    first_quiet = count * (len(domains) + 1)
+    n = first_quiet + 2 + len(states)
     tensors = {name: log_uniform(n, dtype, domain, rng, 3) for name, domain in domains.items()}
     for index, (name, domain) in enumerate(domains.items()):
         allowed = np.abs(values) if domain.low >= 0 else values
         if domain.low <= 0 <= domain.high:
             tensors[name][index * count : (index + 1) * count] = allowed
-    # No gradient, with all states zero, with one of them zero, with none.
+    # No gradient: at every special parameter with all states zero, which an update often leaves as
+    # it is, then with all states zero, with one of them zero, with none.
     tensors["g"][count * len(domains) :] = 0
+    tensors["p"][count * len(domains) : first_quiet] = values
     for index, name in enumerate(states):
         if domains[name].low <= 0 <= domains[name].high:
-            tensors[name][count * len(domains)] = 0
-            tensors[name][count * len(domains) + 1 + index] = 0
+            tensors[name][count * len(domains) : first_quiet + 1] = 0
+            tensors[name][first_quiet + 1 + index] = 0
     order = rng.permutation(n)
     return {name: tensor[order] for name, tensor in tensors.items()}
 

@@ -83,6 +83,10 @@ class Bench:
         self.numpy: ModuleType = fresh(pair.numpy)
         self.triton: ModuleType = fresh(pair.triton)
         self.block = _block(self.triton)
+        reference.check_signatures(self.triton, spec)
+        name = f"{spec.name}_kernel"
+        self.kernel = _Launches(getattr(self.triton, name))
+        setattr(self.triton, name, self.kernel)
         tensors = lower(spec).tensors
         self.unread = {t.name for t in tensors if t.stored and not t.loaded}
         self.compared = 0
@@ -101,6 +105,24 @@ class Bench:
             if mismatch or run.ended:
                 return mismatch
         return None
+
+
+class _Launches:
+    """Stands in for the kernel; notes whether a launch lets the compiler contract operations.
+
+    The interpreter never does, whatever the launch asks for.
+    """
+
+    def __init__(self, kernel: Any) -> None:
+        self._kernel = kernel
+        self.contracts = False
+
+    def __getitem__(self, grid: Any) -> Callable[..., Any]:
+        def launch(*args: Any, **keywords: Any) -> Any:
+            self.contracts |= keywords.get("enable_fp_fusion") is not False
+            return self._kernel[grid](*args, **keywords)
+
+        return launch
 
 
 def _block(module: ModuleType) -> int:
@@ -170,15 +192,15 @@ class _Run:
                     stray = watch.stray
 
         mismatch = self._both(index, ours, theirs, before)
-        if stray is not None:
-            what = f"an element outside of the tensor: the kernel {stray.verb} it"
-            return Mismatch("bounds", stray.tensor, stray.element, index, "nothing", what, before)
-        if mismatch or self.ended:
-            return mismatch
         for name, value in tensors.items():
             if isinstance(value, Tensor) and self.device.get(name, value) is not value:
                 what = "another tensor in its place"
                 return Mismatch("value", name, 0, index, "the same tensor", what, before)
+        if stray is not None:
+            what = f"{stray.verb} outside of the tensor"
+            return Mismatch("bounds", stray.tensor, stray.element, index, "nothing", what, before)
+        if mismatch or self.ended:
+            return mismatch
         return self._compare(index, (g, step.g), before)
 
     def _both(
@@ -220,7 +242,7 @@ class _Run:
             got["g"], expected["g"] = gradient
         for name, value in got.items():
             if isinstance(value, Tensor) and not value.intact:
-                what = "an element outside of the tensor: the kernel writes it"
+                what = "writes outside of the tensor"
                 last = value.numel()
                 return Mismatch("bounds", str(name), last, index, "nothing", what, before)
         for name in sorted(
@@ -264,13 +286,21 @@ def cases(spec: Spec, options: Options, block: int, rng: inputs.Generator) -> It
         yield _trajectory(spec, options, dtype, LONG_TRAJECTORY, (37,), rng)
         yield _trajectory(spec, options, dtype, int(rng.integers(2, 20)), (block + 1,), rng)
         for shape in ((), (5, 0), (3, 5, 2)):
-            yield _trajectory(spec, options, dtype, 2, shape, rng)
+            yield _with_numpy_scalars(_trajectory(spec, options, dtype, 8, shape, rng))
     for tensors in (
         inputs.ordinary(spec, options, block + 17, "float16", rng),
         inputs.specials(spec, options, "float16", rng),
     ):
         yield _single(spec, options, tensors, rng)
     yield _trajectory(spec, options, "float16", 3, (37,), rng)
+
+
+def _with_numpy_scalars(case: Case) -> Case:
+    """What callers may pass as well; float64 is then a type that spreads to float32 arrays."""
+    steps = tuple(
+        Step(s.g, {k: np.float64(v) for k, v in s.values.items()}, int(s.t)) for s in case.steps
+    )
+    return replace(case, steps=steps)
 
 
 def _single(spec: Spec, options: Options, tensors: dict[str, inputs.Array], rng: Any) -> Case:
@@ -327,12 +357,15 @@ def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
             case, mismatch = shrink.smallest(bench, case, mismatch)
             detail = {
                 "value": f"the kernel's `{mismatch.tensor}` differs from NumPy's",
-                "bounds": f"the kernel leaves `{mismatch.tensor}`",
+                "bounds": f"the kernel {mismatch.got.split()[0]} outside of `{mismatch.tensor}`",
                 "failure": f"one of the files fails: {mismatch.got}",
             }[mismatch.kind]
             found = locate.counterexample(bench, case, mismatch)
             return verdict(Status.REFUTED, detail, bench.compared, found)
     if reason := refusals(bench, options):
+        return verdict(Status.REFUTED, reason, bench.compared)
+    if bench.kernel.contracts:
+        reason = f"{pair.triton}: a launch does not pass enable_fp_fusion=False"
         return verdict(Status.REFUTED, reason, bench.compared)
     if not bench.compared:
         return verdict(Status.UNSUPPORTED, "no step that was tried has a value")
@@ -368,5 +401,7 @@ def refusals(bench: Bench, options: Options) -> str:
 
 def narrowed(case: Case, mismatch: Mismatch) -> Case:
     """Only the step that differs, from the states before it."""
+    if case.state is None and mismatch.step == 0:
+        return replace(case, steps=case.steps[:1])
     p, state = mismatch.before
     return replace(case, p=p, state=state, steps=(case.steps[mismatch.step],))

@@ -85,6 +85,34 @@ def failure(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}".split("\n")[0][:300]
 
 
+def check_signatures(module: ModuleType, spec: Spec) -> None:
+    """Whether `init` and `step` take what the spec declares, with its defaults.
+
+    Raises:
+        Malformed: They do not.
+    """
+    defaults: dict[str, Any] = {h.name: h.default for h in spec.hyperparameters}
+    defaults |= {o.name: o.default for o in spec.options}
+    for function, positional in ((module.init, ["p"]), (module.step, ["p", "g", "state", "t"])):
+        parameters = dict(inspect.signature(function).parameters)
+        if list(parameters)[: len(positional)] != positional:
+            raise Malformed(f"{function.__name__} does not begin with {', '.join(positional)}")
+        for name in positional:
+            del parameters[name]
+        names = defaults if function is module.step else parameters
+        for name in (*names, *parameters):
+            if name not in defaults or name not in parameters:
+                raise Malformed(f"{function.__name__}: argument `{name}` is missing or too much")
+            given = parameters[name].default
+            if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY:
+                raise Malformed(f"{function.__name__}: argument `{name}` is not a keyword alone")
+            if isinstance(given, bool) != isinstance(defaults[name], bool) or (
+                given != defaults[name]
+            ):
+                wanted = f"the default of `{name}` is {defaults[name]}, not {given!r:.50}"
+                raise Malformed(f"{function.__name__}: {wanted}")
+
+
 def raised_at(error: BaseException, path: Path) -> str:
     """`file:line: text` of the innermost line of a file that an exception went through, or ""."""
     line, cause = 0, error

@@ -26,9 +26,10 @@ class _Trials:
             return None
         self.left -= 1
         found = Bench(self.bench.spec, self.bench.pair).run(case)
-        if found and like and (found.kind, found.tensor) != (like.kind, like.tensor):
-            return None
-        return found
+        if found is None or like is None:
+            return found
+        same = (found.kind, found.tensor) == (like.kind, like.tensor)
+        return found if same and (found.kind != "failure" or found.got == like.got) else None
 
 
 def smallest(bench: Bench, case: Case, mismatch: Mismatch) -> tuple[Case, Mismatch]:

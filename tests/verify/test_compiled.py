@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from codegen.verify.certificate import Status
 from verify.support import copy_of, edit, run, task
 
@@ -18,6 +20,15 @@ def test_a_global_that_only_the_interpreter_sees_is_refuted(tmp_path: Path) -> N
     assert verdict.status is Status.REFUTED
     assert "does not compile for sm_80" in verdict.detail
     assert "math" in verdict.detail
+
+
+@pytest.mark.parametrize("annotation", ["", ": tl.float32"])
+def test_a_scalar_that_is_passed_in_32_bits_is_refuted(annotation: str, tmp_path: Path) -> None:
+    folder = copy_of("adamw", tmp_path / "generated")
+    edit(folder / "triton" / "adamw.py", [("eps: tl.float64", f"eps{annotation}")])
+    (verdict,) = run(task("R5", folder))
+    assert verdict.status is Status.REFUTED
+    assert "`eps`" in verdict.detail
 
 
 def test_a_kernel_that_is_gone_is_refuted(tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -129,6 +132,43 @@ def test_without_triton_its_rungs_are_unsupported(
     folder = copy_of("lion", tmp_path / "generated")
     verdicts = list(verify.execute([task("R2", folder, "lion"), task("R5", folder, "lion")], 1))
     assert [v.status for v in verdicts] == [Status.UNSUPPORTED] * 2
+
+
+def test_what_a_generated_file_prints_is_not_shown(tmp_path: Path) -> None:
+    folder = copy_of("lion", tmp_path / "generated")
+    for backend, line in (("numpy", "    dtype, real"), ("triton", "    n = p.numel()\n")):
+        loud = f"    print('noise' * 1000)\n{line}"
+        edit(folder / backend / "lion.py", [(line, loud)])
+    done = cli("lion", "--json", "-", "--generated", str(folder))
+    assert done.returncode == 0
+    assert json.loads(done.stdout)[0]["passed"]
+    assert done.stderr == ""
+
+
+def test_an_interrupt_ends_all_workers(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "codegen", "verify", "rmsprop"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        time.sleep(4)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+    for _ in range(100):
+        if not _alive(process.pid):
+            break
+        time.sleep(0.1)
+    assert not _alive(process.pid)
+
+
+def _alive(group: int) -> bool:
+    """Whether a process group has a process."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_a_certificate_without_verdicts_is_no_pass() -> None:
