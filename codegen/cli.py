@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -40,7 +39,7 @@ def _complete_code(incomplete: str) -> list[str]:
 Specs = Annotated[
     Optional[list[str]],
     typer.Argument(
-        metavar="[SPEC]...",
+        metavar="SPEC",
         help="Names in specs/ or paths; all specs if there is none.",
         autocompletion=_complete_spec,
         show_default=False,
@@ -172,7 +171,7 @@ def build(
     from codegen import emit
 
     loaded = _load_all(specs)
-    found = emit.changes(loaded, out, whole=not specs)
+    found = emit.changes(loaded, out, not specs, catalogue.known_names())
     if not (only_check or dry_run):
         emit.apply(found)
     if as_json:
@@ -231,8 +230,8 @@ def verify(
 
     targets = tuple(target or verify.TARGETS)
     for name in targets:
-        if not re.fullmatch(r"sm_\d{2,3}", name):
-            help = "targets are written like sm_90"
+        if name not in verify.ARCHITECTURES:
+            help = nearest(name, verify.ARCHITECTURES) or "there is sm_90, for example"
             raise SpecError([Diagnostic("E006", f"no target named `{name}`", "verify", help=help)])
     loaded = _load_all(specs)
     with report.progress(sys.stderr) as advance:
@@ -372,6 +371,9 @@ def _print_diagnostics(found: list[Diagnostic]) -> None:
 
 def main() -> NoReturn:
     """Runs the command; turns every failure into a message and an exit status."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8

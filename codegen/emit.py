@@ -6,7 +6,7 @@ import difflib
 import os
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from codegen.lower import lower
 from codegen.render import HEADER, render
 from codegen.spec import Spec
 
-DEFAULT_OUT = Path("generated")
 _PREFIX = ".stepforge-"
 _STALE_SECONDS = 3600
 
@@ -60,13 +59,16 @@ def expected(specs: Iterable[Spec], out: Path) -> dict[Path, str]:
     return files
 
 
-def changes(specs: Iterable[Spec], out: Path, whole: bool) -> list[Change]:
+def changes(
+    specs: Iterable[Spec], out: Path, whole: bool, known: Collection[str] = ()
+) -> list[Change]:
     """What has to change under `out`, sorted by path.
 
     Args:
         specs: The specs to generate.
         out: The output folder.
         whole: The specs are all there are, so generated files of others are orphans.
+        known: Names that can be built although they are not among the specs: no orphans.
 
     Raises:
         SpecError: A file cannot be read.
@@ -81,7 +83,8 @@ def changes(specs: Iterable[Spec], out: Path, whole: bool) -> list[Change]:
         for backend in BACKENDS:
             folder = out / backend
             for path in sorted(folder.glob("*.py")) if folder.is_dir() else ():
-                if path not in files and HEADER.match(orphan := _read(path) or ""):
+                ours = path not in files and path.stem not in known
+                if ours and HEADER.match(orphan := _read(path) or ""):
                     found.append(Change("remove", path, orphan, ""))
     return sorted(found, key=lambda change: change.path)
 

@@ -100,7 +100,7 @@ OPERATIONS: dict[str, Operation] = {
     "square": _same(1, "square", Spelling("square({0})", helper="square"), rounding="nearest"),
     # Some versions of Triton negate as `0 - x`, so that -(+0) is +0 instead of -0.
     "neg": Operation(
-        1, "-", _infix("-", UNARY, 1), _infix("-", UNARY, 1), Spelling("-1.0 * {0}", PRODUCT)
+        1, "-", _infix("-", UNARY, 1), _infix("-", UNARY, 1), Spelling("neg({0})", helper="neg")
     ),
     "sqrt": Operation(
         1, "sqrt", Spelling("math.sqrt({0})"), Spelling("np.sqrt({0})"),

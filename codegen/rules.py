@@ -331,6 +331,8 @@ def assigned_at_all(spec: Spec) -> Found:
             span = next(s.span for s in spec.states if s.name == name)
             message = f"state `{name}` is never assigned{under}"
             help = "a constant is a hyperparameter; a state changes"
+            if under:
+                help = "give the state a `when`, or assign it on every path"
             yield spec.source.diagnostic("E124", message, span, help)
 
 

@@ -35,7 +35,7 @@ def scaffold(name: str, origin: str | None) -> Path:
         raise SpecError([Diagnostic("E008", "the file exists already", str(path), help=help)])
     text = (
         _copy(name, origin)
-        if origin
+        if origin is not None
         else environment()
         .get_template("spec.toml.jinja")
         .render(name=name, title=name.replace("_", " ").title())

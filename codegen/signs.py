@@ -74,6 +74,8 @@ def _nonnegative(e: Expression, signs: dict[str, Interval], options: Options) ->
             return (positive(a) and positive(b)) or (e.op == "mul" and a == b)
         case "sub", (Number(value=one), b) if one == 1:
             return _at_most_one(b, signs)
+        case "sub", (Name(id=name), Number(value=b)):
+            return signs.get(name, Interval()).low >= b
         case "max", (a, b):
             return positive(a) or positive(b)
         case "pow", (a, b):

@@ -111,8 +111,12 @@ def test_a_build_of_one_spec_removes_nothing(project: Path) -> None:
     stepforge("build", "sgd", cwd=project)
     assert {p.stem for p in (project / "generated").rglob("*.py")} == {"mine", "sgd"}
     (project / "specs" / "adamw.toml").unlink()
+    assert stepforge("build", cwd=project).stdout == "", "sgd can still be built: it is stock"
+    for backend in ("numpy", "triton"):
+        orphan = project / "generated" / backend / "gone.py"
+        orphan.write_bytes((orphan.parent / "sgd.py").read_bytes())
     done = stepforge("build", cwd=project)
-    assert done.stdout == "remove  generated/numpy/sgd.py\nremove  generated/triton/sgd.py\n"
+    assert done.stdout == "remove  generated/numpy/gone.py\nremove  generated/triton/gone.py\n"
 
 
 def test_the_list_has_every_spec() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from support import ROOT, STOCK, module
+from support import ROOT, STOCK, module, numpy_of, stock
 
 STEPS = 4
 SPECIAL = np.float32(
@@ -311,3 +311,21 @@ def test_late_steps_need_no_float32_counter(name: str) -> None:
     farther, _ = reference.step(p, p, reference.init(p), 10**15)
     assert np.all(np.isfinite(far))
     assert np.all(np.isfinite(farther))
+
+
+@pytest.mark.parametrize(
+    ("p", "keywords", "error"),
+    [
+        (np.arange(3), {}, TypeError),
+        (np.ones(3, np.complex64), {}, TypeError),
+        (np.ones(3), {"beta1": 1.0}, ValueError),
+        (np.ones(3), {"lr": -1e-3}, ValueError),
+        (np.ones(3), {"lr": float("nan")}, ValueError),
+    ],
+)
+def test_what_is_outside_of_a_domain_is_refused(
+    p: np.ndarray[Any, Any], keywords: dict[str, float], error: type[Exception]
+) -> None:
+    adamw = numpy_of(stock("adamw"))
+    with pytest.raises(error):
+        adamw.step(p, np.ones(3), adamw.init(np.ones(3)), 1, **keywords)

@@ -36,7 +36,8 @@ def test_the_spec_excerpt_is_part_of_the_spec() -> None:
     lines = {re.sub(r"\s+", " ", line.split("  #")[0]).strip() for line in excerpt.split("\n")}
     text = (ROOT / "specs" / "adamw.toml").read_text()
     whole = {re.sub(r"\s+", " ", line).strip() for line in text.split("\n")}
-    assert lines - whole == {"…"}
+    assert all("…" in line for line in lines - whole)
+    assert len(lines & whole) > 10
 
 
 def test_the_diagnostic_is_what_check_prints() -> None:
@@ -60,3 +61,6 @@ def test_the_refutation_points_at_lines_that_exist() -> None:
     (shown,) = [b for b in blocks("text") if b.startswith("REFUTED")]
     line = int(re.search(r"specs/adamw.toml:(\d+)", shown)[1])  # type: ignore[index]
     assert stock("adamw").source.line(line) in shown
+    line = int(re.search(r"triton/adamw.py:(\d+)", shown)[1])  # type: ignore[index]
+    kernel = (ROOT / "generated" / "triton" / "adamw.py").read_text().split("\n")[line - 1]
+    assert kernel.replace("sqrt(v_hat) + eps", "sqrt(v_hat + eps)").strip() in shown

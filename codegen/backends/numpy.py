@@ -28,6 +28,8 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     helpers = writer.helpers(values)
     scalars = "".join(f'name != "{s.name}" and ' for s in spec.states if s.scalar)
     checks = [
+        'if p.dtype.kind not in "fV":  # V: the 16-bit types of ml_dtypes',
+        '    raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")',
         *shared.pop("checks"),  # type: ignore[misc]
         'for name, tensor in {"g": g, **state}.items():',
         f"    if {scalars}np.shape(tensor) != p.shape:",

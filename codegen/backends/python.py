@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 
@@ -9,7 +10,7 @@ from codegen.backends.writer import WIDTH, Writer, layout, scalar
 from codegen.expression import Apply, Expression, Name
 from codegen.kernel import Value
 from codegen.kinds import Kind
-from codegen.spec import Spec, State
+from codegen.spec import Hyperparameter, Spec, State
 
 
 def number(value: float) -> str:
@@ -100,8 +101,15 @@ def common(spec: Spec, scalars: list[str], result: str) -> dict[str, object]:
                 f"if {option.name} and {missing}:",
                 f'    raise ValueError("{option.name} needs {option.when_text}")',
             ]
-    convert = [f"{name} = float({name})" for name in ("t", *_hyperparameters(spec))]
-    needed = [line for line in convert if line.split(" ")[0] in scalars]
+    for name in ("t", *(h.name for h in spec.hyperparameters)):
+        if name in scalars:
+            checks.append(f"{name} = float({name})")
+    for h in spec.hyperparameters:
+        if h.name in scalars and (inside := within(h)):
+            checks += [
+                f"if not {inside}:",
+                f'    raise ValueError(f"{h.name} is {{{h.name}}}, not {inside}")',
+            ]
     return {
         "about": wrap(f"{spec.title}: {spec.summary}", 3).replace("\n   ", "\n"),
         "reference": wrap(f"Reference: {spec.reference}", 0),
@@ -110,12 +118,19 @@ def common(spec: Spec, scalars: list[str], result: str) -> dict[str, object]:
         "arguments": "\n".join(
             "        " + wrap(f"{name}: {text}", 8, 4) for name, text in documentation(spec)
         ),
-        "checks": [*checks, *needed],
+        "checks": checks,
     }
 
 
-def _hyperparameters(spec: Spec) -> list[str]:
-    return [h.name for h in spec.hyperparameters]
+def within(h: Hyperparameter) -> str:
+    """That a hyperparameter is in its domain, as a condition; "" if any number is."""
+    low, high = h.domain.low, h.domain.high
+    above, below = "<" if h.domain.low_open else "<=", "<" if h.domain.high_open else "<="
+    if math.isfinite(low) and math.isfinite(high):
+        return f"{number(low)} {above} {h.name} {below} {number(high)}"
+    if math.isfinite(low):
+        return f"{h.name} {above.replace('<', '>')} {number(low)}"
+    return f"{h.name} {below} {number(high)}" if math.isfinite(high) else ""
 
 
 def documentation(spec: Spec) -> list[tuple[str, str]]:

@@ -51,7 +51,14 @@ def context(kernel: Kernel) -> Mapping[str, object]:
         else layout(f"{a.name} = tl.full", ["()", a.name, "real"], "", "    ")
         for a in kernel.arguments
     ]
-    checks = [*shared.pop("checks"), *_CHECKS]  # type: ignore[misc]
+    checks = [
+        "if not p.is_floating_point():",
+        '    raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")',
+        "if g is None:",
+        '    raise ValueError("p has no gradient: g is None")',
+        *shared.pop("checks"),  # type: ignore[misc]
+        *_checks(spec),
+    ]
     return {
         **shared,
         "imports": "\n\n".join([*imports, "import triton\nimport triton.language as tl"]),
@@ -80,13 +87,21 @@ def context(kernel: Kernel) -> Mapping[str, object]:
 
 
 _LIKE = "p if p.element_size() >= 4 else p.new_empty(0).float()"
-_CHECKS = (
-    'for name, tensor in {"p": p, "g": g, **state}.items():',
-    '    if hasattr(tensor, "shape") and tensor.shape != p.shape:',
-    '        raise ValueError(f"{name} has shape {tensor.shape}, p has {p.shape}")',
-    '    if hasattr(tensor, "shape") and not tensor.is_contiguous():',
-    '        raise ValueError(f"{name} is not contiguous")',
-)
+
+
+def _checks(spec: Spec) -> list[str]:
+    """A kernel takes addresses on trust, so the launcher looks at what they belong to."""
+    scalars = "".join(f'name != "{s.name}" and ' for s in spec.states if s.scalar)
+    wrong = "tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous()"
+    return [
+        'for name, tensor in {"p": p, "g": g, **state}.items():',
+        *(
+            [f"    if {scalars}(", f"        {wrong}", "    ):"]
+            if scalars
+            else [f"    if {wrong}:"]
+        ),
+        '        raise ValueError(f"{name} is not contiguous, of p\'s shape and on its device")',
+    ]
 
 
 def _init(state: State) -> str:

@@ -27,6 +27,8 @@ from codegen.verify import generated
 from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict
 
 TARGETS = ("sm_80", "sm_90")
+ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_100", "sm_120")
+"""The GPUs that Triton compiles for; what its version does not know is refuted by R5."""
 SECONDS = 60
 """Time limit of one rung on one option set."""
 

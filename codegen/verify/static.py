@@ -53,7 +53,7 @@ def check(spec: Spec, options: Options) -> Verdict:
     uphill = bool(options.get("maximize"))
     for index, gradient in enumerate(_GRADIENTS):
         wanted = _sign(gradient) * (1 if uphill else -1)
-        if values.get("lr", 1) and moved[index] != wanted:
+        if gradient and values.get("lr", 1) and moved[index] != wanted:
             direction = "ascend" if uphill else "descend"
             got = {0: "it does not move"}.get(moved[index], "it moves the other way")
             reason = f"does not {direction}: the gradient is {gradient:g} and {got}"

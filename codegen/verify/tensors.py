@@ -41,6 +41,7 @@ class Tensor:
         array: The elements.
         shape: Its shape.
         dtype: Triton reads the type's name from its text.
+        device: Where it is; the same for all.
     """
 
     def __init__(self, values: Array) -> None:
@@ -54,6 +55,7 @@ class Tensor:
         self.array[...] = values.reshape(-1)
         self.shape: tuple[int, ...] = values.shape
         self.dtype = f"torch.{values.dtype.name}"
+        self.device = "cpu"
 
     @property
     def intact(self) -> bool:
@@ -80,6 +82,10 @@ class Tensor:
     def is_contiguous(self) -> bool:
         """Always."""
         return True
+
+    def is_floating_point(self) -> bool:
+        """Whether the elements are real numbers, 16-bit types included."""
+        return self.array.dtype.kind in "fV"
 
     def size(self) -> tuple[int, ...]:
         """The shape."""

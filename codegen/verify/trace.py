@@ -30,7 +30,7 @@ def record(text: Text, action: Callable[[], Any]) -> list[Event]:
     Exceptions of the action are the caller's to expect; the events so far are kept.
     """
     events: list[Event] = []
-    targets, path = text.targets, str(text.path)
+    targets, paths = text.targets, {str(text.path), str(text.path.resolve())}
     pending: dict[FrameType, int] = {}
 
     def finish(frame: FrameType) -> None:
@@ -53,7 +53,7 @@ def record(text: Text, action: Callable[[], Any]) -> list[Event]:
         return local
 
     def tracer(frame: FrameType, kind: str, _: Any) -> Any:
-        return local if frame.f_code.co_filename == path else None
+        return local if frame.f_code.co_filename in paths else None
 
     outer = sys.gettrace()
     sys.settrace(tracer)

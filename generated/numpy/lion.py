@@ -37,12 +37,22 @@ def step(
     Returns:
         The new parameters and the new state.
     """
+    if p.dtype.kind not in "fV":  # V: the 16-bit types of ml_dtypes
+        raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
     beta1 = float(beta1)
     beta2 = float(beta2)
     weight_decay = float(weight_decay)
+    if not lr >= 0:
+        raise ValueError(f"lr is {lr}, not lr >= 0")
+    if not 0 <= beta1 < 1:
+        raise ValueError(f"beta1 is {beta1}, not 0 <= beta1 < 1")
+    if not 0 <= beta2 < 1:
+        raise ValueError(f"beta2 is {beta2}, not 0 <= beta2 < 1")
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"g": g, **state}.items():
         if np.shape(tensor) != p.shape:
             raise ValueError(f"{name} has shape {np.shape(tensor)}, p has {p.shape}")

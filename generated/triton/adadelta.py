@@ -2,8 +2,8 @@
 # with templates/triton.py.jinja. Do not edit: edit the spec and build again.
 """Adadelta: Steps scaled by the root mean square of past steps over that of past gradients.
 
-One Triton kernel, in place: every tensor is read once and written once. Host scalars are computed
-in float64 and rounded once to the compute type.
+One Triton kernel, in place: it reads every tensor once, and writes once what changes. Host scalars
+are computed in float64 and rounded once to the compute type.
 
 Reference: Zeiler 2012, ADADELTA: An Adaptive Learning Rate Method, Algorithm 1, with a learning
 rate
@@ -25,7 +25,7 @@ def init(p) -> dict:
 
 
 def step(p, g, state, t, *, lr=1, rho=0.9, eps=1e-06, weight_decay=0, maximize=False) -> None:
-    """One step, in place on contiguous device tensors.
+    """One step, in place on contiguous tensors of the current device.
 
     Args:
         p: Parameters, of any float type and shape; 16-bit types are computed in float32.
@@ -39,17 +39,27 @@ def step(p, g, state, t, *, lr=1, rho=0.9, eps=1e-06, weight_decay=0, maximize=F
             0.
         maximize: Ascend instead of descend.
     """
+    if not p.is_floating_point():
+        raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
+    if g is None:
+        raise ValueError("p has no gradient: g is None")
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
     rho = float(rho)
     eps = float(eps)
     weight_decay = float(weight_decay)
+    if not lr >= 0:
+        raise ValueError(f"lr is {lr}, not lr >= 0")
+    if not 0 <= rho < 1:
+        raise ValueError(f"rho is {rho}, not 0 <= rho < 1")
+    if not eps >= 0:
+        raise ValueError(f"eps is {eps}, not eps >= 0")
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"p": p, "g": g, **state}.items():
-        if hasattr(tensor, "shape") and tensor.shape != p.shape:
-            raise ValueError(f"{name} has shape {tensor.shape}, p has {p.shape}")
-        if hasattr(tensor, "shape") and not tensor.is_contiguous():
-            raise ValueError(f"{name} is not contiguous")
+        if tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous():
+            raise ValueError(f"{name} is not contiguous, of p's shape and on its device")
     n = p.numel()
 
     one_minus_rho = 1 - rho
@@ -112,7 +122,7 @@ def adadelta_kernel(
         u = tl.load(u_ptr + offsets, mask=mask, other=0.0).to(real)
 
     if MAXIMIZE:
-        g = -1.0 * g
+        g = neg(g)
     g = g + weight_decay * p
     v = rho * v + one_minus_rho * (g * g)
     d = div(sqrt(u + eps), sqrt(v + eps)) * g
@@ -133,6 +143,12 @@ def adadelta_kernel(
 def div(x, y):
     """`x / y`, correctly rounded; Triton's own `/` is not on float32."""
     return tl.div_rn(x, y) if x.dtype == tl.float32 else x / y
+
+
+@triton.jit
+def neg(x):
+    """`-x`; some versions of Triton compute that as `0 - x`, which is +0 for +0."""
+    return x * -1.0
 
 
 @triton.jit

@@ -2,8 +2,8 @@
 # with templates/triton.py.jinja. Do not edit: edit the spec and build again.
 """Adam: Moving averages of the gradient and its square, corrected for their bias.
 
-One Triton kernel, in place: every tensor is read once and written once. Host scalars are computed
-in float64 and rounded once to the compute type.
+One Triton kernel, in place: it reads every tensor once, and writes once what changes. Host scalars
+are computed in float64 and rounded once to the compute type.
 
 Reference: Kingma & Ba 2015, Adam: A Method for Stochastic Optimization, Algorithm 1; amsgrad:
 Reddi, Kale & Kumar 2018, Algorithm 2, with bias correction
@@ -40,7 +40,7 @@ def step(
     amsgrad=False,
     maximize=False,
 ) -> None:
-    """One step, in place on contiguous device tensors.
+    """One step, in place on contiguous tensors of the current device.
 
     Args:
         p: Parameters, of any float type and shape; 16-bit types are computed in float32.
@@ -56,6 +56,10 @@ def step(
         amsgrad: Divide by the largest second moment seen so far.
         maximize: Ascend instead of descend.
     """
+    if not p.is_floating_point():
+        raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
+    if g is None:
+        raise ValueError("p has no gradient: g is None")
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -64,11 +68,19 @@ def step(
     beta2 = float(beta2)
     eps = float(eps)
     weight_decay = float(weight_decay)
+    if not lr >= 0:
+        raise ValueError(f"lr is {lr}, not lr >= 0")
+    if not 0 <= beta1 < 1:
+        raise ValueError(f"beta1 is {beta1}, not 0 <= beta1 < 1")
+    if not 0 <= beta2 < 1:
+        raise ValueError(f"beta2 is {beta2}, not 0 <= beta2 < 1")
+    if not eps >= 0:
+        raise ValueError(f"eps is {eps}, not eps >= 0")
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"p": p, "g": g, **state}.items():
-        if hasattr(tensor, "shape") and tensor.shape != p.shape:
-            raise ValueError(f"{name} has shape {tensor.shape}, p has {p.shape}")
-        if hasattr(tensor, "shape") and not tensor.is_contiguous():
-            raise ValueError(f"{name} is not contiguous")
+        if tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous():
+            raise ValueError(f"{name} is not contiguous, of p's shape and on its device")
     n = p.numel()
 
     one_minus_beta1 = 1 - beta1
@@ -151,7 +163,7 @@ def adam_kernel(
             v_max = tl.load(v_max_ptr + offsets, mask=mask, other=0.0).to(real)
 
     if MAXIMIZE:
-        g = -1.0 * g
+        g = neg(g)
     g = g + weight_decay * p
     m = beta1 * m + one_minus_beta1 * g
     v = beta2 * v + one_minus_beta2 * (g * g)
@@ -184,6 +196,12 @@ def div(x, y):
 def maximum(x, y):
     """The larger; NaN if either is, and +0 if both are zero."""
     return tl.maximum(x, y, propagate_nan=tl.PropagateNan.ALL) + 0.0
+
+
+@triton.jit
+def neg(x):
+    """`-x`; some versions of Triton compute that as `0 - x`, which is +0 for +0."""
+    return x * -1.0
 
 
 @triton.jit

@@ -2,8 +2,8 @@
 # with templates/triton.py.jinja. Do not edit: edit the spec and build again.
 """Lion: The sign of an interpolated momentum, with decoupled weight decay.
 
-One Triton kernel, in place: every tensor is read once and written once. Host scalars are computed
-in float64 and rounded once to the compute type.
+One Triton kernel, in place: it reads every tensor once, and writes once what changes. Host scalars
+are computed in float64 and rounded once to the compute type.
 
 Reference: Chen et al. 2023, Symbolic Discovery of Optimization Algorithms, Algorithm 2
 """
@@ -25,7 +25,7 @@ def init(p) -> dict:
 def step(
     p, g, state, t, *, lr=0.0001, beta1=0.9, beta2=0.99, weight_decay=0, maximize=False
 ) -> None:
-    """One step, in place on contiguous device tensors.
+    """One step, in place on contiguous tensors of the current device.
 
     Args:
         p: Parameters, of any float type and shape; 16-bit types are computed in float32.
@@ -38,17 +38,27 @@ def step(
         weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
         maximize: Ascend instead of descend.
     """
+    if not p.is_floating_point():
+        raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
+    if g is None:
+        raise ValueError("p has no gradient: g is None")
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
     beta1 = float(beta1)
     beta2 = float(beta2)
     weight_decay = float(weight_decay)
+    if not lr >= 0:
+        raise ValueError(f"lr is {lr}, not lr >= 0")
+    if not 0 <= beta1 < 1:
+        raise ValueError(f"beta1 is {beta1}, not 0 <= beta1 < 1")
+    if not 0 <= beta2 < 1:
+        raise ValueError(f"beta2 is {beta2}, not 0 <= beta2 < 1")
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"p": p, "g": g, **state}.items():
-        if hasattr(tensor, "shape") and tensor.shape != p.shape:
-            raise ValueError(f"{name} has shape {tensor.shape}, p has {p.shape}")
-        if hasattr(tensor, "shape") and not tensor.is_contiguous():
-            raise ValueError(f"{name} is not contiguous")
+        if tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous():
+            raise ValueError(f"{name} is not contiguous, of p's shape and on its device")
     n = p.numel()
 
     one_minus_beta1 = 1 - beta1
@@ -111,7 +121,7 @@ def lion_kernel(
         m = tl.load(m_ptr + offsets, mask=mask, other=0.0).to(real)
 
     if MAXIMIZE:
-        g = -1.0 * g
+        g = neg(g)
     c = beta1 * m + one_minus_beta1 * g
     p = p - lr * (sign(c) + weight_decay * p)
     m = beta2 * m + one_minus_beta2 * g
@@ -122,6 +132,12 @@ def lion_kernel(
     else:
         tl.store(p_ptr + offsets, p, mask=mask)
         tl.store(m_ptr + offsets, m, mask=mask)
+
+
+@triton.jit
+def neg(x):
+    """`-x`; some versions of Triton compute that as `0 - x`, which is +0 for +0."""
+    return x * -1.0
 
 
 @triton.jit

@@ -2,8 +2,8 @@
 # with templates/triton.py.jinja. Do not edit: edit the spec and build again.
 """Nesterov momentum: Accelerated gradient descent: the step looks one momentum step ahead.
 
-One Triton kernel, in place: every tensor is read once and written once. Host scalars are computed
-in float64 and rounded once to the compute type.
+One Triton kernel, in place: it reads every tensor once, and writes once what changes. Host scalars
+are computed in float64 and rounded once to the compute type.
 
 Reference: Sutskever, Martens, Dahl & Hinton 2013, On the importance of initialization and momentum
 in deep learning, Equations 3 and 4, at the point that the gradient was taken at
@@ -24,7 +24,7 @@ def init(p) -> dict:
 
 
 def step(p, g, state, t, *, lr=0.001, momentum=0.9, weight_decay=0, maximize=False) -> None:
-    """One step, in place on contiguous device tensors.
+    """One step, in place on contiguous tensors of the current device.
 
     Args:
         p: Parameters, of any float type and shape; 16-bit types are computed in float32.
@@ -37,16 +37,24 @@ def step(p, g, state, t, *, lr=0.001, momentum=0.9, weight_decay=0, maximize=Fal
             0.
         maximize: Ascend instead of descend.
     """
+    if not p.is_floating_point():
+        raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
+    if g is None:
+        raise ValueError("p has no gradient: g is None")
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
     momentum = float(momentum)
     weight_decay = float(weight_decay)
+    if not lr >= 0:
+        raise ValueError(f"lr is {lr}, not lr >= 0")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum is {momentum}, not 0 <= momentum < 1")
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"p": p, "g": g, **state}.items():
-        if hasattr(tensor, "shape") and tensor.shape != p.shape:
-            raise ValueError(f"{name} has shape {tensor.shape}, p has {p.shape}")
-        if hasattr(tensor, "shape") and not tensor.is_contiguous():
-            raise ValueError(f"{name} is not contiguous")
+        if tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous():
+            raise ValueError(f"{name} is not contiguous, of p's shape and on its device")
     n = p.numel()
 
     if n > 0:
@@ -97,7 +105,7 @@ def nesterov_kernel(
         b = tl.load(b_ptr + offsets, mask=mask, other=0.0).to(real)
 
     if MAXIMIZE:
-        g = -1.0 * g
+        g = neg(g)
     g = g + weight_decay * p
     b = momentum * b + g
     p = p - lr * (g + momentum * b)
@@ -108,3 +116,9 @@ def nesterov_kernel(
     else:
         tl.store(p_ptr + offsets, p, mask=mask)
         tl.store(b_ptr + offsets, b, mask=mask)
+
+
+@triton.jit
+def neg(x):
+    """`-x`; some versions of Triton compute that as `0 - x`, which is +0 for +0."""
+    return x * -1.0

@@ -2,8 +2,8 @@
 # with templates/triton.py.jinja. Do not edit: edit the spec and build again.
 """RAdam: Adam whose variance is rectified while the second moment is young.
 
-One Triton kernel, in place: every tensor is read once and written once. Host scalars are computed
-in float64 and rounded once to the compute type.
+One Triton kernel, in place: it reads every tensor once, and writes once what changes. Host scalars
+are computed in float64 and rounded once to the compute type.
 
 Reference: Liu et al. 2020, On the Variance of the Adaptive Learning Rate and Beyond, Algorithm 2,
 with threshold 5 and eps beside the uncorrected root as in torch.optim.RAdam
@@ -40,7 +40,7 @@ def step(
     decoupled_weight_decay=False,
     maximize=False,
 ) -> None:
-    """One step, in place on contiguous device tensors.
+    """One step, in place on contiguous tensors of the current device.
 
     Args:
         p: Parameters, of any float type and shape; 16-bit types are computed in float32.
@@ -57,6 +57,10 @@ def step(
             gradient.
         maximize: Ascend instead of descend.
     """
+    if not p.is_floating_point():
+        raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
+    if g is None:
+        raise ValueError("p has no gradient: g is None")
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -65,11 +69,19 @@ def step(
     beta2 = float(beta2)
     eps = float(eps)
     weight_decay = float(weight_decay)
+    if not lr >= 0:
+        raise ValueError(f"lr is {lr}, not lr >= 0")
+    if not 0 <= beta1 < 1:
+        raise ValueError(f"beta1 is {beta1}, not 0 <= beta1 < 1")
+    if not 0 <= beta2 < 1:
+        raise ValueError(f"beta2 is {beta2}, not 0 <= beta2 < 1")
+    if not eps >= 0:
+        raise ValueError(f"eps is {eps}, not eps >= 0")
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"p": p, "g": g, **state}.items():
-        if hasattr(tensor, "shape") and tensor.shape != p.shape:
-            raise ValueError(f"{name} has shape {tensor.shape}, p has {p.shape}")
-        if hasattr(tensor, "shape") and not tensor.is_contiguous():
-            raise ValueError(f"{name} is not contiguous")
+        if tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous():
+            raise ValueError(f"{name} is not contiguous, of p's shape and on its device")
     n = p.numel()
 
     lr_times_weight_decay = lr * weight_decay
@@ -164,7 +176,7 @@ def radam_kernel(
         v = tl.load(v_ptr + offsets, mask=mask, other=0.0).to(real)
 
     if MAXIMIZE:
-        g = -1.0 * g
+        g = neg(g)
     if DECOUPLED_WEIGHT_DECAY:
         p = p - lr_times_weight_decay * p
     else:
@@ -189,6 +201,12 @@ def radam_kernel(
 def div(x, y):
     """`x / y`, correctly rounded; Triton's own `/` is not on float32."""
     return tl.div_rn(x, y) if x.dtype == tl.float32 else x / y
+
+
+@triton.jit
+def neg(x):
+    """`-x`; some versions of Triton compute that as `0 - x`, which is +0 for +0."""
+    return x * -1.0
 
 
 @triton.jit

@@ -2,8 +2,8 @@
 # with templates/triton.py.jinja. Do not edit: edit the spec and build again.
 """RMSprop: Gradient over the root of its mean square, centered or with momentum on request.
 
-One Triton kernel, in place: every tensor is read once and written once. Host scalars are computed
-in float64 and rounded once to the compute type.
+One Triton kernel, in place: it reads every tensor once, and writes once what changes. Host scalars
+are computed in float64 and rounded once to the compute type.
 
 Reference: Hinton 2012, Neural Networks for Machine Learning, Lecture 6e, slide 29; centered: Graves
 2013, Generating Sequences With Recurrent Neural Networks, Equations 38 to 45, eps outside the
@@ -43,7 +43,7 @@ def step(
     centered=False,
     maximize=False,
 ) -> None:
-    """One step, in place on contiguous device tensors.
+    """One step, in place on contiguous tensors of the current device.
 
     Args:
         p: Parameters, of any float type and shape; 16-bit types are computed in float32.
@@ -60,6 +60,10 @@ def step(
         centered: Divide by the root of the variance instead of the mean square.
         maximize: Ascend instead of descend.
     """
+    if not p.is_floating_point():
+        raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
+    if g is None:
+        raise ValueError("p has no gradient: g is None")
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
@@ -67,11 +71,19 @@ def step(
     eps = float(eps)
     momentum = float(momentum)
     weight_decay = float(weight_decay)
+    if not lr >= 0:
+        raise ValueError(f"lr is {lr}, not lr >= 0")
+    if not 0 <= alpha < 1:
+        raise ValueError(f"alpha is {alpha}, not 0 <= alpha < 1")
+    if not eps >= 0:
+        raise ValueError(f"eps is {eps}, not eps >= 0")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum is {momentum}, not 0 <= momentum < 1")
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"p": p, "g": g, **state}.items():
-        if hasattr(tensor, "shape") and tensor.shape != p.shape:
-            raise ValueError(f"{name} has shape {tensor.shape}, p has {p.shape}")
-        if hasattr(tensor, "shape") and not tensor.is_contiguous():
-            raise ValueError(f"{name} is not contiguous")
+        if tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous():
+            raise ValueError(f"{name} is not contiguous, of p's shape and on its device")
     n = p.numel()
 
     one_minus_alpha = 1 - alpha
@@ -149,7 +161,7 @@ def rmsprop_kernel(
             b = tl.load(b_ptr + offsets, mask=mask, other=0.0).to(real)
 
     if MAXIMIZE:
-        g = -1.0 * g
+        g = neg(g)
     g = g + weight_decay * p
     v = alpha * v + one_minus_alpha * (g * g)
     if CENTERED:
@@ -183,6 +195,12 @@ def rmsprop_kernel(
 def div(x, y):
     """`x / y`, correctly rounded; Triton's own `/` is not on float32."""
     return tl.div_rn(x, y) if x.dtype == tl.float32 else x / y
+
+
+@triton.jit
+def neg(x):
+    """`-x`; some versions of Triton compute that as `0 - x`, which is +0 for +0."""
+    return x * -1.0
 
 
 @triton.jit

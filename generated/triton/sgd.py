@@ -2,8 +2,8 @@
 # with templates/triton.py.jinja. Do not edit: edit the spec and build again.
 """SGD: Stochastic gradient descent, with heavy-ball or Nesterov momentum on request.
 
-One Triton kernel, in place: every tensor is read once and written once. Host scalars are computed
-in float64 and rounded once to the compute type.
+One Triton kernel, in place: it reads every tensor once, and writes once what changes. Host scalars
+are computed in float64 and rounded once to the compute type.
 
 Reference: Sutskever, Martens, Dahl & Hinton 2013, On the importance of initialization and momentum
 in deep learning, Equations 1 to 4, with the learning rate outside the velocity as in
@@ -39,7 +39,7 @@ def step(
     nesterov=False,
     maximize=False,
 ) -> None:
-    """One step, in place on contiguous device tensors.
+    """One step, in place on contiguous tensors of the current device.
 
     Args:
         p: Parameters, of any float type and shape; 16-bit types are computed in float32.
@@ -56,6 +56,10 @@ def step(
         nesterov: Step along the gradient plus the decayed buffer. Only with `use_momentum`.
         maximize: Ascend instead of descend.
     """
+    if not p.is_floating_point():
+        raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
+    if g is None:
+        raise ValueError("p has no gradient: g is None")
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     if nesterov and not use_momentum:
@@ -65,11 +69,17 @@ def step(
     momentum = float(momentum)
     dampening = float(dampening)
     weight_decay = float(weight_decay)
+    if not lr >= 0:
+        raise ValueError(f"lr is {lr}, not lr >= 0")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum is {momentum}, not 0 <= momentum < 1")
+    if not 0 <= dampening <= 1:
+        raise ValueError(f"dampening is {dampening}, not 0 <= dampening <= 1")
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"p": p, "g": g, **state}.items():
-        if hasattr(tensor, "shape") and tensor.shape != p.shape:
-            raise ValueError(f"{name} has shape {tensor.shape}, p has {p.shape}")
-        if hasattr(tensor, "shape") and not tensor.is_contiguous():
-            raise ValueError(f"{name} is not contiguous")
+        if tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous():
+            raise ValueError(f"{name} is not contiguous, of p's shape and on its device")
     n = p.numel()
 
     one_minus_dampening = 1 - dampening
@@ -135,7 +145,7 @@ def sgd_kernel(
             b = tl.load(b_ptr + offsets, mask=mask, other=0.0).to(real)
 
     if MAXIMIZE:
-        g = -1.0 * g
+        g = neg(g)
     g = g + weight_decay * p
     if USE_MOMENTUM:
         b = tl.where(t_equals_one, g, momentum * b + one_minus_dampening * g)
@@ -153,3 +163,9 @@ def sgd_kernel(
         tl.store(p_ptr + offsets, p, mask=mask)
         if USE_MOMENTUM:
             tl.store(b_ptr + offsets, b, mask=mask)
+
+
+@triton.jit
+def neg(x):
+    """`-x`; some versions of Triton compute that as `0 - x`, which is +0 for +0."""
+    return x * -1.0

@@ -18,6 +18,8 @@ from codegen.verify import generated
 from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict, worst
 from verify.support import copy_of, edit, run, task
 
+README = (ROOT / "README.md").read_text()
+
 
 def cli(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "codegen", "verify", *arguments]
@@ -45,6 +47,8 @@ def test_the_whole_catalogue_passes_every_rung(tmp_path: Path) -> None:
         assert certificate["passed"] is True
         assert certificate["versions"]["triton"]
     assert f"{len(STOCK)} of {len(STOCK)} optimizers passed every rung" in done.stdout
+    shown = next(b for b in README.split("```text\n") if b.startswith("optimizer")).split("\n")[:2]
+    assert set(shown) <= {line.rstrip() for line in done.stdout.split("\n")}
     assert done.stderr == ""
 
 
