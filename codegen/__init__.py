@@ -19,16 +19,21 @@ has the error codes, and `cli` is the command: the only place that prints and ex
 
 from __future__ import annotations
 
-from importlib import metadata
-
 from codegen.diagnostics import Diagnostic, GeneratorBug, SpecError
 from codegen.notebook import spec_from_sympy
 from codegen.reader import load, loads
 from codegen.spec import Spec
 
-try:
-    __version__ = metadata.version("stepforge")
-except metadata.PackageNotFoundError:
-    __version__ = "0+unknown"
-
 __all__ = ["Diagnostic", "GeneratorBug", "Spec", "SpecError", "load", "loads", "spec_from_sympy"]
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`, looked up only when it is asked for: `importlib.metadata` is slow to import."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import metadata
+
+    try:
+        return metadata.version("stepforge")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"

@@ -39,7 +39,7 @@ def _complete_code(incomplete: str) -> list[str]:
 Specs = Annotated[
     Optional[list[str]],
     typer.Argument(
-        metavar="SPEC",
+        metavar="SPEC...",
         help="Names in specs/ or paths; all specs if there is none.",
         autocompletion=_complete_spec,
         show_default=False,
