@@ -28,7 +28,7 @@ __all__ = ["Diagnostic", "GeneratorBug", "Spec", "SpecError", "load", "loads", "
 
 
 def __getattr__(name: str) -> str:
-    """`__version__`, looked up only when it is asked for: `importlib.metadata` is slow to import."""
+    """`__version__`, only when it is asked for: `importlib.metadata` is slow to import."""
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import metadata

@@ -392,6 +392,15 @@ def test_a_closed_pipe_is_no_failure() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_closed_streams_are_no_failure_of_ours() -> None:
+    for stream in ("1", "2"):
+        command = f"exec {sys.executable} -m codegen check no_such_spec {stream}>&-"
+        done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, check=False)
+        assert done.returncode == 2
+        assert b"Traceback" not in done.stdout + done.stderr
+        assert b"internal" not in done.stdout + done.stderr
+
+
 def test_a_full_disk_is_a_message() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(

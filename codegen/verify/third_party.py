@@ -82,7 +82,10 @@ def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
                     found = _counterexample(
                         spec, options, values, key, at, t, before, g, mine, other
                     )
-                    detail = f"`{key}` departs from {name} by {np.max(apart[bad]):.1e} relative"
+                    detail = (
+                        f"`{key}` departs from {name} by {np.max(apart[bad]):.1e} relative; "
+                        "a spec that is meant to differ has no [torch]"
+                    )
                     return verdict(Status.REFUTED, detail, found)
                 compared += int(np.size(mine))
                 worst = max(worst, float(np.nanmax(apart, initial=0.0)))
