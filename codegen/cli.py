@@ -70,13 +70,13 @@ def common(
 def list_(as_json: Json = False) -> None:
     """Print the catalogue: name, title, states, bytes moved per element, evidence."""
     from codegen.lower import lower
+    from codegen.verify import rungs
 
     rows: list[dict[str, Any]] = []
     for spec in _load_all(None):
         kernel, default = lower(spec), {o.name: o.default for o in spec.options}
         active = {s.name for s in spec.active_states(default)} | {"p", "g"}
         accesses = sum(t.loaded + t.stored for t in kernel.tensors if t.name in active)
-        rungs = ["R0", "R1", "R2", "R5", *(["R8"] if spec.torch else [])]
         rows.append(
             {
                 "name": spec.name,
@@ -84,7 +84,7 @@ def list_(as_json: Json = False) -> None:
                 "states": [s.name for s in spec.states],
                 "options": [o.name for o in spec.options],
                 "bytes_per_element": 4 * accesses,
-                "evidence": rungs,
+                "evidence": rungs(spec),
                 "torch": spec.torch.class_name if spec.torch else None,
             }
         )

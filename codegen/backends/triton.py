@@ -14,6 +14,8 @@ from codegen.spec import Spec, State
 
 BLOCK = 1024
 """Elements of one program: 8 for each of 128 threads, so that accesses are 128 bits wide."""
+WARPS = 4
+"""Of 32 threads each, in one program; the verifier compiles kernels as the launcher does."""
 
 
 def column(operation: Operation) -> Spelling:
@@ -134,7 +136,7 @@ def _launch(kernel: Kernel) -> str:
         *(f"float({a.name})" if a.boolean else a.name for a in kernel.arguments),
         *(f"{option.name.upper()}={option.name}" for option in spec.options),
         "BLOCK=BLOCK",
-        "num_warps=4",
+        f"num_warps={WARPS}",
         "enable_fp_fusion=False",
     ]
     return layout(f"{name(spec)}[(triton.cdiv(n, BLOCK),)]", arguments, "", " " * 8)

@@ -89,10 +89,14 @@ def _rung(task: Task) -> Verdict:
     return third_party.check(spec, task.folder, task.options, task.seed)
 
 
+def rungs(spec: Spec) -> list[str]:
+    """The rungs that apply to a spec: R8 needs a class of torch to compare with."""
+    return [rung for rung in RUNGS if rung != "files" and (rung != "R8" or spec.torch)]
+
+
 def tasks(spec: Spec, folder: Path, seed: int, targets: Sequence[str]) -> Iterator[Task]:
-    """Every rung on every option set that can be run here."""
-    rungs = ["R0", "R1", "R2", "R5", *(["R8"] if spec.torch else [])]
-    for rung in rungs:
+    """Every rung on every option set."""
+    for rung in rungs(spec):
         for options in spec.option_sets():
             yield Task(rung, spec, options, folder, seed, tuple(targets))
 

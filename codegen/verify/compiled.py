@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from codegen.backends.triton import WARPS
 from codegen.lower import lower
 from codegen.spec import Options, Spec, holds
 from codegen.verify import ptx
@@ -100,7 +101,8 @@ def compile_kernel(
             signature[name] = parameter.annotation_type or "fp32"
     source = ASTSource(kernel, signature, values, attributes)
     gpu = GPUTarget("cuda", int(re.sub(r"\D", "", target)), 32)
-    return triton.compile(source, target=gpu, options={"num_warps": 4, "enable_fp_fusion": False})
+    settings = {"num_warps": WARPS, "enable_fp_fusion": False}
+    return triton.compile(source, target=gpu, options=settings)
 
 
 def _reason(error: Exception, path: Path, target: str, dtype: str) -> str:

@@ -10,13 +10,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from codegen.backends.triton import WARPS
 from codegen.kernel import lets
 from codegen.lower import lower
 from codegen.operations import OPERATIONS
 from codegen.spec import Options, Spec, holds
 
-THREADS = 128
-"""Of one program: 4 warps."""
+THREADS = 32 * WARPS
+"""Of one program."""
 ACCESS_BYTES = 16
 
 _INSTRUCTION = re.compile(
