@@ -1,7 +1,7 @@
 """R5: every kernel compiles offline, for every target, type and option set; no GPU is needed.
 
 The interpreter accepts much that the compiler refuses, and it sees no instruction. What the
-compiler makes is held against the contract of `codegen.verify.ptx`.
+compiler makes is held against the contract of `codegen.verify.contract`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from codegen.backends.triton import WARPS
 from codegen.lower import lower
 from codegen.spec import Options, Spec, holds
-from codegen.verify import ptx
+from codegen.verify import contract
 from codegen.verify.certificate import Status, Verdict
 from codegen.verify.generated import Pair, fresh
 
@@ -53,13 +53,13 @@ def check(spec: Spec, folder: Path, options: Options, targets: Sequence[str]) ->
                     compiled = compile_kernel(kernel, spec, options, target, dtype, block)
                 except Exception as error:
                     return verdict(Status.REFUTED, _reason(error, path, target, dtype))
-                found = list(ptx.violations(compiled.asm["ptx"], spec, options, size, block))
+                found = list(contract.violations(compiled.asm["ptx"], spec, options, size, block))
                 if found:
                     what = f"{path} compiled for {target}, {dtype}"
                     return verdict(Status.REFUTED, f"{what}: {'; '.join(found[:3])}")
                 made += 1
     compiled_for = f"compiled for {', '.join(targets)} in {' and '.join(DTYPES)}"
-    exact = "" if ptx.uses_bounded(spec) else "exact instructions, "
+    exact = "" if contract.uses_bounded(spec) else "exact instructions, "
     return verdict(Status.TESTED, f"{compiled_for}; {exact}full blocks move 128 bits an access")
 
 

@@ -1,92 +1,100 @@
-"""The contract on PTX: what a compiled kernel must not do, and how it must move its bytes.
+"""PTX text to instructions, taken apart; nothing is interpreted here.
 
-The interpreter is blind to all of this: it rounds `/` and `tl.sqrt` correctly, never contracts,
-and does not know how wide an access is.
+The executor runs them on numbers, the lifter on symbols. What the parser does not know is
+`Unsupported`, never skipped.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator
-
-from codegen.backends.triton import WARPS
-from codegen.kernel import lets
-from codegen.lower import lower
-from codegen.operations import OPERATIONS
-from codegen.spec import Options, Spec, holds
-
-THREADS = 32 * WARPS
-"""Of one program."""
-ACCESS_BYTES = 16
-
-_INSTRUCTION = re.compile(
-    r"^\s*(?:@!?%\w+\s+)?(?P<name>[a-z][a-z0-9_]*(?:(?:::|\.)[A-Za-z0-9_]+)*)[ \t]", re.MULTILINE
-)
-_INEXACT = {
-    r"\.approx\b": "is an approximation",
-    r"\.full\b": "is an approximation",
-    r"\.ftz\b": "flushes subnormal numbers to zero",
-    r"\.sat\b": "clamps its result",
-    r"^(?:fma|mad)\.\w+\.(?:ftz\.)?[bf]": "contracts a product and a sum",
-}
-_FORBIDDEN = {
-    r"^(?:ld|st)\.local\b": "uses local memory",
-    r"^(?:ld|st)(?:\.\w+)*\.shared\b": "uses shared memory",
-    r"^(?:atom|red)\b": "is atomic",
-    r"^call\b": "calls a function",
-}
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 
-def instructions(ptx: str) -> list[str]:
-    """The names of all instructions, in order, directives left out."""
-    body = ptx[ptx.find("{") :]
-    return [match["name"] for match in _INSTRUCTION.finditer(body)]
+class Unsupported(Exception):
+    """The kernel holds something that this executor does not know."""
 
 
-def violations(ptx: str, spec: Spec, options: Options, itemsize: int, block: int) -> Iterator[str]:
-    """What a kernel does against the contract.
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction, taken apart.
 
-    Args:
-        ptx: The compiled kernel.
-        spec: Its spec; `exp` and `log` are not correctly rounded by anybody, so with them only the
-            rules about memory apply.
-        options: The option set it was compiled for.
-        itemsize: Bytes of an element.
-        block: Elements of one program.
+    Attributes:
+        line: Its line in the PTX.
+        name: Such as "add.rn.f32".
+        operands: Texts between the commas; braces and brackets kept.
+        guard: Register of its predicate, or "".
+        negated: Whether it runs where the predicate is false.
     """
-    names = instructions(ptx)
-    rules = dict(_FORBIDDEN) if uses_bounded(spec) else {**_INEXACT, **_FORBIDDEN}
-    for name in dict.fromkeys(names):
-        for pattern, reason in rules.items():
-            if re.search(pattern, name):
-                yield f"`{name}` {reason}"
-                break
-    yield from _traffic(names, spec, options, itemsize, block)
+
+    line: int
+    name: str
+    operands: tuple[str, ...]
+    guard: str
+    negated: bool
 
 
-def uses_bounded(spec: Spec) -> bool:
-    """Whether a tensor operation of the rule has no correctly rounded implementation."""
-    steps = (let for stage in lower(spec).stages for let in lets(stage.body))
-    operations = {node.op for let in steps for node in let.value.operations()}
-    return any(op in OPERATIONS and OPERATIONS[op].rounding == "bounded" for op in operations)
+@dataclass(frozen=True)
+class Program:
+    """A kernel's PTX after parsing."""
+
+    parameters: tuple[str, ...]
+    widths: Mapping[str, int]
+    instructions: tuple[Instruction, ...]
+    labels: Mapping[str, int]
+    threads: int
+
+    def width(self, register: str) -> int:
+        """Bits of a register; 1 for a predicate."""
+        prefix = re.match(r"%[a-z]+", register)
+        if prefix is None or prefix[0] not in self.widths:
+            raise Unsupported(f"register {register}")
+        return self.widths[prefix[0]]
 
 
-def _traffic(
-    names: list[str], spec: Spec, options: Options, itemsize: int, block: int
-) -> Iterator[str]:
-    """Full blocks read and write every tensor once, 128 bits at a time."""
-    count = Counter(
-        name[:2] for name in names if re.match(r"(ld|st)\.global(\.\w+)*\.v(4\.b32|2\.b64)$", name)
-    )
-    active = [t for t in lower(spec).tensors if holds(t.when, options)]
-    per_tensor = block * itemsize // (THREADS * ACCESS_BYTES)
-    for prefix, verb, number in (
-        ("ld", "loads", sum(t.loaded for t in active)),
-        ("st", "stores", sum(t.stored for t in active)),
-    ):
-        if count[prefix] != number * per_tensor:
-            yield (
-                f"full blocks have {count[prefix]} {verb} of 128 bits in a thread, "
-                f"{number} tensors need {number * per_tensor}"
-            )
+_STATEMENT = re.compile(
+    r"(?:@(?P<negated>!?)(?P<guard>%\w+)\s+)?(?P<name>[a-z][\w.:]*)(?:\s+(?P<operands>[^;]*))?;"
+)
+
+
+def parse(ptx: str) -> Program:
+    """Parses the one kernel of a PTX module; raises `Unsupported` for what it does not know."""
+    header, _, body = ptx.partition("\n{")
+    parameters = tuple(re.findall(r"\.param\s[^,)]*?(\w+)\s*(?=[,)\n])", header))
+    threads = re.search(r"\.(?:reqntid|maxntid) (\d+)", header)
+    if not body or threads is None:
+        raise Unsupported("a module without a kernel of fixed size")
+    widths: dict[str, int] = {}
+    labels: dict[str, int] = {}
+    instructions: list[Instruction] = []
+    first = header.count("\n") + 2
+    for number, raw in enumerate(body.split("\n"), first):
+        line = raw.split("//", 1)[0].strip()
+        if not line or line in ("{", "}") or line.startswith((".loc", ".file", ".pragma")):
+            continue
+        if line.startswith((".section", ".visible")):
+            break
+        if register := re.match(r"\.reg \.(\w+)\s+(%[a-z]+)<\d+>;", line):
+            kind = register[1]
+            widths[register[2]] = 1 if kind == "pred" else int(re.sub(r"\D", "", kind))
+        elif label := re.match(r"([$\w]+):$", line):
+            labels[label[1]] = len(instructions)
+        elif statement := _STATEMENT.fullmatch(line):
+            operands = tuple(_operands(statement["operands"] or ""))
+            guard, negated = statement["guard"] or "", bool(statement["negated"])
+            instructions.append(Instruction(number, statement["name"], operands, guard, negated))
+        else:
+            raise Unsupported(f"line {number}: {line}")
+    return Program(parameters, widths, tuple(instructions), labels, int(threads[1]))
+
+
+def _operands(text: str) -> Iterator[str]:
+    """Splits at commas outside of braces and brackets."""
+    depth, start = 0, 0
+    for position, character in enumerate(text):
+        depth += (character in "{[") - (character in "}]")
+        if character == "," and depth == 0:
+            yield text[start:position].strip()
+            start = position + 1
+    if text[start:].strip():
+        yield text[start:].strip()

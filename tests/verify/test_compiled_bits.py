@@ -16,9 +16,10 @@ from support import ROOT, STOCK, stock
 from codegen.spec import Options, Spec
 from codegen.verify import interpreter
 from codegen.verify.compiled import compile_kernel
+from codegen.verify.executor import Buffer, Executor, Fault
 from codegen.verify.generated import Pair, same_bits
+from codegen.verify.ptx import Unsupported, parse
 from codegen.verify.tensors import Tensor
-from verify.executor import Buffer, Executor, Fault, Unsupported, parse
 from verify.support import copy_of, edit
 
 TYPES = {"float32": "fp32", "float64": "fp64"}

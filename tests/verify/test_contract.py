@@ -8,7 +8,7 @@ import pytest
 from support import stock
 
 from codegen.reader import load
-from codegen.verify import ptx
+from codegen.verify import contract
 from codegen.verify.certificate import Status
 from verify.support import build, copy_of, edit, run, task
 
@@ -24,7 +24,7 @@ TRAFFIC = WIDE["ld"] * 6 + WIDE["st"] * 4
 
 def found(body: str, name: str = "lion") -> list[str]:
     text = f"{HEAD}{body}\tret;\n}}\n"
-    return list(ptx.violations(text, stock(name), PLAIN, 4, 1024))
+    return list(contract.violations(text, stock(name), PLAIN, 4, 1024))
 
 
 def test_a_kernel_that_keeps_the_contract_has_no_violations() -> None:
@@ -107,8 +107,8 @@ def test_a_rule_with_exp_is_held_to_the_rules_about_memory_alone(tmp_path: Path)
         .replace("sign(c)", "exp(-abs(c))*sign(c)")
     )
     path = build(text, tmp_path)
-    assert ptx.uses_bounded(load(path)[0])
-    assert not ptx.uses_bounded(stock("radam"))
+    assert contract.uses_bounded(load(path)[0])
+    assert not contract.uses_bounded(stock("radam"))
     (verdict,) = run(task("R5", tmp_path / "generated", "lion", spec=path))
     assert verdict.status is Status.TESTED
     assert "exact instructions" not in verdict.detail

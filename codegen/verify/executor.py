@@ -7,19 +7,17 @@ The semantics are those of the PTX ISA: round to nearest even, subnormals kept, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from codegen.verify.ptx import Instruction, Program, Unsupported
+
 Array = np.ndarray[Any, Any]
 MAX_STEPS = 100_000
 """Instructions of one program; a kernel without loops needs a few hundred."""
-
-
-class Unsupported(Exception):
-    """The kernel holds something that this executor does not know."""
 
 
 class Fault(Exception):
@@ -44,91 +42,6 @@ class Buffer:
 
     def __post_init__(self) -> None:
         self.written = np.zeros(len(self.data), np.uint8)
-
-
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """One instruction, taken apart.
-
-    Attributes:
-        line: Its line in the PTX.
-        name: Such as "add.rn.f32".
-        operands: Texts between the commas; braces and brackets kept.
-        guard: Register of its predicate, or "".
-        negated: Whether it runs where the predicate is false.
-    """
-
-    line: int
-    name: str
-    operands: tuple[str, ...]
-    guard: str
-    negated: bool
-
-
-@dataclass(frozen=True)
-class Program:
-    """A kernel's PTX after parsing."""
-
-    parameters: tuple[str, ...]
-    widths: Mapping[str, int]
-    instructions: tuple[Instruction, ...]
-    labels: Mapping[str, int]
-    threads: int
-
-    def width(self, register: str) -> int:
-        """Bits of a register; 1 for a predicate."""
-        prefix = re.match(r"%[a-z]+", register)
-        if prefix is None or prefix[0] not in self.widths:
-            raise Unsupported(f"register {register}")
-        return self.widths[prefix[0]]
-
-
-_STATEMENT = re.compile(
-    r"(?:@(?P<negated>!?)(?P<guard>%\w+)\s+)?(?P<name>[a-z][\w.:]*)(?:\s+(?P<operands>[^;]*))?;"
-)
-
-
-def parse(ptx: str) -> Program:
-    """Parses the one kernel of a PTX module; raises `Unsupported` for what it does not know."""
-    header, _, body = ptx.partition("\n{")
-    parameters = tuple(re.findall(r"\.param\s[^,)]*?(\w+)\s*(?=[,)\n])", header))
-    threads = re.search(r"\.(?:reqntid|maxntid) (\d+)", header)
-    if not body or threads is None:
-        raise Unsupported("a module without a kernel of fixed size")
-    widths: dict[str, int] = {}
-    labels: dict[str, int] = {}
-    instructions: list[Instruction] = []
-    first = header.count("\n") + 2
-    for number, raw in enumerate(body.split("\n"), first):
-        line = raw.split("//", 1)[0].strip()
-        if not line or line in ("{", "}") or line.startswith((".loc", ".file", ".pragma")):
-            continue
-        if line.startswith((".section", ".visible")):
-            break
-        if register := re.match(r"\.reg \.(\w+)\s+(%[a-z]+)<\d+>;", line):
-            kind = register[1]
-            widths[register[2]] = 1 if kind == "pred" else int(re.sub(r"\D", "", kind))
-        elif label := re.match(r"([$\w]+):$", line):
-            labels[label[1]] = len(instructions)
-        elif statement := _STATEMENT.fullmatch(line):
-            operands = tuple(_operands(statement["operands"] or ""))
-            guard, negated = statement["guard"] or "", bool(statement["negated"])
-            instructions.append(Instruction(number, statement["name"], operands, guard, negated))
-        else:
-            raise Unsupported(f"line {number}: {line}")
-    return Program(parameters, widths, tuple(instructions), labels, int(threads[1]))
-
-
-def _operands(text: str) -> Iterator[str]:
-    """Splits at commas outside of braces and brackets."""
-    depth, start = 0, 0
-    for position, character in enumerate(text):
-        depth += (character in "{[") - (character in "}]")
-        if character == "," and depth == 0:
-            yield text[start:position].strip()
-            start = position + 1
-    if text[start:].strip():
-        yield text[start:].strip()
 
 
 class Executor:
@@ -344,7 +257,7 @@ def _arithmetic(function: Function) -> Operation:
         if modifiers[-2:-1] == ["f32"] and modifiers[-1] in ("bf16", "f16"):
             _exact(modifiers[:-1], {"rn"})
             narrow = e.read(sources[0], modifiers[-1]).astype(np.float32)
-            values = function(narrow, *(e.read(s, "f32") for s in sources[1:]))
+            values: Array = function(narrow, *(e.read(s, "f32") for s in sources[1:]))
         else:
             kind = _exact(modifiers, {"rn"})
             if kind == "f32x2":
