@@ -1,0 +1,437 @@
+"""What code computes, as a graph of rounded operations; equal graphs agree in every bit.
+
+Spec, NumPy file, launcher, Triton IR and PTX are all lifted to these terms. A term is a leaf (the
+loaded element of a tensor, a float64 number of the host, a constant) or an operation that rounds to
+its own kind. `apply` brings every term to a normal form by rewriting that preserves bits alone, so
+two programs whose terms are the same object give the same bits for every input, NaN, infinities
+and subnormals included (any NaN counts as any NaN). What IEEE 754 does not allow is not done: no
+reassociation, no distribution, `0*x` and `x - x` stay, `0 - x` is not `-x`.
+
+Operations (`max`, `min` propagate NaN and order -0 below +0, as IEEE's maximum; `maxnum`, `minnum`
+prefer the number)::
+
+    floats       add mul div sqrt neg abs max min maxnum minnum fma cvt select
+    NumPy only   anymax anymin: of two zeros it may return either
+    host only    exp log pow, not correctly rounded by anybody: one uninterpreted function each
+    conditions   lt le eq (false on NaN), nan (either is), and, not; select chooses by them
+    bits         data: a pattern that an operand's bits are equal to
+
+Every other operation name, such as "sqrt.approx.ftz", is an uninterpreted function.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+FLOATS: dict[str, Any] = {
+    "bf16": ml_dtypes.bfloat16, "f16": np.float16, "f32": np.float32, "f64": np.float64,
+}  # fmt: skip
+"""The kinds of numbers, as NumPy's types; conditions are of kind "bool"."""
+COMMUTATIVE = frozenset(
+    {"add", "mul", "max", "min", "maxnum", "minnum", "anymax", "anymin", "eq", "nan", "and"}
+)
+_WIDTH = {"bf16": 8, "f16": 11, "f32": 24, "f64": 53}
+
+
+class Term:
+    """One node; made by `load`, `scalar`, `constant` and `apply` alone, equal if identical.
+
+    Attributes:
+        op: The operation, or "load", "scalar", "const".
+        kind: Type of the value: a key of `FLOATS`, or "bool".
+        args: Its operands.
+        data: Name of a leaf; value of a constant; whatever else tells operations apart.
+        digest: Hash of the whole term, which also orders operands.
+    """
+
+    __slots__ = ("__weakref__", "args", "data", "digest", "kind", "op")
+
+    op: str
+    kind: str
+    args: tuple[Term, ...]
+    data: Any
+    digest: bytes
+
+    def __repr__(self) -> str:
+        return text(self)
+
+    @property
+    def number(self) -> float:
+        """The value of a constant."""
+        return float(self.data)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is a number."""
+        return self.op == "const"
+
+
+_TERMS: weakref.WeakValueDictionary[bytes, Term] = weakref.WeakValueDictionary()
+
+
+def _term(op: str, kind: str, args: tuple[Term, ...] = (), data: Any = None) -> Term:
+    """The one object for these parts."""
+    shown = data.hex() if isinstance(data, float) else repr(data)
+    content = "\0".join((op, kind, shown)).encode() + b"".join(a.digest for a in args)
+    digest = hashlib.blake2b(content, digest_size=16).digest()
+    found = _TERMS.get(digest)
+    if found is None:
+        found = Term()
+        found.op, found.kind, found.args, found.data, found.digest = op, kind, args, data, digest
+        _TERMS[digest] = found
+    return found
+
+
+def load(tensor: str, kind: str) -> Term:
+    """The element of a tensor that a lane works on, before the step."""
+    return _term("load", kind, (), tensor)
+
+
+def scalar(name: str) -> Term:
+    """A float64 number of the host: a hyperparameter, `t`, or a scalar state."""
+    return _term("scalar", "f64", (), name)
+
+
+def constant(value: float | Fraction, kind: str) -> Term:
+    """A number, rounded to nearest even into its kind; every NaN is the same."""
+    if isinstance(value, Fraction):
+        value = _nearest(value, kind)
+    with np.errstate(all="ignore"):
+        rounded = float(FLOATS[kind](value))
+    return _term("const", kind, (), float("nan") if rounded != rounded else rounded)
+
+
+def _nearest(value: Fraction, kind: str) -> float:
+    """A rational rounded once to a kind; no double rounding through float64."""
+    try:
+        near = float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else -float("inf")
+    if kind == "f64" or Fraction(near) == value:
+        return near
+    # Round to odd in float64, which has more than two spare bits: the second rounding is exact.
+    if int(np.float64(near).view(np.uint64)) & 1 == 0:
+        toward = np.inf if Fraction(near) < value else -np.inf
+        near = float(np.nextafter(near, toward))
+    return near
+
+
+def truth(value: bool) -> Term:
+    """A condition that is known."""
+    return _term("const", "bool", (), bool(value))
+
+
+def fresh(name: str, kind: str) -> Term:
+    """A value about which nothing is known, such as an element that no load has set."""
+    return _term("unknown", kind, (), name)
+
+
+def apply(op: str, *args: Term, kind: str = "", data: Any = None) -> Term:
+    """An operation in normal form.
+
+    Args:
+        op: Its name; besides the ones above `sub`, `gt`, `ge`, `ne` (true on NaN), `or`.
+        args: The operands, of equal kind except for `select` and `cvt`.
+        kind: Kind of the result of `cvt` and of uninterpreted functions; else it follows.
+        data: For `bits`, the pattern.
+    """
+    rule = _RULES.get(op)
+    if rule is not None:
+        return rule(kind, *args)
+    return _plain(op, kind or _kind(op, args), args, data)
+
+
+_CONDITIONS = ("lt", "le", "eq", "nan", "and", "not", "bits")
+
+
+def _kind(op: str, args: tuple[Term, ...]) -> str:
+    return "bool" if op in _CONDITIONS else args[-1].kind
+
+
+def _plain(op: str, kind: str, args: tuple[Term, ...], data: Any = None) -> Term:
+    """The operation itself: constants folded where it is exact or correctly rounded, sorted."""
+    if op in _FOLD and all(a.is_constant for a in args):
+        with np.errstate(all="ignore"):
+            operands = [a.data if a.kind == "bool" else FLOATS[a.kind](a.data) for a in args]
+            value = _FOLD[op](*operands)
+        return truth(bool(value)) if kind == "bool" else constant(float(value), kind)
+    if op in COMMUTATIVE:
+        args = tuple(sorted(args, key=lambda a: a.digest))
+    return _term(op, kind, args, data)
+
+
+def _maximum(a: Any, b: Any) -> Any:
+    if a == b:
+        return a if not np.signbit(a) else b
+    return np.maximum(a, b)
+
+
+def _minimum(a: Any, b: Any) -> Any:
+    if a == b:
+        return a if np.signbit(a) else b
+    return np.minimum(a, b)
+
+
+_FOLD: dict[str, Callable[..., Any]] = {
+    "add": lambda a, b: a + b, "mul": lambda a, b: a * b, "div": np.divide, "sqrt": np.sqrt,
+    "max": _maximum, "min": _minimum, "lt": lambda a, b: a < b, "le": lambda a, b: a <= b,
+    "eq": lambda a, b: a == b, "nan": lambda a, b: a != a or b != b,
+}  # fmt: skip
+
+
+# The rewriting: one function for each operation, from the kind asked for and the operands.
+
+
+def _neg(_: str, x: Term) -> Term:
+    if x.op == "neg":
+        return x.args[0]
+    if x.is_constant:
+        return constant(-x.number, x.kind)
+    return _term("neg", x.kind, (x,))
+
+
+def _unsigned(x: Term) -> tuple[bool, Term]:
+    """A factor without its sign, which goes through products and quotients unharmed."""
+    if x.op == "neg":
+        return True, x.args[0]
+    if x.is_constant and np.signbit(x.number) and x.number == x.number:
+        return True, constant(-x.number, x.kind)
+    return False, x
+
+
+def _signed(negative: bool, x: Term) -> Term:
+    return _neg("", x) if negative else x
+
+
+def _add(_: str, a: Term, b: Term) -> Term:
+    for x, y in ((a, b), (b, a)):
+        if x.is_constant and x.number == 0:
+            if np.signbit(x.number):
+                return y
+            if y.op in ("anymax", "anymin"):  # the sum forgets which zero it was
+                return _add("", x, apply(y.op.removeprefix("any"), *y.args))
+    return _plain("add", a.kind, (a, b))
+
+
+def _mul(_: str, a: Term, b: Term) -> Term:
+    (minus, a), (sign, b) = _unsigned(a), _unsigned(b)
+    negative = minus != sign
+    for x, y in ((a, b), (b, a)):
+        if x.is_constant and x.number == 1:
+            return _signed(negative, y)
+        if x.is_constant and x.number == 2:
+            return _signed(negative, _add("", y, y))
+    return _signed(negative, _plain("mul", a.kind, (a, b)))
+
+
+def _div(_: str, a: Term, b: Term) -> Term:
+    (minus, a), (sign, b) = _unsigned(a), _unsigned(b)
+    if b.is_constant and not a.is_constant and _has_exact_reciprocal(b):
+        return _signed(minus != sign, _mul("", a, constant(1 / b.number, b.kind)))
+    return _signed(minus != sign, _plain("div", a.kind, (a, b)))
+
+
+def _has_exact_reciprocal(x: Term) -> bool:
+    """Whether it is a power of two whose reciprocal is a normal number of its kind."""
+    limits = np.finfo(np.float64) if x.kind == "f64" else ml_dtypes.finfo(FLOATS[x.kind])
+    small, large = float(limits.tiny), float(limits.max)
+    mantissa = np.frexp(x.number)[0]
+    return bool(mantissa == 0.5 and small <= x.number and small <= 1 / x.number <= large)
+
+
+def _abs(_: str, x: Term) -> Term:
+    x = _unsigned(x)[1]
+    return x if x.op == "abs" or x.is_constant else _term("abs", x.kind, (x,))
+
+
+def _extreme(op: str) -> Callable[..., Term]:
+    def rule(_: str, a: Term, b: Term) -> Term:
+        return a if a is b else _plain(op, a.kind, (a, b))
+
+    return rule
+
+
+def _fma(_: str, a: Term, b: Term, c: Term) -> Term:
+    (minus, a), (sign, b) = _unsigned(a), _unsigned(b)
+    a, b = sorted((a, b), key=lambda x: x.digest)
+    return _term("fma", a.kind, (_neg("", a) if minus != sign else a, b, c))
+
+
+def _cvt(kind: str, x: Term) -> Term:
+    if x.kind == kind:
+        return x
+    if x.is_constant:
+        return constant(x.number, kind)
+    if x.op in ("neg", "abs"):
+        return apply(x.op, _cvt(kind, x.args[0]))
+    if x.op == "cvt" and widens(x.args[0].kind, x.kind):
+        return _cvt(kind, x.args[0])  # the inner one is exact
+    return _term("cvt", kind, (x,))
+
+
+def widens(source: str, target: str) -> bool:
+    """Whether every number of one kind is a number of the other."""
+    return _WIDTH[source] <= _WIDTH[target] and {source, target} != {"bf16", "f16"}
+
+
+def _not(_: str, x: Term) -> Term:
+    if x.op == "not":
+        return x.args[0]
+    return truth(not x.data) if x.is_constant else _term("not", "bool", (x,))
+
+
+def _and(_: str, a: Term, b: Term) -> Term:
+    for x, y in ((a, b), (b, a)):
+        if x.is_constant:
+            return y if x.data is True else x
+        if x is _not("", y):
+            return truth(False)
+    return a if a is b else _plain("and", "bool", (a, b))
+
+
+def _or(_: str, a: Term, b: Term) -> Term:
+    return _not("", _and("", _not("", a), _not("", b)))
+
+
+def _order(op: str) -> Callable[..., Term]:
+    def rule(_: str, a: Term, b: Term) -> Term:
+        (minus, x), (sign, y) = _unsigned(a), _unsigned(b)
+        if (minus or x.is_constant) and (sign or y.is_constant) and (minus or sign):
+            a, b = _neg("", b), _neg("", a)
+        return _plain(op, "bool", (a, b))
+
+    return rule
+
+
+def _eq(_: str, a: Term, b: Term) -> Term:
+    if a is b:
+        return _not("", _nan("", a, a))
+    (minus, x), (sign, y) = _unsigned(a), _unsigned(b)
+    if (minus or x.is_constant) and (sign or y.is_constant) and (minus or sign):
+        a, b = _neg("", a), _neg("", b)
+    return _plain("eq", "bool", (a, b))
+
+
+def _nan(_: str, a: Term, b: Term) -> Term:
+    a, b = (_unsigned(x)[1] for x in (a, b))
+    for x, y in ((a, b), (b, a)):
+        if x.is_constant and not y.is_constant:
+            return truth(True) if x.number != x.number else _nan("", y, y)
+    return _plain("nan", "bool", (a, b))
+
+
+def _select(_: str, condition: Term, a: Term, b: Term) -> Term:
+    if condition.op == "not":
+        condition, a, b = condition.args[0], b, a
+    if condition.is_constant:
+        return a if condition.data else b
+    if a is b:
+        return a
+    if a.kind == "bool":
+        return _or("", _and("", condition, a), _and("", _not("", condition), b))
+    return _compiled_extreme(condition, a, b) or _term("select", a.kind, (condition, a, b))
+
+
+def _compiled_extreme(condition: Term, a: Term, b: Term) -> Term | None:
+    """IEEE's maximum or minimum, in the two ways in which compilers spell them out.
+
+    `select(nan(x, y), NaN, maxnum(x, y))`, and outside of that a choice between equal operands by
+    their sign, which the inner one has made already.
+    """
+    names = {"maxnum": "max", "minnum": "min"}
+    is_nan = a.is_constant and a.number != a.number
+    if condition.op == "nan" and is_nan and b.op in names and set(condition.args) == set(b.args):
+        return apply(names[b.op], *b.args)
+    if condition.op == "eq" and b.op in names.values() and set(condition.args) == set(b.args):
+        zero = 0 if b.op == "max" else 1 << (63 if b.kind == "f64" else 31)
+        if a.op == "select" and a.args[0].op == "bits" and a.args[0].data == zero:
+            _, x, y = a.args
+            if a.args[0].args == (x,) and {x, y} == set(b.args):
+                return b
+    return None
+
+
+_RULES: dict[str, Callable[..., Term]] = {
+    "neg": _neg,
+    "add": _add,
+    "sub": lambda kind, a, b: _add(kind, a, _neg("", b)),
+    "mul": _mul,
+    "div": _div,
+    "abs": _abs,
+    "max": _extreme("max"),
+    "min": _extreme("min"),
+    "anymax": _extreme("anymax"),
+    "anymin": _extreme("anymin"),
+    "maxnum": _extreme("maxnum"),
+    "minnum": _extreme("minnum"),
+    "fma": _fma,
+    "cvt": _cvt,
+    "not": _not,
+    "and": _and,
+    "or": _or,
+    "lt": _order("lt"),
+    "le": _order("le"),
+    "gt": lambda kind, a, b: _order("lt")(kind, b, a),
+    "ge": lambda kind, a, b: _order("le")(kind, b, a),
+    "eq": _eq,
+    "ne": lambda kind, a, b: _not("", _eq("", a, b)),
+    "nan": _nan,
+    "select": _select,
+}
+
+
+def nodes(terms: Iterable[Term]) -> Iterator[Term]:
+    """Every term that the given ones are made of, each once, operands first."""
+    seen: set[Term] = set()
+    for root in terms:
+        stack = [(root, False)]
+        while stack:
+            term, ready = stack.pop()
+            if term in seen:
+                continue
+            if ready:
+                seen.add(term)
+                yield term
+            else:
+                stack.append((term, True))
+                stack += [(a, False) for a in reversed(term.args)]
+
+
+def substitute(term: Term, values: Mapping[Term, Term]) -> Term:
+    """The term with some of its parts replaced, in normal form again."""
+    done = dict(values)
+    for node in nodes([term]):
+        if node not in done:
+            args = tuple(done[a] for a in node.args)
+            same = all(x is y for x, y in zip(args, node.args, strict=True))
+            done[node] = node if same else apply(node.op, *args, kind=node.kind, data=node.data)
+    return done[term]
+
+
+_INFIX = {"add": "+", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "and": "and"}
+
+
+def text(term: Term) -> str:
+    """A readable form; long ones are cut."""
+    return _text(term, 6)
+
+
+def _text(term: Term, depth: int) -> str:
+    if not term.args:
+        return repr(term.data) if term.is_constant else str(term.data)
+    if depth == 0:
+        return "…"
+    args = [_text(a, depth - 1) for a in term.args]
+    if term.op in _INFIX:
+        return f"({args[0]} {_INFIX[term.op]} {args[1]})"
+    if term.op == "neg":
+        return f"-{args[0]}"
+    name = f"{term.op}.{term.kind}" if term.op == "cvt" else term.op
+    return f"{name}({', '.join(args)})"
