@@ -109,7 +109,7 @@ class Offset:
 
 def number(value: int) -> Offset:
     """An integer constant."""
-    return Offset(np.int64(value).reshape(()))
+    return Offset(np.asarray(value, np.int64))
 
 
 def lanes(count: int) -> Offset:
@@ -146,16 +146,31 @@ class Facts:
 
     def is_below(self, offset: Offset) -> np.ndarray[Any, Any] | None:
         """For each lane whether `offset < 0`, or None if that is open for some lane."""
-        true = np.zeros(offset.base.shape, bool)
-        false = np.zeros(offset.base.shape, bool)
         low, high = offset.extent()
         if offset.concrete:
             return offset.base < 0
         if high < 0 or low >= 0:
             return np.full(offset.base.shape, high < 0)
-        for known, found, sign in ((self.below, true, 1), (self.others, false, -1)):
-            for fact in known:
-                if fact.uniform and (fact.program, fact.size) == (offset.program, offset.size):
-                    distance = offset.base - fact.base.reshape(-1)[0]
-                    found |= sign * distance <= 0
-        return true if (true | false).all() else None
+        true = self.is_below_each(offset)
+        return true if (true | self._is_not_below_each(offset)).all() else None
+
+    def is_below_each(self, offset: Offset) -> np.ndarray[Any, Any]:
+        """For each lane whether `offset < 0` follows."""
+        found = np.zeros(offset.base.shape, bool)
+        for fact in self.below:
+            if _comparable(fact, offset):
+                found = found | (offset.base <= fact.base)
+        return found
+
+    def _is_not_below_each(self, offset: Offset) -> np.ndarray[Any, Any]:
+        found = np.zeros(offset.base.shape, bool)
+        for fact in self.others:
+            if _comparable(fact, offset):
+                found = found | (offset.base >= fact.base)
+        return found
+
+
+def _comparable(fact: Offset, offset: Offset) -> bool:
+    """Whether their difference is a number in each lane."""
+    same = (fact.program, fact.size) == (offset.program, offset.size)
+    return same and (fact.base.shape in ((), offset.base.shape))

@@ -1,0 +1,218 @@
+"""What lifting a kernel gives, whatever it was lifted from: loads and stores with terms.
+
+A path is one way through the kernel's branches on `n` and the program's number. On every path each
+access is checked against the tensor's bounds for every `n`, and each tensor has to be read at most
+once and written exactly once in every element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from codegen.verify import terms
+from codegen.verify.offsets import SIZE, Facts, Offset
+from codegen.verify.terms import Term
+
+
+class Refuted(Exception):
+    """The kernel does what no kernel may, with the line of the artefact where it does."""
+
+    def __init__(self, line: int, what: str) -> None:
+        super().__init__(what)
+        self.line = line
+
+
+class Unsupported(Exception):
+    """The kernel holds something that the lifter does not know, with its line."""
+
+    def __init__(self, line: int, what: str) -> None:
+        super().__init__(what)
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A kernel parameter that is the address of a tensor's first element."""
+
+    tensor: str
+    kind: str
+
+
+Binding = Pointer | Term | Offset
+"""What a parameter of the compiled kernel is: a tensor, a float64 of the host, or `n` (`SIZE`)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Lanes that access memory.
+
+    Attributes:
+        lanes: Those that may at all.
+        below: And among them where this is negative; None if that is no condition.
+    """
+
+    lanes: np.ndarray[Any, Any]
+    below: Offset | None = None
+
+    @property
+    def term(self) -> Term:
+        """The condition as a term: the same for the same mask."""
+        if self.below is None and self.lanes.all():
+            return terms.truth(True)
+        key = "" if self.below is None else self.below.key
+        return terms.fresh(f"mask {key} {np.packbits(self.lanes).tobytes().hex()}", "bool")
+
+
+@dataclass(frozen=True, eq=False)
+class Access:
+    """A load or a store.
+
+    Attributes:
+        tensor: Name of the tensor.
+        kind: Its type.
+        index: Element of each lane.
+        mask: The lanes that take part.
+        value: What is stored, in terms of elements of the same lane; for a load what it gives.
+        line: Line of the artefact.
+    """
+
+    tensor: str
+    kind: str
+    index: Offset
+    mask: Mask
+    value: Term
+    line: int
+
+
+@dataclass
+class Path:
+    """One way through the kernel."""
+
+    facts: Facts
+    loads: list[Access] = field(default_factory=list)
+    stores: list[Access] = field(default_factory=list)
+
+    def load(
+        self, pointer: Pointer, index: Offset, mask: Mask, other: Term | None, line: int
+    ) -> Term:
+        """Records a load; its value is `other` where the mask is off, unknown without `other`.
+
+        Raises:
+            Refuted: It leaves the tensor for some `n`.
+        """
+        self._inside(pointer.tensor, index, mask, "reads", line)
+        element = terms.load(f"{pointer.tensor}@{index.key}", pointer.kind)
+        if other is None:
+            other = terms.fresh(f"what {pointer.tensor} has in lanes that are off", pointer.kind)
+        value = terms.apply("select", mask.term, element, other)
+        self.loads.append(Access(pointer.tensor, pointer.kind, index, mask, element, line))
+        return value
+
+    def store(self, pointer: Pointer, index: Offset, mask: Mask, value: Term, line: int) -> None:
+        """Records a store.
+
+        Raises:
+            Refuted: It leaves the tensor for some `n`, has another type than the tensor, or takes
+                its value from other elements.
+        """
+        self._inside(pointer.tensor, index, mask, "writes", line)
+        if value.kind != pointer.kind:
+            raise Refuted(line, f"stores {value.kind} to `{pointer.tensor}`, of {pointer.kind}")
+        value = terms.substitute(value, {mask.term: terms.truth(True)})
+        value = _own(value, index, pointer.tensor, line)
+        self.stores.append(Access(pointer.tensor, pointer.kind, index, mask, value, line))
+
+    def simplified(self, mask: Mask) -> Mask:
+        """The mask without a condition that holds on this path."""
+        if mask.below is not None:
+            known = self.facts.is_below(mask.below)
+            if known is not None:
+                return Mask(mask.lanes & known)
+        return mask
+
+    def _inside(self, tensor: str, index: Offset, mask: Mask, verb: str, line: int) -> None:
+        lanes = np.broadcast_to(mask.lanes, np.broadcast(mask.lanes, index.base).shape)
+        if not lanes.any():
+            return
+        if (
+            index.program < 0
+            or index.size < 0
+            or (np.broadcast_to(index.base, lanes.shape)[lanes] < 0).any()
+        ):
+            raise Refuted(line, f"{verb} before the first element of `{tensor}`")
+        over = index - SIZE
+        known = self.facts.is_below(over)
+        if known is not None and np.broadcast_to(known, lanes.shape)[lanes].all():
+            return
+        if mask.below is not None:
+            known = Facts((mask.below,)).is_below_each(over)
+            if np.broadcast_to(known, lanes.shape)[lanes].all():
+                return
+        raise Refuted(line, f"{verb} behind the last element of `{tensor}` for some n")
+
+
+def _own(value: Term, index: Offset, tensor: str, line: int) -> Term:
+    """The value with its elements named by tensor alone, if they are all of this lane's element."""
+    renamed: dict[Term, Term] = {}
+    for node in terms.nodes([value]):
+        if node.op == "load":
+            name, _, key = node.data.partition("@")
+            if key != index.key:
+                raise Refuted(line, f"`{tensor}` gets a value of another element of `{name}`")
+            renamed[node] = terms.load(name, node.kind)
+    return terms.substitute(value, renamed)
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """A kernel as terms.
+
+    Attributes:
+        paths: Every way through it.
+        origin: The first line of the artefact that computes a term.
+    """
+
+    paths: tuple[Path, ...]
+    origin: Mapping[Term, int]
+
+
+def findings(path: Path, block: int, stored: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """What is wrong with the accesses of a path, with lines: gaps, overlaps, repeated reads."""
+    for verb, accesses in (("reads", path.loads), ("writes", path.stores)):
+        for tensor in dict.fromkeys(a.tensor for a in accesses):
+            mine = [a for a in accesses if a.tensor == tensor]
+            count = np.zeros(block, np.int64)
+            for access in mine:
+                index, mask = access.index, path.simplified(access.mask)
+                if (index.program, index.size) != (block, 0):
+                    yield access.line, f"{verb} `{tensor}` with a stride of {index.program}"
+                    break
+                lanes = np.broadcast(index.base, mask.lanes).shape
+                elements = np.broadcast_to(index.base, lanes)[np.broadcast_to(mask.lanes, lanes)]
+                if (elements >= block).any():
+                    yield access.line, f"{verb} elements of `{tensor}` of the next program"
+                    break
+                np.add.at(count, elements.reshape(-1), 1)
+                if mask.below is not None and _differs(mask.below, index - SIZE):
+                    yield access.line, f"{verb} not all elements of `{tensor}` below n"
+                    break
+            else:
+                if (count > 1).any():
+                    yield mine[-1].line, f"{verb} elements of `{tensor}` more than once"
+                if (count < 1).any():
+                    gap = int((count < 1).argmax())
+                    yield mine[0].line, f"leaves out element {gap} of every block of `{tensor}`"
+    for tensor in stored:
+        if not any(a.tensor == tensor for a in path.stores):
+            yield 0, f"never writes `{tensor}`"
+    for access in path.stores:
+        if access.tensor not in stored:
+            yield access.line, f"writes `{access.tensor}`, which it only reads"
+
+
+def _differs(a: Offset, b: Offset) -> bool:
+    return (a.program, a.size) != (b.program, b.size) or bool((a.base != b.base).any())
