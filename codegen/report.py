@@ -57,7 +57,7 @@ def print_table(certificates: Sequence[Certificate], stream: IO[str]) -> None:
         cells = [_cell(certificate.of(rung)) for rung in ("files", *rungs)]
         grid.add_row(certificate.optimizer, str(len(sets)) if sets else "–", *cells)
     console.print(grid)
-    failures = [v for c in certificates for v in c.verdicts if not v.status.passed]
+    failures = [v for c in certificates for v in c.verdicts if not v.passed]
     seen: set[tuple[str, str]] = set()
     for verdict in failures:
         # One option set is enough to see the fault; the certificate has all of them.
@@ -68,11 +68,26 @@ def print_table(certificates: Sequence[Certificate], stream: IO[str]) -> None:
     console.print()
     for rung in rungs:
         console.print(Text(f"{rung}: {RUNGS[rung]}"))
+    for line in _not_covered(certificates):
+        console.print(Text(line, style=_STYLES[Status.UNSUPPORTED]))
     passed = sum(certificate.passed for certificate in certificates)
     console.print(Text(f"{passed} of {len(certificates)} optimizers passed every rung"))
 
 
+def _not_covered(certificates: Sequence[Certificate]) -> list[str]:
+    """What failed without being required: named, and no pass."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for verdict in (v for c in certificates for v in c.verdicts):
+        if not verdict.required and not verdict.status.passed:
+            found.setdefault((verdict.target, verdict.detail), set()).add(verdict.rung)
+    return [
+        f"not counted as a pass: {' '.join(sorted(rungs))} on {target} UNSUPPORTED, {detail}"
+        for (target, detail), rungs in found.items()
+    ]
+
+
 def _cell(verdicts: tuple[Verdict, ...]) -> Text:
+    verdicts = tuple(v for v in verdicts if v.required)
     status = worst(verdicts)
     if status is None:
         return Text("–")
@@ -81,5 +96,7 @@ def _cell(verdicts: tuple[Verdict, ...]) -> Text:
     failed = sum(not v.status.passed for v in verdicts)
     count = sum(v.values for v in verdicts)
     number = f" {failed} of {len(verdicts)}" if failed and len(verdicts) > 1 else ""
+    strengths = sorted({v.strength for v in verdicts if v.exact} - {""})
+    strength = f" ({', '.join(strengths)})" if status is Status.PROVED and strengths else ""
     evidence = f" n={count}" if status.passed and count else ""
-    return Text(f"{status}{number}{evidence}", style=_STYLES[status])
+    return Text(f"{status}{strength}{number}{evidence}", style=_STYLES[status])

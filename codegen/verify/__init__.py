@@ -1,113 +1,66 @@
-"""Files to certificate: every rung runs on the files on disk, in workers with a time limit.
+"""Files to certificate: every rung runs on the files on disk.
 
-A generated file may have been edited, so it is foreign code: it may crash, hang, or write where it
-should not. Workers of two kinds run it: one with Triton's interpreter, one with its compiler, since
-Triton chooses between them when it is imported.
+Pipeline: `tasks` says what there is to do at a level, `workers` run it in processes of their own
+with a time limit, `certificate` is what comes out. The rungs are `static` (R0), `formula` (R1),
+`interpreter` (R2), `proof` (R3 and R7), `compiled` (R5), `executed` (R6), `third_party` (R8) and
+`bounded` (R9); R12 is `codegen.mutate`.
+
+Proofs go through `terms`, graphs of rounded operations: the rule (`rule`), the NumPy file and the
+launcher (`source_terms`, `launcher`), Triton IR (`ttir`) and PTX (`ptx`, `ptx_terms`) are all
+lifted to them, and `equality` decides what is not the same at first sight.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import multiprocessing
 import os
 import platform
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, as_completed
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import pebble
-
 from codegen.spec import Spec
 from codegen.verify import generated
 from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict
+from codegen.verify.tasks import (
+    ARCHITECTURES,
+    DTYPES,
+    TARGETS,
+    Group,
+    Level,
+    Task,
+    groups,
+    run,
+    rungs,
+)
+from codegen.verify.workers import execute
 
-TARGETS = ("sm_80", "sm_90")
-ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_100", "sm_120")
-"""The GPUs that Triton compiles for; what its version does not know is refuted by R5."""
-SECONDS = 60
-"""Time limit of one rung on one option set."""
+__all__ = [
+    "ARCHITECTURES", "DTYPES", "TARGETS", "Level", "Task", "execute", "run", "rungs", "verify",
+]  # fmt: skip
 
 ASSUMPTIONS = (
+    "grid: cdiv(n, BLOCK) programs, at most 2**31 - 1; n at most 2**48; tensors do not overlap",
+    "domains: hyperparameters and states are within the domains that the spec declares",
     "R1: host pow, exp and log are within the bounds of codegen.operations",
     "R2: Triton's interpreter stands for the compiled kernel; programs run one after the other",
-    "R5: compiled with num_warps=4 and without contraction, pointers aligned to 16 bytes",
+    "R3, R7, PROVED (bits): IEEE 754 arithmetic to nearest even; any NaN counts as any NaN",
+    "R3, R7, PROVED (reals): exact arithmetic; denominators are not zero",
+    "R5: compiled with the launcher's num_warps, pointers aligned to 16 bytes and to one element",
+    "R6, R7, R9: the PTX is what runs; its translation to machine code (ptxas) is not covered",
+    "R9: no intermediate result underflows or overflows, no condition is as close as its rounding",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One rung on one option set of one spec."""
-
-    rung: str
-    spec: Spec
-    options: dict[str, bool]
-    folder: Path
-    seed: int
-    targets: tuple[str, ...]
-
-    def verdict(self, status: Status, detail: str) -> Verdict:
-        """A verdict that the rung itself did not live to give."""
-        return Verdict(self.rung, self.spec.name, self.options, status, 0, detail, self.seed)
-
-
-def run(task: Task) -> Verdict:
-    """Runs a task in this process."""
-    try:
-        return _rung(task)
-    except Exception:
-        raise  # our fault
-    except BaseException as error:
-        what = f"a generated file ends the process: {type(error).__name__}"
-        return task.verdict(Status.REFUTED, what)
-
-
-def _rung(task: Task) -> Verdict:
-    spec = task.spec
-    if task.rung == "R0":
-        from codegen.verify import static
-
-        return static.check(spec, task.options)
-    if task.rung == "R1":
-        from codegen.verify import formula
-
-        return formula.check(spec, task.folder, task.options, task.seed)
-    if task.rung == "R2":
-        from codegen.verify import interpreter
-
-        return interpreter.check(spec, task.folder, task.options, task.seed)
-    if task.rung == "R5":
-        from codegen.verify import compiled
-
-        return compiled.check(spec, task.folder, task.options, task.targets)
-    from codegen.verify import third_party
-
-    return third_party.check(spec, task.folder, task.options, task.seed)
-
-
-def rungs(spec: Spec) -> list[str]:
-    """The rungs that apply to a spec: R8 needs a class of torch to compare with."""
-    return [rung for rung in RUNGS if rung != "files" and (rung != "R8" or spec.torch)]
-
-
-def tasks(spec: Spec, folder: Path, seed: int, targets: Sequence[str]) -> Iterator[Task]:
-    """Every rung on every option set."""
-    for rung in rungs(spec):
-        for options in spec.option_sets():
-            yield Task(rung, spec, options, folder, seed, tuple(targets))
 
 
 def verify(
     specs: Sequence[Spec],
     folder: Path,
     seed: int = 0,
-    targets: Sequence[str] = TARGETS,
+    targets: Sequence[str] | None = None,
     jobs: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    level: Level = Level.full,
 ) -> list[Certificate]:
     """Verifies the generated files of specs.
 
@@ -115,25 +68,27 @@ def verify(
         specs: The specs.
         folder: The folder of generated code.
         seed: Of the random inputs.
-        targets: GPUs to compile for, such as "sm_90".
+        targets: GPUs to compile for, such as "sm_90"; by default those of the level.
         jobs: Worker processes of each kind; by default the number of processors.
         progress: Called with done, total, and what was done last.
+        level: How much to do.
 
     Returns:
         One certificate for every spec, in the same order.
     """
     verdicts: dict[str, list[Verdict]] = {}
     hashes = {spec.name: generated.hashes(spec, folder) for spec in specs}
-    todo: list[Task] = []
+    todo: list[Group] = []
     for spec in specs:
         files = generated.inspect(spec, folder)
         verdicts[spec.name] = [files]
         if files.status.passed:
-            todo += tasks(spec, folder, seed, targets)
+            todo += groups(spec, folder, seed, level, tuple(targets) if targets else None)
+    total = sum(map(len, todo))
     for done, verdict in enumerate(execute(todo, jobs or os.cpu_count() or 1), 1):
         verdicts[verdict.optimizer].append(verdict)
         if progress:
-            progress(done, len(todo), f"{verdict.optimizer} {verdict.rung}")
+            progress(done, total, f"{verdict.optimizer} {verdict.rung}")
     for spec in specs:
         if generated.hashes(spec, folder) != hashes[spec.name]:
             reason = "a file has changed while it was verified"
@@ -141,86 +96,14 @@ def verify(
     return [_certificate(spec, hashes[spec.name], verdicts[spec.name]) for spec in specs]
 
 
-def execute(todo: Sequence[Task], jobs: int, seconds: float = SECONDS) -> Iterator[Verdict]:
-    """Runs tasks in workers of both kinds; yields verdicts as they come.
-
-    Args:
-        todo: The tasks.
-        jobs: Workers of each kind.
-        seconds: Time limit of each task.
-    """
-    has_triton = importlib.util.find_spec("triton") is not None
-    kinds: dict[bool, list[Task]] = {True: [], False: []}
-    for task in todo:
-        if task.rung in ("R2", "R5") and not has_triton:
-            reason = "Triton is not installed"
-            yield task.verdict(Status.UNSUPPORTED, reason)
-        else:
-            kinds[task.rung in ("R0", "R1", "R2")].append(task)
-    context = multiprocessing.get_context("spawn")
-    pools: list[pebble.ProcessPool] = []
-    futures: dict[Future[Verdict], Task] = {}
-    try:
-        for interpreted, group in kinds.items():
-            if group:
-                pool = pebble.ProcessPool(
-                    max_workers=min(jobs, len(group)),
-                    context=context,
-                    initializer=_prepare,
-                    initargs=(interpreted,),
-                )
-                pools.append(pool)
-                for task in group:
-                    futures[pool.schedule(run, args=[task], timeout=seconds)] = task
-        for future in as_completed(futures):
-            task = futures[future]
-            if not future.cancelled() and isinstance(future.exception(), TimeoutError):
-                for other, waiting in futures.items():
-                    if (waiting.spec.name, waiting.rung) == (task.spec.name, task.rung):
-                        other.cancel()
-            yield _result(future, task, seconds)
-    finally:
-        for pool in pools:
-            pool.stop()
-            pool.join()
-
-
-def _prepare(interpreted: bool) -> None:
-    """Settings of a worker, before anything imports Triton.
-
-    What a generated file prints is not ours to show, and Ctrl-C is for the process that started
-    the workers: it stops them.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(nowhere, stream)
-    os.environ["TRITON_INTERPRET"] = "1" if interpreted else "0"
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-def _result(future: Future[Verdict], task: Task, seconds: float) -> Verdict:
-    """A verdict even when the worker did not live to give one."""
-    try:
-        return future.result()
-    except CancelledError:
-        reason = "not run: it did not finish with other options"
-        return task.verdict(Status.UNSUPPORTED, reason)
-    except TimeoutError:
-        return task.verdict(Status.REFUTED, f"did not finish within {seconds:g} s")
-    except pebble.ProcessExpired as error:
-        return task.verdict(Status.REFUTED, f"the process died (exit code {error.exitcode})")
-    except Exception as error:  # our fault: say so, and never call it a pass
-        reason = f"internal error, a bug in stepforge: {type(error).__name__}: {error}"
-        return task.verdict(Status.UNSUPPORTED, reason)
-
-
 def _certificate(spec: Spec, hashes: dict[str, str], found: list[Verdict]) -> Certificate:
     order = list(RUNGS)
     sets = list(spec.option_sets())
 
-    def position(verdict: Verdict) -> tuple[int, int]:
-        return order.index(verdict.rung), sets.index(verdict.options) if verdict.options else 0
+    def position(verdict: Verdict) -> tuple[object, ...]:
+        place = sets.index(verdict.options) if verdict.options else 0
+        rung = order.index(verdict.rung)
+        return rung, place, verdict.target, verdict.dtype, not verdict.exact
 
     return Certificate(
         spec.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Status(StrEnum):
@@ -25,8 +26,13 @@ RUNGS: dict[str, str] = {
     "R0": "static rules; first steps at the defaults in 50 digits",
     "R1": "the formula in 50 digits against NumPy float64 and float32",
     "R2": "NumPy against the interpreted kernel, bit for bit",
+    "R3": "NumPy file, launcher and Triton IR lifted to formulas, against the rule, for every n",
     "R5": "the kernel compiles for every target, to exact instructions and 128-bit accesses",
+    "R6": "the PTX executed on the CPU against NumPy, bit for bit, every access checked",
+    "R7": "the PTX lifted to formulas, against the rule, for every n",
     "R8": "torch's class against NumPy float64",
+    "R9": "rounding error along the PTX: a bound, and the worst input found",
+    "R12": "mutants of this optimizer that the other rungs kill",
 }
 """Every rung, in the order of the table."""
 
@@ -73,6 +79,13 @@ class Verdict:
         detail: One line of evidence, or the reason of a failure.
         seed: Of the random inputs.
         counterexample: For REFUTED, where there is one.
+        target: The GPU, or "" when the verdict is about all of them or none.
+        dtype: Type of the tensors, or "" likewise; with 16-bit ones the states are float32.
+        strength: Of PROVED: "bits", the kernel performs the rule's rounded operations in its order
+            and agrees for every input in every bit; "reals", the formulas are equal.
+        exact: Whether the kernel is launched in exact mode.
+        required: Whether verification fails without it.
+        evidence: What was measured: bounds, static figures, hashes of artefacts.
     """
 
     rung: str
@@ -83,6 +96,17 @@ class Verdict:
     detail: str = ""
     seed: int | None = None
     counterexample: Counterexample | None = None
+    target: str = ""
+    dtype: str = ""
+    strength: str = ""
+    exact: bool = True
+    required: bool = True
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether verification may go on with it."""
+        return self.status.passed or not self.required
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +130,8 @@ class Certificate:
     @property
     def passed(self) -> bool:
         """Whether there are verdicts and all of them are passes."""
-        return bool(self.verdicts) and all(v.status.passed for v in self.verdicts)
+        required = [v for v in self.verdicts if v.required]
+        return bool(required) and all(v.status.passed for v in required)
 
     def of(self, rung: str) -> tuple[Verdict, ...]:
         """The verdicts of one rung."""
@@ -128,7 +153,9 @@ def describe(verdict: Verdict) -> str:
     """A failed verdict in words: what, where, the smallest input, expected and got."""
     options = verdict.options
     shown = " ".join(f"{k}={v}" for k, v in options.items()) if options else ""
-    lines = [f"{verdict.status} {verdict.rung} {verdict.optimizer}{f' [{shown}]' if shown else ''}"]
+    where = " ".join(filter(None, (verdict.target, verdict.dtype)))
+    head = f"{verdict.status} {verdict.rung} {verdict.optimizer}{f' [{shown}]' if shown else ''}"
+    lines = [f"{head} {where}".rstrip()]
     lines.append(f"  {verdict.detail}")
     if (c := verdict.counterexample) is not None:
         lines.append(f"  {c.tensor}[{c.element}] of n = {c.n}, {c.dtype}, step {c.step}:")

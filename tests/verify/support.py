@@ -42,7 +42,7 @@ def task(
     path = spec or ROOT / "specs" / f"{name}.toml"
     loaded = load(path, f"specs/{path.name}")[0]
     chosen = dict(options) if options is not None else next(loaded.option_sets())
-    return verify.Task(rung, loaded, chosen, folder, 0, ("sm_80",))
+    return verify.Task(rung, loaded, chosen, folder, 0, ("sm_80",), ("fp32",))
 
 
 def run(*tasks: verify.Task, seconds: float = 60) -> list[Verdict]:

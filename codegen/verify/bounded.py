@@ -1,0 +1,213 @@
+"""R9: how far a compiled kernel may be from the formula, and how far it was found to be.
+
+The stored terms that the PTX performs are analysed by `rounding`: a bound that holds for every
+input where there is one, and the bound at each of many points, where the formula is evaluated in 50
+digits and the kernel in its own arithmetic. The points then move towards the largest error. A
+kernel that is further away than its bound is refuted, and so is one whose bound is several times
+that of the rule as it is written: right formula, bad numerics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from codegen.spec import Interval, Spec
+from codegen.verify import inputs, rounding
+from codegen.verify.equality import evaluate, sign
+from codegen.verify.rounding import Error, Excluded, NoBound, mp
+from codegen.verify.terms import FLOATS, Term
+
+POINTS = 120
+ROUNDS = 6
+"""Of the search, each with half as many points around the worst so far."""
+ALLOWED = 4.0
+"""How many times the bound of the rule as written a kernel may have: reassociation, FMA and the
+approximate instructions of fast mode stay below, a lost digit does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """What is known about the rounding of one stored tensor.
+
+    Attributes:
+        tensor: Its name.
+        units: Bound for every input, in units of u times M; None where no such bound exists.
+        rule: The same for the rule as it is written, each operation correctly rounded.
+        worst: Largest error found, in the same units.
+        worst_ulp: Largest error found, in units in the last place of the result.
+        worst_relative: That error over the absolute value of the result.
+        at: The inputs of the largest error.
+        points: How many points were evaluated.
+    """
+
+    tensor: str
+    units: float | None
+    rule: float | None
+    worst: float
+    worst_ulp: float
+    worst_relative: float
+    at: dict[str, float]
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """A point that refutes: the kernel is further away there than it may be."""
+
+    tensor: str
+    at: dict[str, float]
+    expected: str
+    got: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One stored tensor of a kernel beside the rule.
+
+    Attributes:
+        tensor: Its name.
+        got: What the kernel stores.
+        expected: What the rule says.
+        kinds: Type of every tensor that is loaded.
+        domains: Of the leaves; those without one may be any finite number.
+        unit: u of the compute type, or of the stored type if that is narrower.
+    """
+
+    tensor: str
+    got: Term
+    expected: Term
+    kinds: Mapping[str, str]
+    domains: Mapping[str, Interval]
+    unit: float
+
+
+def universal(term: Term, problem: Problem) -> float | None:
+    """The bound for every input, if there is one."""
+    try:
+        return rounding.universal(term, problem.unit, lambda part: sign(part, problem.domains))
+    except NoBound:
+        return None
+
+
+def study(problem: Problem, spec: Spec, seed: int) -> Rounding | Excess:
+    """Bound and worst point of one stored tensor.
+
+    Raises:
+        NoBound: An operation has no documented error.
+    """
+    rng = np.random.default_rng([seed, 9])
+    points = [_point(problem, spec, rng) for _ in range(POINTS)]
+    worst: tuple[float, dict[str, float], Any, float] | None = None
+    evaluated = 0
+    for round_number in range(ROUNDS + 1):
+        got = _kernel(problem, points)
+        for point, value in zip(points, got, strict=True):
+            found = _at(problem, point, value)
+            if isinstance(found, Excess):
+                return found
+            if found is None:
+                continue
+            evaluated += 1
+            if worst is None or found[0] > worst[0]:
+                worst = (found[0], point, found[1], value)
+        if worst is None:
+            break
+        scale = 2.0 ** -(3 * round_number)
+        points = [_moved(worst[1], problem, scale, rng) for _ in range(POINTS // 2)]
+    units, rule = universal(problem.got, problem), universal(problem.expected, problem)
+    if worst is None:
+        return Rounding(problem.tensor, units, rule, 0.0, 0.0, 0.0, {}, 0)
+    error, at, exact, value = worst
+    ulp = float(np.spacing(FLOATS[problem.got.kind](abs(value)))) or 1.0
+    distance = abs(mp.mpf(value) - exact)
+    relative = float(distance / abs(exact)) if exact else 0.0
+    return Rounding(
+        problem.tensor, units, rule, error, float(distance / ulp), relative, at, evaluated
+    )
+
+
+def _at(
+    problem: Problem, point: Mapping[str, float], got: float
+) -> tuple[float, Any] | Excess | None:
+    """The kernel's error at a point in units of u*M and the exact value; None if excluded."""
+    try:
+        done: dict[Term, Error] = {}
+        kernel = rounding.analyse(problem.got, point, problem.unit, done)
+        rule = rounding.analyse(problem.expected, point, problem.unit, done)
+    except Excluded:
+        return None
+    if not np.isfinite(got):
+        return None
+    distance = abs(mp.mpf(got) - rule.value)
+    slack = 1 + 1e-6
+
+    def excess(reason: str) -> Excess:
+        expected = str(mp.nstr(rule.value, 20))
+        return Excess(problem.tensor, dict(point), expected, got, reason)
+
+    if distance > kernel.units * problem.unit * kernel.magnitude * slack:
+        return excess("outside of the rounding bound of its own operations")
+    if kernel.units * kernel.magnitude > ALLOWED * rule.units * rule.magnitude * slack:
+        times = float(kernel.units * kernel.magnitude / (rule.units * rule.magnitude or 1))
+        return excess(f"its rounding bound is {times:.3g} times that of the rule as written")
+    if rule.magnitude == 0:
+        return 0.0, rule.value
+    return float(distance / (problem.unit * rule.magnitude)), rule.value
+
+
+def _kernel(problem: Problem, points: Sequence[Mapping[str, float]]) -> list[float]:
+    """What the kernel's operations give at the points, each rounded as its kind says."""
+    columns = {
+        name: np.array([p[name] for p in points], FLOATS[problem.kinds.get(name, "f64")])
+        for name in points[0]
+    }
+    with np.errstate(all="ignore"):
+        result = np.broadcast_to(evaluate(problem.got, columns), (len(points),))
+    return [float(x) for x in result]
+
+
+def _point(problem: Problem, spec: Spec, rng: inputs.Generator) -> dict[str, float]:
+    """Random values of all leaves, exactly representable in their types."""
+    values: dict[str, float] = {"t": float(rng.choice([1, 2, 3, 10, 100, 1000]))}
+    if rng.random() < 0.5:
+        values |= {h.name: h.default for h in spec.hyperparameters}
+    else:
+        values |= inputs.hyperparameters(spec, rng)
+    for s in spec.states:
+        if s.scalar:
+            values[s.name] = float(inputs.inside(rng.random(1), s.domain)[0])
+    for name, kind in problem.kinds.items():
+        domain = problem.domains.get(name, Interval())
+        drawn = inputs.log_uniform(1, "float64", domain, rng, 4)[0]
+        values[name] = _inside(float(FLOATS[kind](drawn)), drawn, domain, kind)
+    return values
+
+
+def _inside(value: float, exact: float, domain: Interval, kind: str) -> float:
+    """A value of a kind, inside of its domain even if rounding has left it."""
+    if value in domain:
+        return value
+    toward = np.inf if value < exact else -np.inf
+    return float(np.nextafter(FLOATS[kind](value), FLOATS[kind](toward)))
+
+
+def _moved(
+    point: Mapping[str, float], problem: Problem, scale: float, rng: inputs.Generator
+) -> dict[str, float]:
+    """A point nearby: some leaves a little larger or smaller, in their domains."""
+    moved = dict(point)
+    for name in moved:
+        if name == "t" or rng.random() < 0.5:
+            continue
+        domain = problem.domains.get(name, Interval())
+        candidate = moved[name] * (1 + scale * rng.uniform(-0.5, 0.5))
+        if name in problem.kinds:
+            candidate = float(FLOATS[problem.kinds[name]](candidate))
+        if candidate in domain:
+            moved[name] = candidate
+    return moved

@@ -1,0 +1,177 @@
+"""What there is to do for a spec at a level: one task is one rung on one option set.
+
+Tasks that need the same compiled kernel form a group, which one worker runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from codegen.spec import Spec
+from codegen.verify.certificate import Status, Verdict
+
+TARGETS = ("sm_80", "sm_90", "sm_100", "sm_120")
+"""The GPUs whose PTX is executed and proved; compiled with them is `AMD`."""
+AMD = "gfx942"
+ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_100", "sm_120", AMD)
+"""The GPUs that Triton compiles for; what its version does not know is refuted by R5."""
+DTYPES = ("fp32", "fp64", "bf16", "fp16")
+"""Triton's names of the tensors' types; with the 16-bit ones the states are float32."""
+
+INTERPRETED = ("R0", "R1", "R2")
+"""Rungs of the workers that have Triton's interpreter."""
+NEEDS_TRITON = ("R2", "R3", "R5", "R6", "R7", "R9")
+COMPILED = ("R5", "R6", "R7", "R9")
+"""Rungs that look at a compiled kernel."""
+
+
+class Level(StrEnum):
+    """How much `verify` does."""
+
+    fast = "fast"
+    full = "full"
+    deep = "deep"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One rung on one option set of one spec.
+
+    Attributes:
+        rung: Key of `certificate.RUNGS`.
+        spec: The spec.
+        options: The option set.
+        folder: The folder of generated code.
+        seed: Of random inputs.
+        targets: GPUs to compile for.
+        dtypes: Types of the tensors.
+        exact: Whether the kernel is launched in exact mode.
+        required: Whether verification fails if it does not pass.
+        brief: A smaller selection of inputs is enough.
+    """
+
+    rung: str
+    spec: Spec
+    options: dict[str, bool]
+    folder: Path
+    seed: int
+    targets: tuple[str, ...] = TARGETS
+    dtypes: tuple[str, ...] = DTYPES
+    exact: bool = True
+    required: bool = True
+    brief: bool = False
+
+    def verdict(self, status: Status, detail: str) -> Verdict:
+        """A verdict that the rung itself did not live to give."""
+        found = Verdict(self.rung, self.spec.name, self.options, status, 0, detail, self.seed)
+        return self.placed(found)
+
+    def placed(self, verdict: Verdict) -> Verdict:
+        """The verdict with what the task says of it."""
+        target = self.targets[0] if self.rung in COMPILED and len(self.targets) == 1 else ""
+        dtype = self.dtypes[0] if len(self.dtypes) == 1 else ""
+        return replace(
+            verdict, target=target, dtype=dtype, exact=self.exact, required=self.required
+        )
+
+
+Group = tuple[Task, ...]
+
+
+def run(task: Task) -> Verdict:
+    """Runs a task in this process."""
+    try:
+        return task.placed(_rung(task))
+    except Exception:
+        raise  # our fault
+    except BaseException as error:
+        what = f"a generated file ends the process: {type(error).__name__}"
+        return task.verdict(Status.REFUTED, what)
+
+
+def _rung(task: Task) -> Verdict:
+    spec, folder, options = task.spec, task.folder, task.options
+    if task.rung in ("R6", "R7", "R9") and AMD in task.targets:
+        return task.verdict(Status.UNSUPPORTED, f"{AMD} is compiled only: it has no PTX")
+    if task.rung == "R0":
+        from codegen.verify import static
+
+        return static.check(spec, options)
+    if task.rung == "R1":
+        from codegen.verify import formula
+
+        return formula.check(spec, folder, options, task.seed)
+    if task.rung == "R2":
+        from codegen.verify import interpreter
+
+        return interpreter.check(spec, folder, options, task.seed)
+    if task.rung == "R3":
+        from codegen.verify import proof
+
+        return proof.check_source(spec, folder, options, task.dtypes, task.seed)
+    if task.rung == "R5":
+        from codegen.verify import compiled
+
+        return compiled.check(spec, folder, options, task.targets, task.dtypes, exact=task.exact)
+    if task.rung == "R6":
+        from codegen.verify import executed
+
+        return executed.check(spec, folder, options, task.targets, task.dtypes, seed=task.seed)
+    if task.rung == "R7":
+        from codegen.verify import proof
+
+        return proof.check_compiled(
+            spec, folder, options, task.targets, task.dtypes, task.seed, exact=task.exact
+        )
+    if task.rung == "R9":
+        from codegen.verify import bounded
+
+        return bounded.check(
+            spec, folder, options, task.targets, task.dtypes, task.seed, exact=task.exact
+        )
+    from codegen.verify import third_party
+
+    return third_party.check(spec, folder, options, task.seed)
+
+
+def rungs(spec: Spec, level: Level = Level.full) -> list[str]:
+    """The rungs that apply to a spec: R8 needs a class of torch to compare with."""
+    found = ["R0", "R1", "R2", "R3", "R5", "R6", "R7"]
+    if level is not Level.fast:
+        found += [*(["R8"] if spec.torch else []), "R9"]
+    return [*found, "R12"] if level is Level.deep else found
+
+
+def groups(
+    spec: Spec, folder: Path, seed: int, level: Level, targets: tuple[str, ...] | None = None
+) -> Iterator[Group]:
+    """Everything to do for a spec; a target that the user names has to pass whatever it is.
+
+    The fast level looks at float32 on one GPU; the others at every type and GPU, at kernels that
+    are launched in fast mode, and at AMD, which is compiled only.
+    """
+    fast = level is Level.fast
+    chosen = targets or (("sm_90",) if fast else (*TARGETS, AMD))
+    dtypes = DTYPES[:1] if fast else DTYPES
+    for options in spec.option_sets():
+        task = Task("R0", spec, options, folder, seed, chosen, dtypes, brief=fast)
+        alone = ["R0", "R1", "R2"] if fast or not spec.torch else ["R0", "R1", "R2", "R8"]
+        for rung in alone:
+            yield (replace(task, rung=rung),)
+        yield tuple(replace(task, rung="R3", dtypes=(dtype,)) for dtype in dtypes)
+        compiled = [r for r in COMPILED if r in rungs(spec, level)]
+        for target in chosen:
+            for dtype in dtypes:
+                here = replace(task, targets=(target,), dtypes=(dtype,))
+                yield tuple(
+                    replace(
+                        here, rung=rung, required=bool(targets) or target != AMD or rung == "R5"
+                    )
+                    for rung in compiled
+                )
+            if not fast and target != AMD:
+                here = replace(task, targets=(target,), dtypes=("fp32",), exact=False)
+                yield tuple(replace(here, rung=rung) for rung in ("R5", "R7", "R9"))

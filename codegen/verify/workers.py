@@ -1,0 +1,107 @@
+"""Worker processes: every group of tasks gets its verdicts, whatever the generated files do.
+
+A generated file may have been edited, so it is foreign code: it may crash, hang, or write where it
+should not. Workers of two kinds run it: one with Triton's interpreter, one with its compiler, since
+Triton chooses between them when it is imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, as_completed
+
+import pebble
+
+from codegen.verify.certificate import Status, Verdict
+from codegen.verify.tasks import INTERPRETED, NEEDS_TRITON, Group, Task, run
+
+SECONDS = 60
+"""Time limit of one group of tasks."""
+
+
+def execute(todo: Iterable[Task | Group], jobs: int, seconds: float = SECONDS) -> Iterator[Verdict]:
+    """Runs tasks in workers of both kinds; yields verdicts as they come.
+
+    Args:
+        todo: Tasks, or groups of them that share a worker.
+        jobs: Workers of each kind.
+        seconds: Time limit of each group.
+    """
+    has_triton = importlib.util.find_spec("triton") is not None
+    kinds: dict[bool, list[Group]] = {True: [], False: []}
+    for one in todo:
+        group = (one,) if isinstance(one, Task) else one
+        if not has_triton and any(task.rung in NEEDS_TRITON for task in group):
+            yield from (t.verdict(Status.UNSUPPORTED, "Triton is not installed") for t in group)
+        else:
+            kinds[group[0].rung in INTERPRETED].append(group)
+    context = multiprocessing.get_context("spawn")
+    pools: list[pebble.ProcessPool] = []
+    futures: dict[Future[list[Verdict]], Group] = {}
+    try:
+        for interpreted, groups in kinds.items():
+            if groups:
+                pool = pebble.ProcessPool(
+                    max_workers=min(jobs, len(groups)),
+                    context=context,
+                    initializer=_prepare,
+                    initargs=(interpreted,),
+                )
+                pools.append(pool)
+                for group in groups:
+                    futures[pool.schedule(run_group, args=[group], timeout=seconds)] = group
+        for future in as_completed(futures):
+            group = futures[future]
+            if not future.cancelled() and isinstance(future.exception(), TimeoutError):
+                for other, waiting in futures.items():
+                    if _alike(waiting[0], group[0]):
+                        other.cancel()
+            yield from _results(future, group, seconds)
+    finally:
+        for pool in pools:
+            pool.stop()
+            pool.join()
+
+
+def run_group(group: Sequence[Task]) -> list[Verdict]:
+    """Runs tasks one after the other in this process."""
+    return [run(task) for task in group]
+
+
+def _alike(a: Task, b: Task) -> bool:
+    return (a.spec.name, a.rung) == (b.spec.name, b.rung)
+
+
+def _prepare(interpreted: bool) -> None:
+    """Settings of a worker, before anything imports Triton.
+
+    What a generated file prints is not ours to show, and Ctrl-C is for the process that started
+    the workers: it stops them.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    os.environ["TRITON_INTERPRET"] = "1" if interpreted else "0"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def _results(future: Future[list[Verdict]], group: Group, seconds: float) -> list[Verdict]:
+    """Verdicts even when the worker did not live to give them."""
+    status, what = Status.REFUTED, ""
+    try:
+        return future.result()
+    except CancelledError:
+        status, what = Status.UNSUPPORTED, "not run: it did not finish with other options"
+    except TimeoutError:
+        what = f"did not finish within {seconds:g} s"
+    except pebble.ProcessExpired as error:
+        what = f"the process died (exit code {error.exitcode})"
+    except Exception as error:  # our fault: say so, and never call it a pass
+        status = Status.UNSUPPORTED
+        what = f"internal error, a bug in stepforge: {type(error).__name__}: {error}"
+    return [task.verdict(status, what) for task in group]
