@@ -99,6 +99,8 @@ def _error(node: Term, args: list[Error], values: Mapping[str, Any], u: float) -
         exact = mp.mpf(values[node.data])
         return Error(exact, abs(exact), 0.0)
     if node.op == "const":
+        if node.kind != "bool" and not math.isfinite(node.number):
+            raise Excluded("a constant is not finite")
         exact = node.data if node.kind == "bool" else mp.mpf(node.number)
         return Error(exact, abs(exact), 0.0)
     if node.kind == "bool":
@@ -110,9 +112,9 @@ def _error(node: Term, args: list[Error], values: Mapping[str, Any], u: float) -
     if not mp.isfinite(value):
         raise Excluded(f"{node.op} has no finite value")
     own = UNIT[node.kind] / u
-    if value != 0 and node.op not in ("neg", "abs", "select"):
-        if not _TINY[node.kind] < abs(value) < _LARGEST[node.kind]:
-            raise Excluded("a result leaves the range of normal numbers")
+    normal = _TINY[node.kind] < abs(value) < _LARGEST[node.kind]
+    if value != 0 and not normal and node.op not in ("neg", "abs"):
+        raise Excluded("a result leaves the range of normal numbers")
     return Error(value, magnitude, _units(node, args, own, u))
 
 
