@@ -52,6 +52,7 @@ class Counterexample:
         got: The value found.
         spec_line: `file:line: text` of the first line of the rule where the two part.
         generated_line: The same of the generated file.
+        artefact_line: The same of Triton IR or PTX, if it was found there.
     """
 
     tensor: str
@@ -64,6 +65,7 @@ class Counterexample:
     got: str
     spec_line: str = ""
     generated_line: str = ""
+    artefact_line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ def describe(verdict: Verdict) -> str:
         lines.append(f"    got      {c.got}")
         lines.append("  smallest input:")
         lines += [f"    {name} = {value}" for name, value in c.inputs.items()]
-        if c.spec_line or c.generated_line:
+        if parting := [line for line in (c.spec_line, c.generated_line, c.artefact_line) if line]:
             lines.append("  first line where they part:")
-            lines += [f"    {line}" for line in (c.spec_line, c.generated_line) if line]
+            lines += [f"    {line}" for line in parting]
     return "\n".join(lines)

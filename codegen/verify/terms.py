@@ -142,6 +142,9 @@ def apply(op: str, *args: Term, kind: str = "", data: Any = None) -> Term:
         kind: Kind of the result of `cvt` and of uninterpreted functions; else it follows.
         data: For `bits`, the pattern.
     """
+    if op in _DISTRIBUTED and any(_is_choice(a) for a in args):
+        if (chosen := _distributed(op, kind, args)) is not None:
+            return chosen
     rule = _RULES.get(op)
     if rule is not None:
         return rule(kind, *args)
@@ -186,6 +189,23 @@ _FOLD: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
+_DISTRIBUTED = frozenset({*_FOLD, "sub", "neg", "abs", "cvt", "gt", "ge", "ne"})
+
+
+def _is_choice(x: Term) -> bool:
+    """Whether it is one of two numbers, by a condition: how launchers pass conditions."""
+    return x.op == "select" and x.args[1].is_constant and x.args[2].is_constant
+
+
+def _distributed(op: str, kind: str, args: tuple[Term, ...]) -> Term | None:
+    """The choice between the results, where all operands are numbers or the same choice."""
+    conditions = {a.args[0] for a in args if _is_choice(a)}
+    if len(conditions) > 1 or not all(a.is_constant or _is_choice(a) for a in args):
+        return None
+    arms = (tuple(a.args[arm] if a.args else a for a in args) for arm in (1, 2))
+    return _select("", conditions.pop(), *(apply(op, *arm, kind=kind) for arm in arms))
+
+
 # The rewriting: one function for each operation, from the kind asked for and the operands.
 
 
@@ -215,9 +235,22 @@ def _add(_: str, a: Term, b: Term) -> Term:
         if x.is_constant and x.number == 0:
             if np.signbit(x.number):
                 return y
-            if y.op in ("anymax", "anymin"):  # the sum forgets which zero it was
+            # The sum forgets which zero it was.
+            if y.op in ("anymax", "anymin"):
                 return _add("", x, apply(y.op.removeprefix("any"), *y.args))
+            if y.op == "select" and (extreme := _compared_extreme(y)) is not None:
+                return _add("", x, extreme)
     return _plain("add", a.kind, (a, b))
+
+
+def _compared_extreme(choice: Term) -> Term | None:
+    """Maximum or minimum, up to the sign of zero, from `x if x >= y or x != x else y`."""
+    for x, y in (choice.args[1:], choice.args[:0:-1]):
+        for op, order in (("max", "ge"), ("min", "le")):
+            first = apply("or", apply(order, x, y), apply("ne", x, x))
+            if _select("", first, x, y) is choice:
+                return apply(op, x, y)
+    return None
 
 
 def _mul(_: str, a: Term, b: Term) -> Term:
@@ -334,9 +367,27 @@ def _select(_: str, condition: Term, a: Term, b: Term) -> Term:
         return a if condition.data else b
     if a is b:
         return a
+    a, b = _given(a, condition, True), _given(b, condition, False)
+    if a is b:
+        return a
     if a.kind == "bool":
         return _or("", _and("", condition, a), _and("", _not("", condition), b))
     return _compiled_extreme(condition, a, b) or _term("select", a.kind, (condition, a, b))
+
+
+def _given(term: Term, condition: Term, value: bool) -> Term:
+    """A term where a condition is known to be true or false."""
+    known: dict[Term, Term] = {}
+    pending = [(condition, value)]
+    while pending:
+        part, holds = pending.pop()
+        if part.op == "not":
+            pending.append((part.args[0], not holds))
+            continue
+        known[part] = truth(holds)
+        if part.op == "and" and holds:
+            pending += [(a, True) for a in part.args]
+    return substitute(term, known) if any(node in known for node in nodes([term])) else term
 
 
 def _compiled_extreme(condition: Term, a: Term, b: Term) -> Term | None:
