@@ -14,7 +14,7 @@ _GENERATED = {
     # Modules, arguments and locals of the generated files, whatever the backend.
     "np", "numpy", "tl", "triton", "math", "torch", "init", "step", "state", "new", "name",
     "tensor", "dtype", "real", "shape", "n", "pid", "program", "start", "offsets", "block",
-    "mask", "full", "where", "inf", "nan", "pi", "self", "cls", "BLOCK",
+    "mask", "full", "where", "inf", "nan", "pi", "self", "cls", "BLOCK", "exact", "EXACT",
     # Functions of Python that they call.
     "float", "int", "bool", "str", "dict", "list", "tuple", "set", "range", "len", "min", "max",
     "abs", "hasattr", "ValueError", "TypeError",

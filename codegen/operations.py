@@ -91,8 +91,8 @@ OPERATIONS: dict[str, Operation] = {
     "add": _arithmetic("+", SUM),
     "sub": _arithmetic("-", SUM),
     "mul": _arithmetic("*", PRODUCT),
-    # Triton's `/` is an approximation on float32.
-    "div": _arithmetic("/", PRODUCT, Spelling("div({0}, {1})", helper="div")),
+    # Triton's `/` and `tl.sqrt` are approximations on float32; EXACT is a constant of the kernel.
+    "div": _arithmetic("/", PRODUCT, Spelling("div({0}, {1}, EXACT)", helper="div")),
     # Lowering leaves only host powers and the powers below.
     "pow": _same(2, "**", _infix("**", POWER), rounding="bounded", ulps=2),
     # Python's `**` gives a complex root of a negative number; this raises, as `math.sqrt` does.
@@ -104,7 +104,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "sqrt": Operation(
         1, "sqrt", Spelling("math.sqrt({0})"), Spelling("np.sqrt({0})"),
-        Spelling("sqrt({0})", helper="sqrt"), rounding="nearest",
+        Spelling("sqrt({0}, EXACT)", helper="sqrt"), rounding="nearest",
     ),
     "abs": Operation(
         1, "abs", Spelling("abs({0})"), Spelling("np.abs({0})"), Spelling("tl.abs({0})")

@@ -12,6 +12,7 @@ from support import ROOT, STOCK, lowered, module, numpy_of, small, stock
 
 from codegen.backends import BACKENDS
 from codegen.backends.writer import layout
+from codegen.diagnostics import SpecError
 from codegen.lower import lower
 from codegen.render import environment, render
 
@@ -22,13 +23,14 @@ def test_every_backend_has_its_template_and_its_folder() -> None:
 
 
 @pytest.mark.parametrize("name", STOCK)
-def test_both_files_of_a_pair_have_the_same_signatures(name: str) -> None:
+def test_both_files_of_a_pair_have_the_same_signatures_but_for_the_mode(name: str) -> None:
     def signatures(backend: str) -> dict[str, str]:
         tree = ast.parse(render(lower(stock(name)), backend))
         functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
         return {f.name: ast.unparse(f.args) for f in functions if f.name in ("init", "step")}
 
-    assert signatures("numpy") == signatures("triton")
+    numpy, triton = signatures("numpy"), signatures("triton")
+    assert triton == {**numpy, "step": f"{numpy['step']}, exact=True"}
     assert set(signatures("numpy")) == {"init", "step"}
 
 
@@ -86,7 +88,7 @@ def test_kernel_scalars_are_float64_and_rounded_first(name: str) -> None:
 def test_hyperparameters_are_never_constants_of_the_kernel(name: str) -> None:
     spec = stock(name)
     constants = set(re.findall(r"(\w+): tl\.constexpr", render(lower(spec), "triton")))
-    assert constants == {o.name.upper() for o in spec.options} | {"BLOCK"}
+    assert constants == {o.name.upper() for o in spec.options} | {"EXACT", "BLOCK"}
 
 
 @pytest.mark.parametrize("name", STOCK)
@@ -113,7 +115,8 @@ def test_the_launch_passes_the_kernels_parameters_in_order(name: str) -> None:
                   and n.name == f"{name}_kernel" for a in n.args.args]  # fmt: skip
     passed = [n for n in names if n not in ("num_warps", "enable_fp_fusion")]
     assert [p.removesuffix("_ptr") for p in parameters] == passed
-    assert "enable_fp_fusion=False" in launch[1]
+    assert "EXACT=exact," in launch[1]
+    assert "enable_fp_fusion=not exact" in launch[1]
 
 
 def test_a_literal_argument_of_a_helper_gets_a_type_even_on_a_broken_line() -> None:
@@ -170,6 +173,14 @@ def test_names_that_generated_code_uses_cannot_be_declared() -> None:
         used = {n.id for step in steps for n in ast.walk(step) if isinstance(n, ast.Name)}
         assert {"p", "state", "div"} <= used if backend == "triton" else {"p", "state"} <= used
         assert {name for name in used - own if name_problem(name) is None} == set()
+
+
+@pytest.mark.parametrize("declare", ["hyperparameters", "options", "state"])
+@pytest.mark.parametrize("name", ["exact", "EXACT"])
+def test_the_name_of_the_mode_cannot_be_declared(declare: str, name: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        small(f"p = p - g if {name} > 0 else p", **{declare: (name,)})
+    assert "E014" in {diagnostic.code for diagnostic in caught.value.diagnostics}
 
 
 def test_generated_references_are_plain_modules() -> None:

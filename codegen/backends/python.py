@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from codegen.backends.writer import WIDTH, Writer, layout, scalar
 from codegen.expression import Apply, Expression, Name
@@ -82,13 +82,16 @@ def initial_state(spec: Spec, real: str, line: Callable[[State], str]) -> str:
     return "\n".join(lines)
 
 
-def common(spec: Spec, scalars: list[str], result: str) -> dict[str, object]:
+def common(
+    spec: Spec, scalars: list[str], result: str, settings: Mapping[str, tuple[str, str]] = {}
+) -> dict[str, object]:
     """The keys that both Python templates share.
 
     Args:
         spec: The spec.
         scalars: Names that the host reads; its hyperparameters are turned into Python floats.
         result: The return type of `step`.
+        settings: Further keywords of `step` that the backend has: their defaults and documentation.
     """
     checks = [
         "if t != int(t) or t < 1:",
@@ -110,13 +113,15 @@ def common(spec: Spec, scalars: list[str], result: str) -> dict[str, object]:
                 f"if not {inside}:",
                 f'    raise ValueError(f"{h.name} is {{{h.name}}}, not {inside}")',
             ]
+    keywords = parameters(spec) + [f"{name}={default}" for name, (default, _) in settings.items()]
+    documented = documentation(spec) + [(name, text) for name, (_, text) in settings.items()]
     return {
         "about": wrap(f"{spec.title}: {spec.summary}", 3).replace("\n   ", "\n"),
         "reference": wrap(f"Reference: {spec.reference}", 0),
         "init_signature": signature("init", ["p"], init_parameters(spec), "dict"),
-        "step_signature": signature("step", ["p", "g", "state", "t"], parameters(spec), result),
+        "step_signature": signature("step", ["p", "g", "state", "t"], keywords, result),
         "arguments": "\n".join(
-            "        " + wrap(f"{name}: {text}", 8, 4) for name, text in documentation(spec)
+            "        " + wrap(f"{name}: {text}", 8, 4) for name, text in documented
         ),
         "checks": checks,
     }

@@ -18,6 +18,16 @@ WARPS = 4
 """Of 32 threads each, in one program; the verifier compiles kernels as the launcher does."""
 
 
+SETTINGS = {
+    "exact": (
+        "True",
+        "Round every operation correctly, so that every bit is the reference's. Off, float32 "
+        "division and square root are approximate, and a product may fuse with a sum.",
+    )
+}
+"""Keywords that the launcher has beside those of the spec: their defaults and documentation."""
+
+
 def column(operation: Operation) -> Spelling:
     """The column of Triton tensors."""
     return operation.triton
@@ -40,7 +50,7 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     host_values = [let.value for let in lets(kernel.host)]
     read = {name for value in host_values for name in value.names()}
     read |= {argument.name for argument in kernel.arguments}
-    shared = python.common(spec, list(read), "None")
+    shared = python.common(spec, list(read), "None", SETTINGS)
     imports = ["import math"] if any("math." in line for line in host_lines) else []
     loaded = [tensor for tensor in kernel.tensors if tensor.loaded]
     stored = [tensor for tensor in kernel.tensors if tensor.stored]
@@ -135,9 +145,10 @@ def _launch(kernel: Kernel) -> str:
         # Conditions travel as 0 and 1: Triton 3.6 interprets no boolean arguments.
         *(f"float({a.name})" if a.boolean else a.name for a in kernel.arguments),
         *(f"{option.name.upper()}={option.name}" for option in spec.options),
+        "EXACT=exact",
         "BLOCK=BLOCK",
         f"num_warps={WARPS}",
-        "enable_fp_fusion=False",
+        "enable_fp_fusion=not exact",
     ]
     return layout(f"{name(spec)}[(triton.cdiv(n, BLOCK),)]", arguments, "", " " * 8)
 
@@ -148,6 +159,7 @@ def _kernel_signature(kernel: Kernel) -> str:
         "n: tl.int64",
         *(f"{argument.name}: tl.float64" for argument in kernel.arguments),
         *(f"{option.name.upper()}: tl.constexpr" for option in kernel.spec.options),
+        "EXACT: tl.constexpr",
         "BLOCK: tl.constexpr",
     ]
     return layout(f"def {name(kernel.spec)}", parameters, ":")

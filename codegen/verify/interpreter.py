@@ -83,7 +83,7 @@ class Bench:
         self.numpy: ModuleType = fresh(pair.numpy)
         self.triton: ModuleType = fresh(pair.triton)
         self.block = _block(self.triton)
-        reference.check_signatures(self.triton, spec)
+        reference.check_signatures(self.triton, spec, {"exact": True})
         name = f"{spec.name}_kernel"
         self.kernel = _Launches(getattr(self.triton, name))
         setattr(self.triton, name, self.kernel)
@@ -108,18 +108,24 @@ class Bench:
 
 
 class _Launches:
-    """Stands in for the kernel; notes whether a launch lets the compiler contract operations.
+    """Stands in for the kernel; notes whether a launch is in exact mode in every respect.
 
-    The interpreter never does, whatever the launch asks for.
+    The interpreter always is, whatever the launch asks for.
+
+    Attributes:
+        contracts: A launch lets the compiler contract operations.
+        approximates: A launch asks for approximate divisions and square roots.
     """
 
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
         self.contracts = False
+        self.approximates = False
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
         def launch(*args: Any, **keywords: Any) -> Any:
             self.contracts |= keywords.get("enable_fp_fusion") is not False
+            self.approximates |= keywords.get("EXACT") is not True
             return self._kernel[grid](*args, **keywords)
 
         return launch
@@ -365,7 +371,10 @@ def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
     if reason := refusals(bench, options):
         return verdict(Status.REFUTED, reason, bench.compared)
     if bench.kernel.contracts:
-        reason = f"{pair.triton}: a launch does not pass enable_fp_fusion=False"
+        reason = f"{pair.triton}: a launch in exact mode does not pass enable_fp_fusion=False"
+        return verdict(Status.REFUTED, reason, bench.compared)
+    if bench.kernel.approximates:
+        reason = f"{pair.triton}: a launch in exact mode does not pass EXACT=True"
         return verdict(Status.REFUTED, reason, bench.compared)
     if not bench.compared:
         return verdict(Status.UNSUPPORTED, "no step that was tried has a value")

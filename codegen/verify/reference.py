@@ -85,8 +85,13 @@ def failure(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}".split("\n")[0][:300]
 
 
-def check_signatures(module: ModuleType, spec: Spec) -> None:
+def check_signatures(module: ModuleType, spec: Spec, settings: Mapping[str, bool] = {}) -> None:
     """Whether `init` and `step` take what the spec declares, with its defaults.
+
+    Args:
+        module: A generated file.
+        spec: Its spec.
+        settings: Further keywords that `step` must have, with their defaults.
 
     Raises:
         Malformed: They do not.
@@ -99,18 +104,17 @@ def check_signatures(module: ModuleType, spec: Spec) -> None:
             raise Malformed(f"{function.__name__} does not begin with {', '.join(positional)}")
         for name in positional:
             del parameters[name]
-        names = defaults if function is module.step else parameters
+        wanted = {**defaults, **settings} if function is module.step else defaults
+        names = wanted if function is module.step else parameters
         for name in (*names, *parameters):
-            if name not in defaults or name not in parameters:
+            if name not in wanted or name not in parameters:
                 raise Malformed(f"{function.__name__}: argument `{name}` is missing or too much")
             given = parameters[name].default
             if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY:
                 raise Malformed(f"{function.__name__}: argument `{name}` is not a keyword alone")
-            if isinstance(given, bool) != isinstance(defaults[name], bool) or (
-                given != defaults[name]
-            ):
-                wanted = f"the default of `{name}` is {defaults[name]}, not {given!r:.50}"
-                raise Malformed(f"{function.__name__}: {wanted}")
+            if isinstance(given, bool) != isinstance(wanted[name], bool) or (given != wanted[name]):
+                reason = f"the default of `{name}` is {wanted[name]}, not {given!r:.50}"
+                raise Malformed(f"{function.__name__}: {reason}")
 
 
 def raised_at(error: BaseException, path: Path) -> str:

@@ -24,7 +24,9 @@ def init(p) -> dict:
     return state
 
 
-def step(p, g, state, t, *, lr=1, rho=0.9, eps=1e-06, weight_decay=0, maximize=False) -> None:
+def step(
+    p, g, state, t, *, lr=1, rho=0.9, eps=1e-06, weight_decay=0, maximize=False, exact=True
+) -> None:
     """One step, in place on contiguous tensors of the current device.
 
     Args:
@@ -38,6 +40,8 @@ def step(p, g, state, t, *, lr=1, rho=0.9, eps=1e-06, weight_decay=0, maximize=F
         weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
             0.
         maximize: Ascend instead of descend.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
     """
     if not p.is_floating_point():
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
@@ -77,9 +81,10 @@ def step(p, g, state, t, *, lr=1, rho=0.9, eps=1e-06, weight_decay=0, maximize=F
             eps,
             lr,
             MAXIMIZE=maximize,
+            EXACT=exact,
             BLOCK=BLOCK,
             num_warps=4,
-            enable_fp_fusion=False,
+            enable_fp_fusion=not exact,
         )
 
 
@@ -96,6 +101,7 @@ def adadelta_kernel(
     eps: tl.float64,
     lr: tl.float64,
     MAXIMIZE: tl.constexpr,
+    EXACT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32
@@ -125,7 +131,7 @@ def adadelta_kernel(
         g = neg(g)
     g = g + weight_decay * p
     v = rho * v + one_minus_rho * (g * g)
-    d = div(sqrt(u + eps), sqrt(v + eps)) * g
+    d = div(sqrt(u + eps, EXACT), sqrt(v + eps, EXACT), EXACT) * g
     u = rho * u + one_minus_rho * (d * d)
     p = p - lr * d
 
@@ -140,9 +146,9 @@ def adadelta_kernel(
 
 
 @triton.jit
-def div(x, y):
-    """`x / y`, correctly rounded; Triton's own `/` is not on float32."""
-    return tl.div_rn(x, y) if x.dtype == tl.float32 else x / y
+def div(x, y, EXACT: tl.constexpr):
+    """`x / y`; correctly rounded if EXACT, which Triton's own `/` is not on float32."""
+    return tl.div_rn(x, y) if EXACT and x.dtype == tl.float32 else x / y
 
 
 @triton.jit
@@ -152,6 +158,6 @@ def neg(x):
 
 
 @triton.jit
-def sqrt(x):
-    """The square root, correctly rounded; `tl.sqrt` is not on float32."""
-    return tl.sqrt_rn(x) if x.dtype == tl.float32 else tl.sqrt(x)
+def sqrt(x, EXACT: tl.constexpr):
+    """The square root; correctly rounded if EXACT, which `tl.sqrt` is not on float32."""
+    return tl.sqrt_rn(x) if EXACT and x.dtype == tl.float32 else tl.sqrt(x)

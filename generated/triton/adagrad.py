@@ -36,6 +36,7 @@ def step(
     eps=1e-10,
     weight_decay=0,
     maximize=False,
+    exact=True,
 ) -> None:
     """One step, in place on contiguous tensors of the current device.
 
@@ -52,6 +53,8 @@ def step(
         weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
             0.
         maximize: Ascend instead of descend.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
     """
     if not p.is_floating_point():
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
@@ -89,9 +92,10 @@ def step(
             p_factor,
             eps,
             MAXIMIZE=maximize,
+            EXACT=exact,
             BLOCK=BLOCK,
             num_warps=4,
-            enable_fp_fusion=False,
+            enable_fp_fusion=not exact,
         )
 
 
@@ -105,6 +109,7 @@ def adagrad_kernel(
     p_factor: tl.float64,
     eps: tl.float64,
     MAXIMIZE: tl.constexpr,
+    EXACT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32
@@ -130,7 +135,7 @@ def adagrad_kernel(
         g = neg(g)
     g = g + weight_decay * p
     s = s + g * g
-    p = p - div(p_factor * g, sqrt(s) + eps)
+    p = p - div(p_factor * g, sqrt(s, EXACT) + eps, EXACT)
 
     if full:
         tl.store(p_ptr + offsets, p)
@@ -141,9 +146,9 @@ def adagrad_kernel(
 
 
 @triton.jit
-def div(x, y):
-    """`x / y`, correctly rounded; Triton's own `/` is not on float32."""
-    return tl.div_rn(x, y) if x.dtype == tl.float32 else x / y
+def div(x, y, EXACT: tl.constexpr):
+    """`x / y`; correctly rounded if EXACT, which Triton's own `/` is not on float32."""
+    return tl.div_rn(x, y) if EXACT and x.dtype == tl.float32 else x / y
 
 
 @triton.jit
@@ -153,6 +158,6 @@ def neg(x):
 
 
 @triton.jit
-def sqrt(x):
-    """The square root, correctly rounded; `tl.sqrt` is not on float32."""
-    return tl.sqrt_rn(x) if x.dtype == tl.float32 else tl.sqrt(x)
+def sqrt(x, EXACT: tl.constexpr):
+    """The square root; correctly rounded if EXACT, which `tl.sqrt` is not on float32."""
+    return tl.sqrt_rn(x) if EXACT and x.dtype == tl.float32 else tl.sqrt(x)

@@ -39,6 +39,7 @@ def step(
     weight_decay=0,
     amsgrad=False,
     maximize=False,
+    exact=True,
 ) -> None:
     """One step, in place on contiguous tensors of the current device.
 
@@ -55,6 +56,8 @@ def step(
             0.
         amsgrad: Divide by the largest second moment seen so far.
         maximize: Ascend instead of descend.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
     """
     if not p.is_floating_point():
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
@@ -106,9 +109,10 @@ def step(
             eps,
             AMSGRAD=amsgrad,
             MAXIMIZE=maximize,
+            EXACT=exact,
             BLOCK=BLOCK,
             num_warps=4,
-            enable_fp_fusion=False,
+            enable_fp_fusion=not exact,
         )
 
 
@@ -130,6 +134,7 @@ def adam_kernel(
     eps: tl.float64,
     AMSGRAD: tl.constexpr,
     MAXIMIZE: tl.constexpr,
+    EXACT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32
@@ -169,8 +174,8 @@ def adam_kernel(
     v = beta2 * v + one_minus_beta2 * (g * g)
     if AMSGRAD:
         v_max = maximum(v_max, v)
-    v_hat = div(v_max if AMSGRAD else v, one_minus_beta2_to_t)
-    p = p - div(lr_over_one_minus_beta1_to_t * m, sqrt(v_hat) + eps)
+    v_hat = div(v_max if AMSGRAD else v, one_minus_beta2_to_t, EXACT)
+    p = p - div(lr_over_one_minus_beta1_to_t * m, sqrt(v_hat, EXACT) + eps, EXACT)
 
     if full:
         tl.store(p_ptr + offsets, p)
@@ -187,9 +192,9 @@ def adam_kernel(
 
 
 @triton.jit
-def div(x, y):
-    """`x / y`, correctly rounded; Triton's own `/` is not on float32."""
-    return tl.div_rn(x, y) if x.dtype == tl.float32 else x / y
+def div(x, y, EXACT: tl.constexpr):
+    """`x / y`; correctly rounded if EXACT, which Triton's own `/` is not on float32."""
+    return tl.div_rn(x, y) if EXACT and x.dtype == tl.float32 else x / y
 
 
 @triton.jit
@@ -205,6 +210,6 @@ def neg(x):
 
 
 @triton.jit
-def sqrt(x):
-    """The square root, correctly rounded; `tl.sqrt` is not on float32."""
-    return tl.sqrt_rn(x) if x.dtype == tl.float32 else tl.sqrt(x)
+def sqrt(x, EXACT: tl.constexpr):
+    """The square root; correctly rounded if EXACT, which `tl.sqrt` is not on float32."""
+    return tl.sqrt_rn(x) if EXACT and x.dtype == tl.float32 else tl.sqrt(x)

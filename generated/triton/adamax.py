@@ -25,7 +25,18 @@ def init(p) -> dict:
 
 
 def step(
-    p, g, state, t, *, lr=0.002, beta1=0.9, beta2=0.999, eps=1e-08, weight_decay=0, maximize=False
+    p,
+    g,
+    state,
+    t,
+    *,
+    lr=0.002,
+    beta1=0.9,
+    beta2=0.999,
+    eps=1e-08,
+    weight_decay=0,
+    maximize=False,
+    exact=True,
 ) -> None:
     """One step, in place on contiguous tensors of the current device.
 
@@ -41,6 +52,8 @@ def step(
         weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
             0.
         maximize: Ascend instead of descend.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
     """
     if not p.is_floating_point():
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
@@ -86,9 +99,10 @@ def step(
             eps,
             lr_over_one_minus_beta1_to_t,
             MAXIMIZE=maximize,
+            EXACT=exact,
             BLOCK=BLOCK,
             num_warps=4,
-            enable_fp_fusion=False,
+            enable_fp_fusion=not exact,
         )
 
 
@@ -106,6 +120,7 @@ def adamax_kernel(
     eps: tl.float64,
     lr_over_one_minus_beta1_to_t: tl.float64,
     MAXIMIZE: tl.constexpr,
+    EXACT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32
@@ -137,7 +152,7 @@ def adamax_kernel(
     g = g + weight_decay * p
     m = beta1 * m + one_minus_beta1 * g
     u = maximum(beta2 * u, tl.abs(g) + eps)
-    p = p - div(lr_over_one_minus_beta1_to_t * m, u)
+    p = p - div(lr_over_one_minus_beta1_to_t * m, u, EXACT)
 
     if full:
         tl.store(p_ptr + offsets, p)
@@ -150,9 +165,9 @@ def adamax_kernel(
 
 
 @triton.jit
-def div(x, y):
-    """`x / y`, correctly rounded; Triton's own `/` is not on float32."""
-    return tl.div_rn(x, y) if x.dtype == tl.float32 else x / y
+def div(x, y, EXACT: tl.constexpr):
+    """`x / y`; correctly rounded if EXACT, which Triton's own `/` is not on float32."""
+    return tl.div_rn(x, y) if EXACT and x.dtype == tl.float32 else x / y
 
 
 @triton.jit

@@ -23,7 +23,7 @@ def init(p) -> dict:
 
 
 def step(
-    p, g, state, t, *, lr=0.0001, beta1=0.9, beta2=0.99, weight_decay=0, maximize=False
+    p, g, state, t, *, lr=0.0001, beta1=0.9, beta2=0.99, weight_decay=0, maximize=False, exact=True
 ) -> None:
     """One step, in place on contiguous tensors of the current device.
 
@@ -37,6 +37,8 @@ def step(
         beta2: Decay of the momentum. Domain: 0 <= beta2 < 1.
         weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
         maximize: Ascend instead of descend.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
     """
     if not p.is_floating_point():
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
@@ -77,9 +79,10 @@ def step(
             beta2,
             one_minus_beta2,
             MAXIMIZE=maximize,
+            EXACT=exact,
             BLOCK=BLOCK,
             num_warps=4,
-            enable_fp_fusion=False,
+            enable_fp_fusion=not exact,
         )
 
 
@@ -96,6 +99,7 @@ def lion_kernel(
     beta2: tl.float64,
     one_minus_beta2: tl.float64,
     MAXIMIZE: tl.constexpr,
+    EXACT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32

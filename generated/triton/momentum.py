@@ -24,7 +24,9 @@ def init(p) -> dict:
     return state
 
 
-def step(p, g, state, t, *, lr=0.01, momentum=0.9, weight_decay=0, maximize=False) -> None:
+def step(
+    p, g, state, t, *, lr=0.01, momentum=0.9, weight_decay=0, maximize=False, exact=True
+) -> None:
     """One step, in place on contiguous tensors of the current device.
 
     Args:
@@ -37,6 +39,8 @@ def step(p, g, state, t, *, lr=0.01, momentum=0.9, weight_decay=0, maximize=Fals
         weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
             0.
         maximize: Ascend instead of descend.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
     """
     if not p.is_floating_point():
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
@@ -68,9 +72,10 @@ def step(p, g, state, t, *, lr=0.01, momentum=0.9, weight_decay=0, maximize=Fals
             momentum,
             lr,
             MAXIMIZE=maximize,
+            EXACT=exact,
             BLOCK=BLOCK,
             num_warps=4,
-            enable_fp_fusion=False,
+            enable_fp_fusion=not exact,
         )
 
 
@@ -84,6 +89,7 @@ def momentum_kernel(
     momentum: tl.float64,
     lr: tl.float64,
     MAXIMIZE: tl.constexpr,
+    EXACT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32

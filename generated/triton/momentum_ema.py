@@ -23,7 +23,7 @@ def init(p) -> dict:
     return state
 
 
-def step(p, g, state, t, *, lr=0.01, beta=0.9, weight_decay=0, maximize=False) -> None:
+def step(p, g, state, t, *, lr=0.01, beta=0.9, weight_decay=0, maximize=False, exact=True) -> None:
     """One step, in place on contiguous tensors of the current device.
 
     Args:
@@ -36,6 +36,8 @@ def step(p, g, state, t, *, lr=0.01, beta=0.9, weight_decay=0, maximize=False) -
         weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
             0.
         maximize: Ascend instead of descend.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
     """
     if not p.is_floating_point():
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
@@ -70,9 +72,10 @@ def step(p, g, state, t, *, lr=0.01, beta=0.9, weight_decay=0, maximize=False) -
             one_minus_beta,
             lr,
             MAXIMIZE=maximize,
+            EXACT=exact,
             BLOCK=BLOCK,
             num_warps=4,
-            enable_fp_fusion=False,
+            enable_fp_fusion=not exact,
         )
 
 
@@ -87,6 +90,7 @@ def momentum_ema_kernel(
     one_minus_beta: tl.float64,
     lr: tl.float64,
     MAXIMIZE: tl.constexpr,
+    EXACT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32

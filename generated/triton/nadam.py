@@ -39,6 +39,7 @@ def step(
     momentum_decay=0.004,
     decoupled_weight_decay=False,
     maximize=False,
+    exact=True,
 ) -> None:
     """One step, in place on contiguous tensors of the current device.
 
@@ -57,6 +58,8 @@ def step(
         decoupled_weight_decay: Decay the parameters themselves instead of adding to the
             gradient.
         maximize: Ascend instead of descend.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
     """
     if not p.is_floating_point():
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
@@ -121,9 +124,10 @@ def step(
             eps,
             DECOUPLED_WEIGHT_DECAY=decoupled_weight_decay,
             MAXIMIZE=maximize,
+            EXACT=exact,
             BLOCK=BLOCK,
             num_warps=4,
-            enable_fp_fusion=False,
+            enable_fp_fusion=not exact,
         )
     state["mu_product"] = mu_product
 
@@ -148,6 +152,7 @@ def nadam_kernel(
     eps: tl.float64,
     DECOUPLED_WEIGHT_DECAY: tl.constexpr,
     MAXIMIZE: tl.constexpr,
+    EXACT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32
@@ -190,8 +195,8 @@ def nadam_kernel(
     m = beta1 * m + one_minus_beta1 * g
     v = beta2 * v + one_minus_beta2 * (g * g)
     m_bar = m_bar_factor * m + one_minus_mu_over_one_minus_mu_product * g
-    v_hat = div(v, one_minus_beta2_to_t)
-    p = p - div(lr * m_bar, sqrt(v_hat) + eps)
+    v_hat = div(v, one_minus_beta2_to_t, EXACT)
+    p = p - div(lr * m_bar, sqrt(v_hat, EXACT) + eps, EXACT)
 
     if full:
         tl.store(p_ptr + offsets, p)
@@ -204,9 +209,9 @@ def nadam_kernel(
 
 
 @triton.jit
-def div(x, y):
-    """`x / y`, correctly rounded; Triton's own `/` is not on float32."""
-    return tl.div_rn(x, y) if x.dtype == tl.float32 else x / y
+def div(x, y, EXACT: tl.constexpr):
+    """`x / y`; correctly rounded if EXACT, which Triton's own `/` is not on float32."""
+    return tl.div_rn(x, y) if EXACT and x.dtype == tl.float32 else x / y
 
 
 @triton.jit
@@ -216,6 +221,6 @@ def neg(x):
 
 
 @triton.jit
-def sqrt(x):
-    """The square root, correctly rounded; `tl.sqrt` is not on float32."""
-    return tl.sqrt_rn(x) if x.dtype == tl.float32 else tl.sqrt(x)
+def sqrt(x, EXACT: tl.constexpr):
+    """The square root; correctly rounded if EXACT, which `tl.sqrt` is not on float32."""
+    return tl.sqrt_rn(x) if EXACT and x.dtype == tl.float32 else tl.sqrt(x)

@@ -39,6 +39,7 @@ def step(
     weight_decay=0,
     decoupled_weight_decay=False,
     maximize=False,
+    exact=True,
 ) -> None:
     """One step, in place on contiguous tensors of the current device.
 
@@ -56,6 +57,8 @@ def step(
         decoupled_weight_decay: Decay the parameters themselves instead of adding to the
             gradient.
         maximize: Ascend instead of descend.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
     """
     if not p.is_floating_point():
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
@@ -118,9 +121,10 @@ def step(
             lr,
             DECOUPLED_WEIGHT_DECAY=decoupled_weight_decay,
             MAXIMIZE=maximize,
+            EXACT=exact,
             BLOCK=BLOCK,
             num_warps=4,
-            enable_fp_fusion=False,
+            enable_fp_fusion=not exact,
         )
 
 
@@ -144,6 +148,7 @@ def radam_kernel(
     lr: tl.float64,
     DECOUPLED_WEIGHT_DECAY: tl.constexpr,
     MAXIMIZE: tl.constexpr,
+    EXACT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32
@@ -183,8 +188,12 @@ def radam_kernel(
         g = g + weight_decay * p
     m = beta1 * m + one_minus_beta1 * g
     v = beta2 * v + one_minus_beta2 * (g * g)
-    m_hat = div(m, one_minus_beta1_to_t)
-    u = tl.where(rho_above_5, div(r_times_sqrt_one_minus_beta2_to_t * m_hat, sqrt(v) + eps), m_hat)
+    m_hat = div(m, one_minus_beta1_to_t, EXACT)
+    u = tl.where(
+        rho_above_5,
+        div(r_times_sqrt_one_minus_beta2_to_t * m_hat, sqrt(v, EXACT) + eps, EXACT),
+        m_hat,
+    )
     p = p - lr * u
 
     if full:
@@ -198,9 +207,9 @@ def radam_kernel(
 
 
 @triton.jit
-def div(x, y):
-    """`x / y`, correctly rounded; Triton's own `/` is not on float32."""
-    return tl.div_rn(x, y) if x.dtype == tl.float32 else x / y
+def div(x, y, EXACT: tl.constexpr):
+    """`x / y`; correctly rounded if EXACT, which Triton's own `/` is not on float32."""
+    return tl.div_rn(x, y) if EXACT and x.dtype == tl.float32 else x / y
 
 
 @triton.jit
@@ -210,6 +219,6 @@ def neg(x):
 
 
 @triton.jit
-def sqrt(x):
-    """The square root, correctly rounded; `tl.sqrt` is not on float32."""
-    return tl.sqrt_rn(x) if x.dtype == tl.float32 else tl.sqrt(x)
+def sqrt(x, EXACT: tl.constexpr):
+    """The square root; correctly rounded if EXACT, which `tl.sqrt` is not on float32."""
+    return tl.sqrt_rn(x) if EXACT and x.dtype == tl.float32 else tl.sqrt(x)

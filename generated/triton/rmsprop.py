@@ -42,6 +42,7 @@ def step(
     use_momentum=False,
     centered=False,
     maximize=False,
+    exact=True,
 ) -> None:
     """One step, in place on contiguous tensors of the current device.
 
@@ -59,6 +60,8 @@ def step(
         use_momentum: Keep a momentum buffer; off, momentum counts as 0.
         centered: Divide by the root of the variance instead of the mean square.
         maximize: Ascend instead of descend.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
     """
     if not p.is_floating_point():
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
@@ -105,9 +108,10 @@ def step(
             USE_MOMENTUM=use_momentum,
             CENTERED=centered,
             MAXIMIZE=maximize,
+            EXACT=exact,
             BLOCK=BLOCK,
             num_warps=4,
-            enable_fp_fusion=False,
+            enable_fp_fusion=not exact,
         )
 
 
@@ -128,6 +132,7 @@ def rmsprop_kernel(
     USE_MOMENTUM: tl.constexpr,
     CENTERED: tl.constexpr,
     MAXIMIZE: tl.constexpr,
+    EXACT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32
@@ -166,14 +171,14 @@ def rmsprop_kernel(
     v = alpha * v + one_minus_alpha * (g * g)
     if CENTERED:
         g_avg = alpha * g_avg + one_minus_alpha * g
-        d = sqrt(v - g_avg * g_avg) + eps
+        d = sqrt(v - g_avg * g_avg, EXACT) + eps
     else:
-        d = sqrt(v) + eps
+        d = sqrt(v, EXACT) + eps
     if USE_MOMENTUM:
-        b = momentum * b + div(g, d)
+        b = momentum * b + div(g, d, EXACT)
         p = p - lr * b
     else:
-        p = p - div(lr * g, d)
+        p = p - div(lr * g, d, EXACT)
 
     if full:
         tl.store(p_ptr + offsets, p)
@@ -192,9 +197,9 @@ def rmsprop_kernel(
 
 
 @triton.jit
-def div(x, y):
-    """`x / y`, correctly rounded; Triton's own `/` is not on float32."""
-    return tl.div_rn(x, y) if x.dtype == tl.float32 else x / y
+def div(x, y, EXACT: tl.constexpr):
+    """`x / y`; correctly rounded if EXACT, which Triton's own `/` is not on float32."""
+    return tl.div_rn(x, y) if EXACT and x.dtype == tl.float32 else x / y
 
 
 @triton.jit
@@ -204,6 +209,6 @@ def neg(x):
 
 
 @triton.jit
-def sqrt(x):
-    """The square root, correctly rounded; `tl.sqrt` is not on float32."""
-    return tl.sqrt_rn(x) if x.dtype == tl.float32 else tl.sqrt(x)
+def sqrt(x, EXACT: tl.constexpr):
+    """The square root; correctly rounded if EXACT, which `tl.sqrt` is not on float32."""
+    return tl.sqrt_rn(x) if EXACT and x.dtype == tl.float32 else tl.sqrt(x)

@@ -38,6 +38,7 @@ def step(
     use_momentum=False,
     nesterov=False,
     maximize=False,
+    exact=True,
 ) -> None:
     """One step, in place on contiguous tensors of the current device.
 
@@ -55,6 +56,8 @@ def step(
         use_momentum: Keep a momentum buffer; off, momentum counts as 0.
         nesterov: Step along the gradient plus the decayed buffer. Only with `use_momentum`.
         maximize: Ascend instead of descend.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
     """
     if not p.is_floating_point():
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
@@ -99,9 +102,10 @@ def step(
             USE_MOMENTUM=use_momentum,
             NESTEROV=nesterov,
             MAXIMIZE=maximize,
+            EXACT=exact,
             BLOCK=BLOCK,
             num_warps=4,
-            enable_fp_fusion=False,
+            enable_fp_fusion=not exact,
         )
 
 
@@ -119,6 +123,7 @@ def sgd_kernel(
     USE_MOMENTUM: tl.constexpr,
     NESTEROV: tl.constexpr,
     MAXIMIZE: tl.constexpr,
+    EXACT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32

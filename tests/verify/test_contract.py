@@ -76,8 +76,8 @@ def test_bytes_that_move_twice_never_or_narrowly_are_found(body: str, what: str)
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("tl.sqrt_rn(x) if x.dtype == tl.float32 else tl.sqrt(x)", "tl.sqrt(x)", "sqrt.approx"),
-        ("tl.div_rn(x, y) if x.dtype == tl.float32 else x / y", "x / y", "div.full"),
+        ("return tl.sqrt_rn(x) if EXACT", "return tl.sqrt_rn(x) if not EXACT", "sqrt.approx"),
+        ("return tl.div_rn(x, y) if EXACT", "return tl.div_rn(x, y) if not EXACT", "div.full"),
         (
             "p = tl.load(p_ptr + offsets).to(real)",
             "p = tl.load(p_ptr + offsets, mask=mask, other=0.0).to(real)",

@@ -14,16 +14,16 @@ from codegen.verify.certificate import Status, Verdict
 from verify.support import Edit, copy_of, edit, task
 
 DECAY = "    p = p - lr_times_weight_decay * p\n"
-UPDATE = "    p = p - div(lr_over_one_minus_beta1_to_t * m, sqrt(v_hat) + eps)\n"
+UPDATE = "    p = p - div(lr_over_one_minus_beta1_to_t * m, sqrt(v_hat, EXACT) + eps, EXACT)\n"
 TAIL_OF_V_MAX = "        if AMSGRAD:\n            tl.store(v_max_ptr + offsets, v_max, mask=mask)\n"
 WITH_NUMPY = ("import triton\n", "import numpy as np\nimport triton\n")
 
 EDITS: dict[str, tuple[list[Edit], str, str]] = {
     # what was done → edits, and what the spec line and the generated line must show
     "eps moved inside the square root": (
-        [("sqrt(v_hat) + eps", "sqrt(v_hat + eps)")],
+        [("sqrt(v_hat, EXACT) + eps", "sqrt(v_hat + eps, EXACT)")],
         "p = p - lr/(1 - beta1**t) * m / (sqrt(v_hat) + eps)",
-        "sqrt(v_hat + eps)",
+        "sqrt(v_hat + eps, EXACT)",
     ),
     "beta1 replaced by 0.9": (
         [("m = beta1 * m", "m = 0.9 * m")],
