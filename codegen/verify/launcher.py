@@ -1,0 +1,152 @@
+"""The launcher of a Triton file as terms: what it passes to the kernel, and how it launches."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from codegen.spec import Options, Spec
+from codegen.verify import reference_proof, terms
+from codegen.verify.lifted import Refuted, Unsupported
+from codegen.verify.offsets import SIZE, Offset
+from codegen.verify.source_terms import Call, Programs, Source, Tensor, Value
+from codegen.verify.terms import Term, apply
+
+_FLOATS = {"": "f32", "float64": "f64", "float32": "f32"}
+"""The kind in which a float arrives, by the annotation of its parameter."""
+
+
+Argument = Tensor | Offset | Term
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch of a kernel.
+
+    Attributes:
+        kernel: Name of the kernel function.
+        arguments: In the order of its parameters, those that are compiled in left out: a tensor,
+            the number of elements, or a number as it arrives in the kernel. Tensors that an option
+            set does not have are left out, too.
+        constants: Parameters that are compiled in.
+        block: Elements of one program.
+        num_warps: Of one program.
+        fusion: Whether products and sums may be contracted.
+        scalars: Scalar states that it stores, in float64.
+        line: Where it launches.
+    """
+
+    kernel: str
+    arguments: tuple[Argument, ...]
+    constants: Mapping[str, Any]
+    block: int
+    num_warps: int
+    fusion: bool
+    scalars: Mapping[str, Term]
+    line: int
+
+
+def launch(source: Source, spec: Spec, options: Options, exact: bool = True) -> Launch:
+    """Runs `step` of the launcher on symbols.
+
+    Args:
+        source: The file.
+        spec: Its spec.
+        options: The option set.
+        exact: The mode that it is called with.
+
+    Raises:
+        Unsupported: It holds something that cannot be lifted.
+        Refuted: It launches no kernel or several, or for other programs than `n` elements need.
+    """
+    source.launches.clear()
+    state = _state(spec, options)
+    before = dict(state)
+    given = {**reference_proof.inputs(spec, options), "p": Tensor("p"), "g": Tensor("g")}
+    step = source.functions.get("step")
+    if step is not None and any(a.arg == "exact" for a in step.args.kwonlyargs):
+        given["exact"] = exact
+    source.run("step", {**given, "state": state})
+    if len(source.launches) != 1:
+        raise Refuted(0, f"step launches {len(source.launches)} kernels, not one")
+    call = source.launches[0]
+    for name, value in state.items():
+        if name not in before or (isinstance(before[name], Tensor) and value is not before[name]):
+            raise Refuted(call.line, f"step replaces `{name}` of the state")
+    arguments, constants = _bound(source, call)
+    block, warps = constants.get("BLOCK"), call.keywords.get("num_warps")
+    fusion = call.keywords.get("enable_fp_fusion")
+    grid = call.grid[0] if isinstance(call.grid, tuple) and len(call.grid) == 1 else None
+    if not isinstance(grid, Programs) or grid.size is not SIZE or grid.block != block:
+        raise Refuted(call.line, "the grid is not cdiv(n, BLOCK) programs")
+    if not isinstance(warps, int) or not isinstance(fusion, bool):
+        raise Refuted(call.line, "the launch leaves num_warps or enable_fp_fusion open")
+    step = source.functions["step"]
+    scalars = {
+        s.name: source.number(state[s.name], step).term
+        for s in spec.active_states(options)
+        if s.scalar
+    }
+    made = tuple(arguments), constants, grid.block, warps, fusion, scalars
+    return Launch(call.kernel, *made, call.line)
+
+
+def _state(spec: Spec, options: Options) -> dict[str, Any]:
+    return {
+        s.name: Value(terms.scalar(s.name), weak=True) if s.scalar else Tensor(s.name)
+        for s in spec.active_states(options)
+    }
+
+
+SETTINGS = ("num_warps", "enable_fp_fusion", "num_ctas", "num_stages")
+"""Keywords of a launch that are no parameters of the kernel."""
+
+
+def _bound(source: Source, call: Call) -> tuple[list[Argument], dict[str, Any]]:
+    """The arguments by the parameters that they are bound to."""
+    function = source.functions[call.kernel]
+    parameters = function.args.args
+    given = dict(zip((p.arg for p in parameters), call.arguments, strict=False))
+    given |= {k: v for k, v in call.keywords.items() if k not in SETTINGS}
+    if set(given) != {p.arg for p in parameters} or len(call.arguments) > len(parameters):
+        odd = sorted(set(given) ^ {p.arg for p in parameters})[:1]
+        raise Refuted(call.line, f"the launch and `{call.kernel}` differ in `{''.join(odd)}`")
+    arguments: list[Argument] = []
+    constants: dict[str, Any] = {}
+    for parameter in parameters:
+        annotation = parameter.annotation
+        written = annotation.attr if isinstance(annotation, ast.Attribute) else ""
+        value = given[parameter.arg]
+        if written == "constexpr" or value is None:
+            if isinstance(value, Value | Tensor | Offset):
+                raise Refuted(call.line, f"`{parameter.arg}` is compiled in, but changes")
+            constants[parameter.arg] = value
+        elif isinstance(value, Tensor | Offset):
+            arguments.append(value)
+        elif written in _FLOATS:
+            term = source.number(value, parameter).term
+            arguments.append(apply("cvt", term, kind=_FLOATS[written]))
+        else:
+            raise Unsupported(parameter.lineno, f"a parameter of type {written}")
+    return arguments, constants
+
+
+def scalar_findings(
+    launch: Launch, spec: Spec, options: Options, expected: Mapping[str, Term]
+) -> Iterator[tuple[int, str]]:
+    """What is wrong with a launch beside its kernel: constants, settings, scalar states.
+
+    Args:
+        launch: The launch.
+        spec: Its spec.
+        options: The option set.
+        expected: The scalar states of the rule.
+    """
+    for name, value in options.items():
+        if launch.constants.get(name.upper()) is not value:
+            yield launch.line, f"passes {name.upper()}={launch.constants.get(name.upper())}"
+    for name, term in expected.items():
+        if launch.scalars[name] is not term:
+            yield launch.line, f"the scalar state `{name}` is not the rule's"
