@@ -6,7 +6,7 @@ This is the rung that does not share the lowering with what it checks.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,9 +21,24 @@ from codegen.verify.enclosure import DIGITS, Enclosure, Evaluator, Vector, mp
 from codegen.verify.generated import Pair, Text, fresh, same_bits
 from codegen.verify.reference import ARITHMETIC, failure, raised_at
 
-ELEMENTS = 24
-DRAWS = 4
-STEPS = 3
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How much is evaluated of each type.
+
+    Attributes:
+        elements: Of every tensor.
+        draws: Of hyperparameters; the first one is the defaults.
+        steps: Of the trajectory of each draw.
+    """
+
+    elements: int
+    draws: int
+    steps: int
+
+
+FULL = Amount(elements=24, draws=4, steps=3)
+BRIEF = Amount(elements=8, draws=2, steps=2)
 _ENOUGH = 0.25
 """Share of the values of every tensor that must have a bound."""
 
@@ -81,9 +96,9 @@ class _Tally:
         return "" if self.compared else "the formula has no value at any input that was tried"
 
 
-def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
+def check(spec: Spec, folder: Path, options: Options, seed: int, *, brief: bool = False) -> Verdict:
     """Compares every stored value with its enclosure, over draws, steps and both types."""
-    path, tally = Pair.of(spec, folder).numpy, _Tally()
+    path, tally, amount = Pair.of(spec, folder).numpy, _Tally(), BRIEF if brief else FULL
 
     def verdict(status: Status, detail: str, found: Counterexample | None = None) -> Verdict:
         return Verdict("R1", spec.name, dict(options), status, tally.compared, detail, seed, found)
@@ -95,12 +110,12 @@ def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
         return verdict(Status.REFUTED, f"{path} cannot be imported: {failure(error)}")
     rng = np.random.default_rng([seed, 1])
     for dtype in ("float64", "float32"):
-        for draw in range(DRAWS):
+        for draw in range(amount.draws):
             values = inputs.hyperparameters(spec, rng)
             if draw == 0:
                 values = {h.name: h.default for h in spec.hyperparameters}
             try:
-                _draw(spec, module, options, dtype, values, rng, tally)
+                _draw(spec, module, options, dtype, values, rng, tally, amount)
             except _Outside as fault:
                 found = _counterexample(spec, path, module, fault)
                 where = "" if fault.case.t else ", before the first step,"
@@ -111,14 +126,15 @@ def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
                 return verdict(Status.REFUTED, f"{failure(error)}\n  {where}")
     for narrow in (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)):
         try:
-            reasons = (_narrow(spec, options, narrow, rng, module) for _ in range(DRAWS))
+            draws = range(amount.draws)
+            reasons = (_narrow(spec, options, narrow, rng, module, amount) for _ in draws)
             reason = next(filter(None, reasons), "")
         except Exception as error:
             reason = failure(error)
         if reason:
             return verdict(Status.REFUTED, f"{path}: in {narrow.name}, {reason}")
     if shortage := tally.shortage():
-        return verdict(Status.UNSUPPORTED, shortage)
+        return replace(verdict(Status.UNSUPPORTED, shortage), evidence={"no value": shortage})
     detail = (
         f"{tally.compared} values within the rounding bound of the {DIGITS}-digit value, the "
         f"largest error {tally.worst:.2f} of its bound; "
@@ -129,14 +145,14 @@ def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
 
 def _draw(
     spec: Spec, module: ModuleType, options: Options, dtype: str, values: dict[str, float],
-    rng: inputs.Generator, tally: _Tally,
+    rng: inputs.Generator, tally: _Tally, amount: Amount,
 ) -> None:  # fmt: skip
     """A trajectory from the first step, then one step from random states, far out in time.
 
     Raises:
         _Outside: A value is.
     """
-    tensors = inputs.ordinary(spec, options, ELEMENTS, dtype, rng)
+    tensors = inputs.ordinary(spec, options, amount.elements, dtype, rng)
     tensors["g"][:2] = 0
     p, g = tensors["p"], tensors["g"]
     state: dict[str, Any] = {k: v for k, v in tensors.items() if k not in ("p", "g")}
@@ -145,8 +161,8 @@ def _draw(
     first = _initial(spec, module, _Case(options, dtype, values, p, g, {}, 0), tally)
     if first is not None:
         state = first
-    for t in range(1, STEPS + 1):
-        g = inputs.log_uniform(ELEMENTS, dtype, Interval(), rng)
+    for t in range(1, amount.steps + 1):
+        g = inputs.log_uniform(amount.elements, dtype, Interval(), rng)
         g[:2] = 0
         after = _step(spec, module, _Case(options, dtype, values, p, g, state, t), tally)
         if after is None:
@@ -197,11 +213,12 @@ def _compare(case: _Case, expected: dict[str, Vector], got: dict[str, Any], tall
 
 
 def _narrow(
-    spec: Spec, options: Options, dtype: np.dtype[Any], rng: inputs.Generator, module: ModuleType
-) -> str:
+    spec: Spec, options: Options, dtype: np.dtype[Any], rng: inputs.Generator, module: ModuleType,
+    amount: Amount,
+) -> str:  # fmt: skip
     """A 16-bit type is computed in float32 and rounded once; says what is not."""
     values = inputs.hyperparameters(spec, rng)
-    tensors = inputs.ordinary(spec, options, 20 * ELEMENTS, "float32", rng)
+    tensors = inputs.ordinary(spec, options, 20 * amount.elements, "float32", rng)
     p, g = tensors.pop("p").astype(dtype), tensors.pop("g").astype(dtype)
     state = {**tensors, **inputs.scalar_states(spec, options, rng)}
     wide = p.astype(np.float32), g.astype(np.float32)

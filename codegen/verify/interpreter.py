@@ -281,6 +281,17 @@ def _array(value: Any) -> tuple[inputs.Array, str]:
     return np.zeros(0), f"a {type(value).__name__}"
 
 
+def few_cases(spec: Spec, options: Options, block: int, rng: inputs.Generator) -> Iterator[Case]:
+    """One case of every kind, with short trajectories."""
+    for dtype in DTYPES:
+        for n in (1, block + 1):
+            tensors = inputs.ordinary(spec, options, n, dtype, rng)
+            yield _single(spec, options, tensors, rng)
+        yield _single(spec, options, inputs.specials(spec, options, dtype, rng), rng)
+        yield _with_numpy_scalars(_trajectory(spec, options, dtype, 4, (3, 5, 2), rng))
+    yield _single(spec, options, inputs.specials(spec, options, "float16", rng), rng)
+
+
 def cases(spec: Spec, options: Options, block: int, rng: inputs.Generator) -> Iterator[Case]:
     """Sizes around the block, special values, and trajectories of up to 50 steps."""
     for dtype in DTYPES:
@@ -340,7 +351,7 @@ def _trajectory(
     return Case(options, dtype, p, None, tuple(steps))
 
 
-def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
+def check(spec: Spec, folder: Path, options: Options, seed: int, *, brief: bool = False) -> Verdict:
     """Runs all cases of one option set; a difference comes back as its smallest input."""
     from codegen.verify import locate, shrink
 
@@ -356,7 +367,8 @@ def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
     except Exception as error:  # whatever an edited file does when it is imported
         return verdict(Status.REFUTED, f"{pair.triton} cannot be imported: {failure(error)}")
     steps = 0
-    for case in cases(spec, options, bench.block, np.random.default_rng([seed, 2])):
+    chosen = few_cases if brief else cases
+    for case in chosen(spec, options, bench.block, np.random.default_rng([seed, 2])):
         mismatch = bench.run(case)
         steps += len(case.steps)
         if mismatch:
@@ -377,7 +389,8 @@ def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
         reason = f"{pair.triton}: a launch in exact mode does not pass EXACT=True"
         return verdict(Status.REFUTED, reason, bench.compared)
     if not bench.compared:
-        return verdict(Status.UNSUPPORTED, "no step that was tried has a value")
+        reason = "no step that was tried has a value"
+        return replace(verdict(Status.UNSUPPORTED, reason), evidence={"no value": reason})
     detail = f"{bench.compared} values in {steps} steps agree in every bit"
     return verdict(Status.TESTED, detail, bench.compared)
 

@@ -103,11 +103,11 @@ def _rung(task: Task) -> Verdict:
     if task.rung == "R1":
         from codegen.verify import formula
 
-        return formula.check(spec, folder, options, task.seed)
+        return formula.check(spec, folder, options, task.seed, brief=task.brief)
     if task.rung == "R2":
         from codegen.verify import interpreter
 
-        return interpreter.check(spec, folder, options, task.seed)
+        return interpreter.check(spec, folder, options, task.seed, brief=task.brief)
     if task.rung == "R3":
         from codegen.verify import proof
 
