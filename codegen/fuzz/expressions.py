@@ -5,9 +5,11 @@ Texts are printed with the parentheses that they need, and now and then with som
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 
 import numpy as np
 
@@ -47,6 +49,16 @@ class Piece:
 
     text: str
     level: int = ATOM
+
+
+_NAME = re.compile(
+    r"(?<![\w.])(?!(?:sqrt|abs|sign|min|max|exp|log|clip|if|else|and|or|not)\b)[A-Za-z_]"
+)
+
+
+def has_name(piece: Piece) -> bool:
+    """Whether it is made of more than literals."""
+    return _NAME.search(piece.text) is not None
 
 
 Make = Callable[[int], Piece]
@@ -104,9 +116,14 @@ class Expressions:
         """The depth of an operand: one less, at times much less."""
         return max(0, depth - 1 - int(self.rng.integers(0, 2)))
 
-    def _careful(self, sign: Sign) -> Sign:
-        """The sign that an operation needs, unless this draw is a wild one."""
-        return Sign.ANY if self.chance(self.wild) else sign
+    def operand(self, depth: int, tensor: bool, sign: Sign) -> Piece:
+        """What an operation needs, unless this draw is a wild one.
+
+        Literals alone obey: `check` computes them, and refuses 1/0.
+        """
+        wild = self.chance(self.wild)
+        piece = self.number(depth, tensor, Sign.ANY if wild else sign)
+        return self.number(depth, tensor, sign) if wild and not has_name(piece) else piece
 
     # Printing.
 
@@ -144,7 +161,7 @@ class Expressions:
         """A tensor or a scalar, at least of the sign."""
         if depth <= 0:
             return self.leaf(tensor, sign)
-        makers: dict[Sign, tuple[Callable[[int, bool], Piece], ...]] = {
+        makers: dict[Sign, tuple[Callable[..., Piece], ...]] = {
             Sign.ANY: (
                 self._sum, self._difference, self._difference, self._product, self._product,
                 self._quotient, self._minus, self._sign, self._smaller, self._larger, self._clip,
@@ -161,7 +178,7 @@ class Expressions:
                 self._root_up, self._select_positive,
             ),
         }  # fmt: skip
-        chosen = [lambda d, make=make: make(d, tensor) for make in makers[sign]]
+        chosen: list[Make] = [partial(make, tensor=tensor) for make in makers[sign]]
         if not tensor and sign is Sign.POSITIVE:
             chosen += [self._correction, self._correction]
         if not tensor and sign is Sign.ANY:
@@ -206,7 +223,7 @@ class Expressions:
         left_is = not tensor or self.chance(0.7)
         right_is = tensor if not left_is else tensor and self.chance(0.6)
         left = self.number(self._split(depth), tensor and left_is, sign)
-        right = self.number(self._split(depth), right_is, self._careful(Sign.POSITIVE))
+        right = self.operand(self._split(depth), right_is, Sign.POSITIVE)
         return self.infix(left, "/", right, PRODUCT)
 
     def _minus(self, depth: int, tensor: bool) -> Piece:
@@ -248,7 +265,10 @@ class Expressions:
         exponent = self.one(_EXPONENTS)
         needed = Sign.NONNEGATIVE if "0.5" in exponent or "/" in exponent else Sign.ANY
         needed = Sign.POSITIVE if exponent.startswith("-") else needed
-        return self.power(self.number(depth - 1, tensor, self._careful(needed)), exponent)
+        base = self.operand(depth - 1, tensor, needed)
+        if not has_name(base):  # a tower of literals may be too high
+            base = self.leaf(tensor=False, sign=Sign.POSITIVE)
+        return self.power(base, exponent)
 
     def _even(self, depth: int, tensor: bool) -> Piece:
         base = self.number(depth - 1, tensor)
@@ -257,17 +277,17 @@ class Expressions:
         return self.power(base, self.one(("2", "2", "4")))
 
     def _root(self, depth: int, tensor: bool) -> Piece:
-        return self.call("sqrt", self.number(depth - 1, tensor, self._careful(Sign.NONNEGATIVE)))
+        return self.call("sqrt", self.operand(depth - 1, tensor, Sign.NONNEGATIVE))
 
     def _root_up(self, depth: int, tensor: bool) -> Piece:
         return self.call("sqrt", self.number(depth - 1, tensor, Sign.POSITIVE))
 
     def _half_power(self, depth: int, tensor: bool) -> Piece:
-        base = self.number(depth - 1, tensor, self._careful(Sign.NONNEGATIVE))
+        base = self.operand(depth - 1, tensor, Sign.NONNEGATIVE)
         return self.power(base, "0.5")
 
     def _log(self, depth: int, tensor: bool) -> Piece:
-        value = self.number(depth - 1, tensor, self._careful(Sign.POSITIVE))
+        value = self.operand(depth - 1, tensor, Sign.POSITIVE)
         return self.negated(value) if tensor and self.exact else self.call("log", value)
 
     def _exp(self, depth: int, tensor: bool) -> Piece:
@@ -312,8 +332,10 @@ class Expressions:
 
     def _host_power(self, depth: int) -> Piece:
         """A power of scalars with any exponent."""
-        base = self.number(self._split(depth), tensor=False, sign=self._careful(Sign.POSITIVE))
+        base = self.operand(self._split(depth), tensor=False, sign=Sign.POSITIVE)
         exponent = self.number(min(1, self._split(depth)), tensor=False)
+        if not has_name(base):
+            base, exponent = (self.leaf(False, sign) for sign in (Sign.POSITIVE, Sign.ANY))
         return self.power(base, self.within(exponent, UNARY))
 
     # Choices.

@@ -15,6 +15,7 @@ T = TypeVar("T")
 BATCH = 24
 """Candidates that are tried at a time."""
 ROUNDS = 60
+TRIES = 2000
 
 
 def smallest(draft: Draft, failing: Callable[[Sequence[Draft]], Sequence[bool]]) -> Draft:
@@ -60,8 +61,12 @@ def candidates(draft: Draft) -> Iterator[Draft]:
     for name in draft.states:
         rule = ast.unparse(_Renamed(name, "g").visit(_unassigned(draft.rule, name)))
         yield _declared(replace(draft, rule=rule, states=_but(draft.states, name)))
-    for table in ("hyperparameters", "options", "states"):
-        yield from _plainer(draft, table)
+    for entries in _plainer(draft.hyperparameters):
+        yield replace(draft, hyperparameters=entries)
+    for entries in _plainer(draft.options):
+        yield replace(draft, options=entries)
+    for entries in _plainer(draft.states):
+        yield replace(draft, states=entries)
 
 
 def _without_statements(draft: Draft) -> Iterator[ast.Module]:
@@ -104,13 +109,13 @@ def _simpler_expressions(draft: Draft) -> Iterator[ast.Module]:
     nodes = [n for n in ast.walk(tree) if isinstance(n, ast.expr) and not _is_target(n)]
     for index, node in enumerate(nodes):
         if isinstance(node, ast.Name | ast.Constant):
-            parts: list[ast.expr] = []
-        else:
-            parts = [n for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr)]
-            parts += [ast.Name("g", ast.Load()), ast.Name("p", ast.Load()), ast.Constant(2)]
-        for part in parts:
-            if not (isinstance(part, ast.Name) and part.id in ("abs", "sqrt", "exp", "log")):
-                yield _swapped(tree, index, part)
+            continue
+        parts = [n for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr)]
+        if isinstance(node, ast.Call):
+            parts = node.args
+        leaves = (ast.Name("g", ast.Load()), ast.Name("p", ast.Load()), ast.Constant(2))
+        for part in (*parts, *leaves):
+            yield _swapped(tree, index, part)
 
 
 def _is_target(node: ast.expr) -> bool:
@@ -120,7 +125,8 @@ def _is_target(node: ast.expr) -> bool:
 def _swapped(tree: ast.Module, index: int, by: ast.expr) -> ast.Module:
     made = copy.deepcopy(tree)
     nodes = [n for n in ast.walk(made) if isinstance(n, ast.expr) and not _is_target(n)]
-    return ast.fix_missing_locations(_Swap(nodes[index], copy.deepcopy(by)).visit(made))
+    _Swap(nodes[index], copy.deepcopy(by)).visit(made)
+    return ast.fix_missing_locations(made)
 
 
 class _Swap(ast.NodeTransformer):
@@ -180,9 +186,9 @@ def _unassigned(rule: str, name: str) -> ast.Module:
             target = node.targets[0]
             return None if isinstance(target, ast.Name) and target.id == name else node
 
-    dropped = Drop().visit(tree)
-    _Pruned().visit(dropped)
-    return ast.fix_missing_locations(dropped)
+    Drop().visit(tree)
+    _Pruned().visit(tree)
+    return ast.fix_missing_locations(tree)
 
 
 def _but(table: Table, name: str) -> Table:
@@ -199,19 +205,18 @@ def _declared(draft: Draft) -> Draft:
     )
 
 
-def _plainer(draft: Draft, table: str) -> Iterator[Draft]:
-    """The draft with one key less in one declaration."""
-    entries: Table = getattr(draft, table)
+def _plainer(entries: Table) -> Iterator[Table]:
+    """The declarations with one key less in one of them."""
     for name, entry in entries.items():
         for key in ("domain", "when", "scalar"):
             if key in entry:
                 plain = {k: v for k, v in entry.items() if k != key}
-                yield replace(draft, **{table: {**entries, name: plain}})
+                yield {**entries, name: plain}
         if isinstance(entry.get("init"), str):
-            yield replace(draft, **{table: {**entries, name: {**entry, "init": 0}}})
+            yield {**entries, name: {**entry, "init": 0}}
 
 
-def shortest(data: bytes, fails: Callable[[bytes], bool], tries: int = 2000) -> bytes:
+def shortest(data: bytes, fails: Callable[[bytes], bool], tries: int = TRIES) -> bytes:
     """Delta debugging of a text: removes ever smaller pieces for as long as it fails."""
     size = max(1, len(data) // 2)
     while size:

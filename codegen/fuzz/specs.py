@@ -96,8 +96,8 @@ class _Spec:
         entries: dict[str, dict[str, object]] = {}
         hidden: list[Variable] = []
         known = list(self.make.scope.values())
-        for name in (Variable("p", tensor=True), Variable("g", tensor=True)):
-            self.bring(name)
+        for name in ("p", "g"):
+            self.bring(Variable(name, tensor=True))
         for _ in range((0, 1, 1, 2, 2, 3, 4)[self.number(0, 6)]):
             name = self.new_name()
             scalar = self.make.chance(0.2)
@@ -142,8 +142,8 @@ class _Spec:
             lines += ["if maximize:", "    g = -g"]
         for _ in range(self.number(1, 6)):
             lines += self.statement()
-        for state in list(self.pending):
-            lines += self.update(state)
+        for name in list(self.pending):
+            lines += self.update(name)
         for state in self.hidden.values():
             lines += self.guarded(state)
         lines += self.last(lines)

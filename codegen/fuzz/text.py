@@ -75,10 +75,10 @@ def _insert(rng: np.random.Generator, text: str) -> str:
 
 
 def _replace_token(rng: np.random.Generator, text: str) -> str:
-    found = list(_TOKEN.finditer(text)) or [re.match("", "")]
-    match = _one(rng, found)
-    if match is None:
+    found = list(_TOKEN.finditer(text))
+    if not found:
         return text
+    match = _one(rng, found)
     return text[: match.start()] + _one(rng, _PIECES) + text[match.end() :]
 
 

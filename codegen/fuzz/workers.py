@@ -1,0 +1,101 @@
+"""Processes that a case may crash or keep busy for ever, and what they say of it."""
+
+from __future__ import annotations
+
+import difflib
+import multiprocessing
+import resource
+import signal
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self
+
+import pebble
+
+from codegen.fuzz.front import Built, Fault, build, crash, examine
+from codegen.verify import workers
+from codegen.verify.certificate import Verdict
+from codegen.verify.tasks import Group
+
+SECONDS = 10.0
+"""Time limit of reading, checking and building one case."""
+MEMORY = 4 << 30
+"""Bytes that a process may have for it."""
+
+
+class Workers:
+    """Two pools of processes for the front end, and those of the verifier.
+
+    Strings hash differently in every process, so what depends on the order of a set shows when one
+    pool builds what the other one has built.
+    """
+
+    def __init__(self, jobs: int, seconds: float = SECONDS) -> None:
+        self.jobs = jobs
+        self.seconds = seconds
+        context = multiprocessing.get_context("spawn")
+        self.pools = [
+            pebble.ProcessPool(max_workers=jobs, context=context, initializer=_prepare)
+            for _ in range(2)
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        for pool in self.pools:
+            pool.stop()
+            pool.join()
+
+    def build(self, texts: Sequence[str]) -> list[Built | Fault]:
+        """Specs that ought to be good, each built twice; in the order of the texts."""
+        first, second = (self._all(pool, build, texts) for pool in self.pools)
+        return [_agreed(a, b) for a, b in zip(first, second, strict=True)]
+
+    def examine(self, texts: Sequence[bytes]) -> list[str | Fault]:
+        """Texts that may be anything; see `front.examine`."""
+        return list(self._all(self.pools[0], examine, texts))
+
+    def verdicts(self, groups: Iterable[Group]) -> Iterator[Verdict]:
+        """What the rungs say, as it comes."""
+        return workers.execute(groups, self.jobs)
+
+    def _all(
+        self, pool: Any, function: Callable[[Any], Any], texts: Sequence[str | bytes]
+    ) -> Iterator[Any]:
+        futures = [pool.schedule(function, args=[t], timeout=self.seconds) for t in texts]
+        return (self._result(future) for future in futures)
+
+    def _result(self, future: Future[Any]) -> Any:
+        try:
+            return future.result()
+        except TimeoutError:
+            return Fault("hang", f"not finished within {self.seconds:g} s")
+        except pebble.ProcessExpired as error:
+            return Fault("the process died", f"exit code {error.exitcode}")
+        except Exception as error:  # such as a result that cannot be sent back
+            return crash(error)
+
+
+def _agreed(first: Built | Fault, second: Built | Fault) -> Built | Fault:
+    """What two processes made of one text."""
+    if isinstance(first, Fault) or isinstance(second, Fault):
+        return first if isinstance(first, Fault) else second
+    for backend, text in first.files.items():
+        if text != second.files[backend]:
+            both = (text.splitlines(), second.files[backend].splitlines())
+            difference = "\n".join(difflib.unified_diff(*both, lineterm=""))
+            return Fault("different text on a second build", difference)
+    return first
+
+
+def _prepare() -> None:
+    """Ctrl-C is for the process that started this one; a text must not take all memory."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    warnings.simplefilter("ignore")
