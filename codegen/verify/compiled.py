@@ -6,10 +6,13 @@ compiler makes is held against the contract of `codegen.verify.contract`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,89 +23,251 @@ from codegen.verify import contract
 from codegen.verify.certificate import Status, Verdict
 from codegen.verify.generated import Pair, fresh
 
-DTYPES = {"fp32": 4, "fp64": 8}
-"""Triton's names of the tensors' types, and the bytes of an element."""
+WIDE = {"fp32": "fp32", "fp64": "fp64", "bf16": "fp32", "fp16": "fp32"}
+"""Types of parameters and gradients → type of the states; in Triton's names."""
+BYTES = {"fp32": 4, "fp64": 8, "bf16": 2, "fp16": 2}
+ALIGNMENT = 16
+"""Bytes; torch's allocator aligns tensors to more, a slice of one to its elements alone."""
 
 
-def check(spec: Spec, folder: Path, options: Options, targets: Sequence[str]) -> Verdict:
-    """Compiles the kernel of one option set; says what the compiler refused."""
+class CannotCompile(Exception):
+    """A generated file cannot be imported, or the compiler refuses its kernel."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The kernel of a generated file that was imported.
+
+    Attributes:
+        path: The file.
+        function: The `triton.jit` function.
+        block: Elements of one program.
+        digest: SHA-256 of the file.
+    """
+
+    path: Path
+    function: Any
+    block: int
+    digest: str
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.digest))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Kernel) and (self.path, self.digest) == (other.path, other.digest)
+
+
+def load(spec: Spec, folder: Path) -> Kernel:
+    """Imports the kernel of a spec.
+
+    Raises:
+        CannotCompile: The file cannot be imported, or has no such kernel.
+    """
     path = Pair.of(spec, folder).triton
+    try:
+        return _load(spec.name, path, hashlib.sha256(path.read_bytes()).hexdigest())
+    except Exception as error:  # whatever an edited file does when it is imported
+        raise CannotCompile(f"{path} cannot be imported: {error!r}") from None
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, path: Path, digest: str) -> Kernel:
+    module = fresh(path)
+    return Kernel(path, getattr(module, f"{name}_kernel"), int(module.BLOCK), digest)
+
+
+def check(
+    spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
+    exact: bool = True,
+) -> Verdict:  # fmt: skip
+    """Compiles the kernel of one option set and looks at what comes out.
+
+    Args:
+        spec: The spec.
+        folder: The folder of generated code.
+        options: The option set.
+        targets: GPUs to compile for.
+        dtypes: Types of parameters and gradients.
+        exact: The mode that the launcher is called with.
+    """
+    evidence: dict[str, Any] = {}
     made = 0
 
     def verdict(status: Status, detail: str) -> Verdict:
-        return Verdict("R5", spec.name, dict(options), status, made, detail)
+        return Verdict(
+            "R5", spec.name, dict(options), status, made, detail, exact=exact, evidence=evidence
+        )
 
-    with tempfile.TemporaryDirectory(prefix="stepforge-") as cache:
-        os.environ |= {"TRITON_CACHE_DIR": cache, "TRITON_ALWAYS_COMPILE": "1"}
-        try:
-            module = fresh(path)
-            kernel = getattr(module, f"{spec.name}_kernel")
-            block = int(module.BLOCK)
-        except Exception as error:  # whatever an edited file does when it is imported
-            return verdict(Status.REFUTED, f"{path} cannot be imported: {error!r}")
-        for parameter in kernel.params:
-            annotated = parameter.annotation_type
-            pointer = parameter.name.endswith("_ptr") or parameter.is_constexpr
-            if not pointer and annotated not in ("fp64", "i64"):
-                passed = f"is passed as {annotated}" if annotated else "has no annotation"
-                reason = f"{path}: argument `{parameter.name}` {passed}, not as 64 bits"
-                return verdict(Status.REFUTED, reason)
-        for target in targets:
-            for dtype, size in DTYPES.items():
+    try:
+        kernel = load(spec, folder)
+    except CannotCompile as error:
+        return verdict(Status.REFUTED, str(error))
+    for parameter in kernel.function.params:
+        annotated = parameter.annotation_type
+        pointer = parameter.name.endswith("_ptr") or parameter.is_constexpr
+        if not pointer and annotated not in ("fp64", "i64"):
+            passed = f"is passed as {annotated}" if annotated else "has no annotation"
+            reason = f"{kernel.path}: argument `{parameter.name}` {passed}, not as 64 bits"
+            return verdict(Status.REFUTED, reason)
+    for target in targets:
+        for dtype in dtypes:
+            for aligned in (True, False):
                 try:
-                    compiled = compile_kernel(kernel, spec, options, target, dtype, block)
-                except Exception as error:
-                    return verdict(Status.REFUTED, _reason(error, path, target, dtype))
-                found = list(contract.violations(compiled.asm["ptx"], spec, options, size, block))
+                    artefacts = compile_kernel(
+                        kernel, spec, options, target, dtype, aligned=aligned, exact=exact
+                    )
+                except CannotCompile as error:
+                    return verdict(Status.REFUTED, str(error))
+                found = list(
+                    contract.violations(
+                        artefacts, spec, options, dtype, kernel.block, aligned, exact
+                    )
+                )
                 if found:
-                    what = f"{path} compiled for {target}, {dtype}"
+                    where = "" if aligned else " with unaligned tensors"
+                    what = f"{kernel.path} compiled for {target}, {dtype}{where}"
                     return verdict(Status.REFUTED, f"{what}: {'; '.join(found[:3])}")
                 made += 1
-    compiled_for = f"compiled for {', '.join(targets)} in {' and '.join(DTYPES)}"
-    exact = "" if contract.uses_bounded(spec) else "exact instructions, "
-    return verdict(Status.TESTED, f"{compiled_for}; {exact}full blocks move 128 bits an access")
+                if aligned:
+                    evidence |= _figures(artefacts, spec, options, target, dtype)
+    return verdict(Status.TESTED, _summary(spec, exact))
 
 
-def compile_kernel(
-    kernel: Any, spec: Spec, options: Options, target: str, dtype: str, block: int
-) -> Any:
-    """Compiles a kernel as a launch would, for aligned tensors of one type.
+def _summary(spec: Spec, exact: bool) -> str:
+    exactly = "exact instructions, " if exact and not contract.uses_bounded(spec) else ""
+    return f"{exactly}full blocks move 128 bits an access, every tensor once"
 
-    Args:
-        kernel: The `triton.jit` function.
-        spec: Its spec, which says which tensors an option set has.
-        options: The option set.
-        target: Such as "sm_90".
-        dtype: Triton's name of the tensors' type.
-        block: Elements of one program.
 
-    Returns:
-        Triton's compiled kernel, whose `asm` holds the artefacts.
-    """
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
+def _figures(
+    artefacts: Mapping[str, Any], spec: Spec, options: Options, target: str, dtype: str
+) -> dict[str, Any]:
+    """What the certificate says of an artefact."""
+    code = artefacts.get("ptx") or artefacts["amdgcn"]
+    found = {"artefact": hashlib.sha256(code.encode()).hexdigest()}
+    return found
 
+
+def signature(
+    kernel: Kernel, spec: Spec, options: Options, dtype: str, exact: bool
+) -> tuple[dict[str, str], dict[tuple[int, ...], Any], list[int]]:
+    """Types of the kernel's parameters, the values of those that are compiled in, the pointers."""
     when = {f"{tensor.name}_ptr": tensor.when for tensor in lower(spec).tensors}
-    constants = {"BLOCK": block, **{name.upper(): value for name, value in options.items()}}
-    signature: dict[str, str] = {}
+    constants = {"BLOCK": kernel.block, "EXACT": exact}
+    constants |= {name.upper(): value for name, value in options.items()}
+    types: dict[str, str] = {}
     values: dict[tuple[int, ...], Any] = {}
-    attributes: dict[tuple[int, ...], Any] = {}
-    for index, parameter in enumerate(kernel.params):
+    pointers: list[int] = []
+    for index, parameter in enumerate(kernel.function.params):
         name = parameter.name
         if name in when and holds(when[name], options):
-            signature[name] = f"*{dtype}"
-            attributes[(index,)] = [["tt.divisibility", 16]]
+            types[name] = f"*{dtype if name in ('p_ptr', 'g_ptr') else WIDE[dtype]}"
+            pointers.append(index)
         elif name in when or parameter.is_constexpr:
-            signature[name] = "constexpr"
+            if name not in when and name not in constants:
+                raise CannotCompile(f"{kernel.path}: nothing is passed for `{name}`")
+            types[name] = "constexpr"
             values[(index,)] = None if name in when else constants[name]
         else:
             # Without an annotation Triton passes Python's floats as float32, and so on.
-            signature[name] = parameter.annotation_type or "fp32"
-    source = ASTSource(kernel, signature, values, attributes)
-    gpu = GPUTarget("cuda", int(re.sub(r"\D", "", target)), 32)
-    settings = {"num_warps": WARPS, "enable_fp_fusion": False}
-    return triton.compile(source, target=gpu, options=settings)
+            types[name] = parameter.annotation_type or "fp32"
+    return types, values, pointers
+
+
+def compile_kernel(
+    kernel: Kernel, spec: Spec, options: Options, target: str, dtype: str, aligned: bool = True,
+    exact: bool = True,
+) -> Mapping[str, Any]:  # fmt: skip
+    """Compiles a kernel as a launch would.
+
+    Args:
+        kernel: The kernel.
+        spec: Its spec, which says which tensors an option set has.
+        options: The option set.
+        target: Such as "sm_90" or "gfx942".
+        dtype: Triton's name of the type of parameters and gradients; 16-bit ones have states of
+            float32.
+        aligned: Whether the tensors are aligned to 16 bytes, or to their elements alone.
+        exact: The mode that the launcher is called with.
+
+    Returns:
+        The artefacts by Triton's names: "ttir", "ptx", "cubin"; for AMD "amdgcn".
+
+    Raises:
+        CannotCompile: The compiler refuses it.
+    """
+    key = tuple(sorted(options.items()))
+    return _compile(kernel, spec.name, _Held(spec), key, target, dtype, aligned, exact)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A spec as part of a key: equal for equal text."""
+
+    spec: Spec
+
+    def __hash__(self) -> int:
+        return hash(self.spec.source.text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held) and self.spec.source.text == other.spec.source.text
+
+
+@lru_cache(maxsize=16)
+def _compile(
+    kernel: Kernel, name: str, held: _Held, options: tuple[tuple[str, bool], ...], target: str,
+    dtype: str, aligned: bool, exact: bool,
+) -> Mapping[str, Any]:  # fmt: skip
+    from triton.compiler import ASTSource
+
+    types, values, pointers = signature(kernel, held.spec, dict(options), dtype, exact)
+    attributes = {(i,): [["tt.divisibility", ALIGNMENT]] for i in pointers} if aligned else {}
+    source = ASTSource(kernel.function, types, values, attributes)
+    try:
+        return compile_source(source, target, exact)
+    except Exception as error:
+        raise CannotCompile(_reason(error, kernel.path, target, dtype)) from None
+
+
+def compile_text(text: str, target: str, exact: bool = True) -> Mapping[str, Any]:
+    """Compiles Triton IR.
+
+    Raises:
+        CannotCompile: The compiler refuses it.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".ttir", delete=False) as file:
+        file.write(text)
+    try:
+        return compile_source(file.name, target, exact)
+    except Exception as error:
+        lines = str(error).split("\n")
+        raise CannotCompile(f"Triton IR does not compile for {target}: {lines[0]}") from None
+    finally:
+        os.unlink(file.name)
+
+
+def compile_source(source: Any, target: str, exact: bool) -> Mapping[str, Any]:
+    """Compiles what Triton takes as a source, with the launcher's settings."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+
+    _prepare()
+    settings = {"num_warps": WARPS, "enable_fp_fusion": not exact}
+    if target.startswith("gfx"):
+        gpu = GPUTarget("hip", target, 64)
+    else:
+        gpu = GPUTarget("cuda", int(re.sub(r"\D", "", target)), 32)
+    return dict(triton.compile(source, target=gpu, options=settings).asm)
+
+
+@cache
+def _prepare() -> None:
+    """Compiles afresh, in a folder that goes with the process."""
+    import atexit
+    import shutil
+
+    folder = tempfile.mkdtemp(prefix="stepforge-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ |= {"TRITON_CACHE_DIR": folder, "TRITON_ALWAYS_COMPILE": "1"}
 
 
 def _reason(error: Exception, path: Path, target: str, dtype: str) -> str:

@@ -7,7 +7,7 @@ once and written exactly once in every element.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -178,6 +178,71 @@ class Lifted:
 
     paths: tuple[Path, ...]
     origin: Mapping[Term, int]
+
+
+MAX_PATHS = 64
+"""Ways through a kernel; a full and a partial block make two."""
+
+
+class _Fork(Exception):
+    """A condition that is open on this path."""
+
+
+@dataclass
+class Walk:
+    """One way through a kernel while it is walked.
+
+    Attributes:
+        path: What it does.
+        decisions: The open conditions on the way, as they were decided.
+    """
+
+    path: Path
+    decisions: list[bool]
+    taken: int = 0
+
+    def is_below(self, offset: Offset, line: int) -> bool:
+        """Decides `offset < 0`, a condition that all lanes share.
+
+        Raises:
+            Unsupported: Lanes would part ways.
+        """
+        known = self.path.facts.is_below(offset)
+        if known is not None:
+            if known.all() or not known.any():
+                return bool(known.all())
+            raise Unsupported(line, "lanes part ways")
+        if not offset.uniform:
+            raise Unsupported(line, "lanes part ways")
+        if self.taken == len(self.decisions):
+            raise _Fork
+        decision = self.decisions[self.taken]
+        self.taken += 1
+        self.path.facts = self.path.facts.assuming(offset, decision)
+        return decision
+
+
+def walked(block: int, walk: Callable[[Walk], None]) -> tuple[Path, ...]:
+    """Walks every way through a kernel.
+
+    Args:
+        block: Elements of one program.
+        walk: Goes one way, from the start; asks the walk at every open condition.
+    """
+    pending: list[list[bool]] = [[]]
+    paths: list[Path] = []
+    while pending:
+        decisions = pending.pop()
+        way = Walk(Path(Facts.of_launch(block)), decisions)
+        try:
+            walk(way)
+        except _Fork:
+            pending += [[*decisions, False], [*decisions, True]]
+            if len(pending) + len(paths) > MAX_PATHS:
+                raise Unsupported(0, f"more than {MAX_PATHS} ways through the kernel") from None
+        else:
+            paths.append(way.path)
+    return tuple(paths)
 
 
 def findings(path: Path, block: int, stored: Sequence[str]) -> Iterator[tuple[int, str]]:

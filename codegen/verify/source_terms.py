@@ -389,9 +389,7 @@ class Source:
 
     def affine(self, op: type[ast.operator], a: Any, b: Any, node: ast.AST) -> Offset:
         """Arithmetic on the number of elements."""
-        x, y = (
-            number(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in (a, b)
-        )
+        x, y = (number(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in (a, b))
         if isinstance(x, Offset) and isinstance(y, Offset):
             if op is ast.Add:
                 return x + y
