@@ -36,20 +36,32 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Program:
-    """A kernel's PTX after parsing."""
+    """A kernel's PTX after parsing.
+
+    Attributes:
+        parameters: Their names.
+        kinds: Their types, such as "u64", by name.
+        widths: Bits of the registers by the letters of their names; 1 for predicates.
+        instructions: All of them in order.
+        labels: Index of the instruction behind a label.
+        threads: Lanes of one program.
+        shared: Names of the shared memory that a launch allocates.
+    """
 
     parameters: tuple[str, ...]
+    kinds: Mapping[str, str]
     widths: Mapping[str, int]
     instructions: tuple[Instruction, ...]
     labels: Mapping[str, int]
     threads: int
+    shared: tuple[str, ...] = ()
 
     def width(self, register: str) -> int:
         """Bits of a register; 1 for a predicate."""
-        prefix = re.match(r"%[a-z]+", register)
-        if prefix is None or prefix[0] not in self.widths:
+        name = re.fullmatch(r"(%[a-z]+)\d+", register)
+        if name is None or name[1] not in self.widths:
             raise Unsupported(f"register {register}")
-        return self.widths[prefix[0]]
+        return self.widths[name[1]]
 
 
 _STATEMENT = re.compile(
@@ -60,7 +72,9 @@ _STATEMENT = re.compile(
 def parse(ptx: str) -> Program:
     """Parses the one kernel of a PTX module; raises `Unsupported` for what it does not know."""
     header, _, body = ptx.partition("\n{")
-    parameters = tuple(re.findall(r"\.param\s[^,)]*?(\w+)\s*(?=[,)\n])", header))
+    declared = re.findall(r"\.param\s+\.(\w+)[^,)]*?(\w+)\s*(?=[,)\n])", header)
+    kinds = {name: kind for kind, name in declared}
+    shared = tuple(re.findall(r"^\.extern \.shared \.align 16 \.b8 (\w+)\[\];", header, re.M))
     threads = re.search(r"\.(?:reqntid|maxntid) (\d+)", header)
     if not body or threads is None:
         raise Unsupported("a module without a kernel of fixed size")
@@ -85,7 +99,9 @@ def parse(ptx: str) -> Program:
             instructions.append(Instruction(number, statement["name"], operands, guard, negated))
         else:
             raise Unsupported(f"line {number}: {line}")
-    return Program(parameters, widths, tuple(instructions), labels, int(threads[1]))
+    return Program(
+        tuple(kinds), kinds, widths, tuple(instructions), labels, int(threads[1]), shared
+    )
 
 
 def _operands(text: str) -> Iterator[str]:
