@@ -4,9 +4,9 @@
 so `measure` passes it the code of many kernels at once.
 
 The control flow is that of the disassembly: branches with their targets, calls that return to the
-next instruction. Of all paths through the kernel, the fast path is the one that calls nothing,
-moves the most bytes without a mask, and then has the fewest instructions: a full block whose
-divisions and square roots need no special treatment.
+next instruction. Of all paths through the kernel that move the bytes of a block, the fast path is
+the one that calls nothing, has the fewest accesses, and then the fewest instructions: a full block
+whose divisions and square roots need no special treatment.
 """
 
 from __future__ import annotations
@@ -176,8 +176,8 @@ def occupancy(target: str, registers: int, threads: int, shared_bytes: int) -> f
 
 def _figures(kernel: Compiled, program: Sequence[Instruction]) -> Figures:
     usage = resources(kernel.cubin, kernel.name)
-    path = fast_path(program)
     each = kernel.threads / kernel.elements
+    path = fast_path(program, int(kernel.bytes_per_element / each))
     shared = usage["SHARED"] + kernel.dynamic_shared
     instructions = len(path) * each
     limit = ISSUE_LIMIT.get(kernel.target)
@@ -240,8 +240,8 @@ class Instruction:
 _SIZE = re.compile(r"[US]?(8|16|32|64|128|256)")
 _FP64 = ("DADD", "DMUL", "DFMA", "DSETP", "DMNMX")
 _LINE = re.compile(r"\s+/\*([0-9a-f]{4,})\*/\s+(?:(@!?U?P\w+) )?\s*([A-Z]\w*(?:\.\w+)*)(.*?)\s*;")
-_JUMPS = ("BRX", "BRXU", "JMP", "JMX", "JMXU", "RPCMOV", "BPT", "RTT", "KILL")
-"""Jumps whose targets are not in the text."""
+_JUMPS = ("BRX", "BRXU", "JMP", "JMX", "JMXU", "RET", "RTT", "KILL")
+"""Jumps that go elsewhere than to the next instruction or to a target in the text."""
 
 
 def tool(name: str) -> str:
@@ -333,11 +333,17 @@ def _run(name: str, arguments: Sequence[str], data: bytes) -> str:
 # The control flow.
 
 _Cost = tuple[int, int, int, int]
-"""Calls, bytes that move without a mask (negative), masked accesses, instructions: least first."""
+"""Calls, accesses to global memory, masked ones of them, instructions: the least, in this order."""
+_Best = dict[int, tuple[_Cost, int | None, int]]
+"""By bytes that move from here on: the cost, the next instruction, and the bytes from there on."""
 
 
-def fast_path(program: Sequence[Instruction]) -> list[Instruction]:
+def fast_path(program: Sequence[Instruction], moved: int) -> list[Instruction]:
     """The instructions of a full block, in order.
+
+    Args:
+        program: The kernel.
+        moved: Bytes that one thread has to move; fewer if the compiler drops a load.
 
     Raises:
         Unmeasured: There is a loop or an unknown jump on the way, or no path without a call.
@@ -345,18 +351,31 @@ def fast_path(program: Sequence[Instruction]) -> list[Instruction]:
     next_of: Mapping[int, tuple[int, ...]] = {
         index: tuple(_successors(program, index)) for index in _reachable(program)
     }
-    best: dict[int, tuple[_Cost, int | None]] = {}
+    best: dict[int, _Best] = {}
     for index in _last_first(next_of, program):
-        arms = [(best[after][0], after) for after in next_of[index]]
-        cost, after = min(arms) if arms else ((0, 0, 0, 0), None)
-        best[index] = (_sum(_cost(program[index]), cost), after)
-    if best[0][0][0]:
+        instruction = program[index]
+        here = instruction.bits // 8 if instruction.is_global else 0
+        after: list[tuple[_Cost, int | None, int]] = [
+            (cost, i, rest) for i in next_of[index] for rest, (cost, _, _) in best[i].items()
+        ]
+        if instruction.base == "EXIT":
+            after.append(((0, 0, 0, 0), None, 0))
+        found: _Best = {}
+        for cost, following, rest in after:
+            total = _sum(_cost(instruction), cost)
+            if here + rest <= moved and (here + rest not in found or total < found[here + rest][0]):
+                found[here + rest] = total, following, rest
+        best[index] = found
+    if not best[0]:
+        raise Unmeasured(f"every path moves more than {moved} bytes a thread")
+    at: int | None = 0
+    rest = max(best[0])
+    if best[0][rest][0][0]:
         raise Unmeasured("every path of the kernel calls a subroutine")
     path: list[Instruction] = []
-    at: int | None = 0
     while at is not None:
         path.append(program[at])
-        at = best[at][1]
+        _, at, rest = best[at][rest]
     return path
 
 
@@ -365,7 +384,7 @@ def _successors(program: Sequence[Instruction], index: int) -> Iterator[int]:
     instruction = program[index]
     if instruction.base in _JUMPS:
         raise Unmeasured(f"the jump {instruction.opcode} {instruction.operands}")
-    if instruction.base not in ("EXIT", "RET", "BRA") or instruction.predicate:
+    if instruction.base not in ("EXIT", "BRA") or instruction.predicate:
         yield index + 1
     elif instruction.base == "BRA" and "," in instruction.operands:
         yield index + 1  # a second condition before the target
@@ -409,11 +428,9 @@ def _last_first(
 
 
 def _cost(instruction: Instruction) -> _Cost:
-    moved = instruction.bits // 8 if instruction.is_global else 0
-    masked = bool(instruction.predicate)
-    return (
-        int(instruction.base == "CALL"), 0 if masked else -moved, int(masked and moved > 0), 1,
-    )  # fmt: skip
+    accesses = int(instruction.is_global)
+    masked = int(instruction.is_global and bool(instruction.predicate))
+    return int(instruction.base == "CALL"), accesses, masked, 1
 
 
 def _sum(a: _Cost, b: _Cost) -> _Cost:
