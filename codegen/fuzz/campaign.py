@@ -198,7 +198,9 @@ class Campaign:
         draft = cases.spec_case(self.seed, finding.number)
         if small:
             draft = shrink.smallest(draft, lambda batch: self._specs_fail(batch, finding))
-        lines = [f"{finding.stage}: {finding.fault.what}", *finding.fault.detail.split("\n")]
+        lines = [f"{finding.stage}: {finding.fault.what}"]
+        lines += ["before it was made small:"] if small else []
+        lines += finding.fault.detail.split("\n")
         head = "".join(f"# {printable(line)}".rstrip() + "\n" for line in lines)
         rung = finding.stage.replace(" ", "_")
         return f"{draft.name}_{rung}.toml", (head + draft.text()).encode()

@@ -37,7 +37,7 @@ def _unique(draft: Draft) -> Iterator[Draft]:
     """The candidates that are smaller, each once, those that take away most first."""
     size = len(draft.text())
     made = {c.text(): c for c in candidates(draft) if len(c.text()) < size}
-    yield from sorted(made.values(), key=lambda c: len(c.text()))
+    yield from sorted(made.values(), key=lambda c: (len(c.text()), c.text()))
 
 
 def _first(
@@ -58,7 +58,7 @@ def candidates(draft: Draft) -> Iterator[Draft]:
         for value in (False, True):
             rule = ast.unparse(_Fixed(name, value).visit(ast.parse(draft.rule)))
             yield _declared(replace(draft, rule=rule, options=_but(draft.options, name)))
-    for name in draft.states:
+    for name in _assigned(draft.rule) - {"p", "g"}:
         rule = ast.unparse(_Renamed(name, "g").visit(_unassigned(draft.rule, name)))
         yield _declared(replace(draft, rule=rule, states=_but(draft.states, name)))
     for entries in _plainer(draft.hyperparameters):
@@ -106,9 +106,8 @@ class _Pruned(ast.NodeTransformer):
 def _simpler_expressions(draft: Draft) -> Iterator[ast.Module]:
     """The rule with one expression replaced by a part of it, or by a leaf."""
     tree = ast.parse(draft.rule)
-    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.expr) and not _is_target(n)]
-    for index, node in enumerate(nodes):
-        if isinstance(node, ast.Name | ast.Constant):
+    for index, node in enumerate(_values(tree)):
+        if isinstance(node, ast.Constant):
             continue
         parts = [n for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr)]
         if isinstance(node, ast.Call):
@@ -118,14 +117,27 @@ def _simpler_expressions(draft: Draft) -> Iterator[ast.Module]:
             yield _swapped(tree, index, part)
 
 
-def _is_target(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+def _assigned(rule: str) -> set[str]:
+    nodes = ast.walk(ast.parse(rule))
+    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def _values(tree: ast.Module) -> list[ast.expr]:
+    """Every expression that is read, without the names of functions."""
+    nodes = list(ast.walk(tree))
+    functions = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    return [
+        node
+        for node in nodes
+        if isinstance(node, ast.expr)
+        and id(node) not in functions
+        and not (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    ]
 
 
 def _swapped(tree: ast.Module, index: int, by: ast.expr) -> ast.Module:
     made = copy.deepcopy(tree)
-    nodes = [n for n in ast.walk(made) if isinstance(n, ast.expr) and not _is_target(n)]
-    _Swap(nodes[index], copy.deepcopy(by)).visit(made)
+    _Swap(_values(made)[index], copy.deepcopy(by)).visit(made)
     return ast.fix_missing_locations(made)
 
 

@@ -54,21 +54,29 @@ class Workers:
 
     def build(self, texts: Sequence[str]) -> list[Built | Fault]:
         """Specs that ought to be good, each built twice; in the order of the texts."""
-        first, second = (self._all(pool, build, texts) for pool in self.pools)
-        return [_agreed(a, b) for a, b in zip(first, second, strict=True)]
+        first, second = (self.each(build, texts, pool) for pool in (0, 1))
+        return [agreed(a, b) for a, b in zip(first, second, strict=True)]
 
     def examine(self, texts: Sequence[bytes]) -> list[str | Fault]:
         """Texts that may be anything; see `front.examine`."""
-        return list(self._all(self.pools[0], examine, texts))
+        return list(self.each(examine, texts))
 
     def verdicts(self, groups: Iterable[Group]) -> Iterator[Verdict]:
         """What the rungs say, as it comes."""
         return workers.execute(groups, self.jobs)
 
-    def _all(
-        self, pool: Any, function: Callable[[Any], Any], texts: Sequence[str | bytes]
+    def each(
+        self, function: Callable[[Any], Any], items: Sequence[Any], pool: int = 0
     ) -> Iterator[Any]:
-        futures = [pool.schedule(function, args=[t], timeout=self.seconds) for t in texts]
+        """What a function says of every item; a fault where it ends the process, or does not end.
+
+        Args:
+            function: Runs in a process of its own.
+            items: Its arguments.
+            pool: Which of the two pools.
+        """
+        chosen = self.pools[pool]
+        futures = [chosen.schedule(function, args=[i], timeout=self.seconds) for i in items]
         return (self._result(future) for future in futures)
 
     def _result(self, future: Future[Any]) -> Any:
@@ -82,7 +90,7 @@ class Workers:
             return crash(error)
 
 
-def _agreed(first: Built | Fault, second: Built | Fault) -> Built | Fault:
+def agreed(first: Built | Fault, second: Built | Fault) -> Built | Fault:
     """What two processes made of one text."""
     if isinstance(first, Fault) or isinstance(second, Fault):
         return first if isinstance(first, Fault) else second

@@ -1,0 +1,290 @@
+"""Random specs and texts: the same for the same seed, sound, and what is wrong with them is found.
+
+Every file in `fuzz_cases/` failed once: the specs run through all rungs here, the texts through
+`check`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support import ROOT, environment, stepforge
+
+from codegen import emit, lower, parser, reader, tokens, verify
+from codegen.expression import If, subexpressions
+from codegen.fuzz import campaign as campaigns
+from codegen.fuzz import cases, shrink
+from codegen.fuzz.campaign import BUILD, TEXTS, Campaign, Report, inconclusive
+from codegen.fuzz.front import Built, Fault, build, examine
+from codegen.fuzz.workers import Workers, agreed
+from codegen.kernel import Value
+from codegen.operations import OPERATIONS
+from codegen.reader import loads
+from codegen.rules import expressions
+from codegen.spec import Spec
+from codegen.verify.certificate import Verdict, describe
+from codegen.verify.tasks import DTYPES, TARGETS, Group
+
+COUNT = 200
+SEED = 5
+FOLDER = ROOT / "tests" / "fuzz_cases"
+SPECS = sorted(FOLDER.glob("*.toml"))
+TEXT_FILES = sorted(FOLDER.glob("*.txt"))
+
+
+class Here:
+    """Runs cases in this process, where a test can plant a bug."""
+
+    def build(self, texts: Sequence[str]) -> list[Built | Fault]:
+        return [build(text) for text in texts]
+
+    def examine(self, texts: Sequence[bytes]) -> list[str | Fault]:
+        return [examine(text) for text in texts]
+
+    def verdicts(self, groups: Iterable[Group]) -> Iterator[Verdict]:
+        return (verify.run(task) for group in groups for task in group)
+
+
+def campaign(keep: Path, specs: Iterable[int], texts: Iterable[int], *rungs: str) -> Report:
+    return Campaign(SEED, Here(), rungs=rungs).run(list(specs), list(texts), keep)
+
+
+# What is drawn.
+
+
+def test_a_case_is_the_same_in_every_process() -> None:
+    code = (
+        "import hashlib; from codegen.fuzz import cases; "
+        "drawn = [(cases.spec_case(1, i).text(), cases.text_case(1, i)) for i in range(20)]; "
+        "print(hashlib.sha256(repr(drawn).encode()).hexdigest())"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment({"PYTHONHASHSEED": seed}),
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+def test_numbers_and_seeds_give_different_cases() -> None:
+    drawn = [cases.spec_case(seed, i).rule for seed in (1, 2) for i in range(20)]
+    assert len(set(drawn)) == len(drawn)
+    texts = [cases.text_case(seed, i) for seed in (1, 2) for i in range(20)]
+    assert len(set(texts)) == len(texts)
+
+
+def test_every_operation_and_every_kind_of_name_is_drawn() -> None:
+    operations: set[str] = set()
+    found: Counter[str] = Counter()
+    for number in range(COUNT):
+        made = build(cases.spec_case(SEED, number).text())
+        assert isinstance(made, Built)
+        spec = made.spec
+        operations |= {e.op for root in expressions(spec) for e in subexpressions(root)}
+        found["options"] += bool(spec.options)
+        found["states under a condition"] += any(s.when for s in spec.states)
+        found["scalar states"] += any(s.scalar for s in spec.states)
+        found["blocks"] += any(isinstance(s, If) for s in spec.rule)
+    made_by_lowering = {"square", "real_pow", "fill"}
+    assert operations == OPERATIONS.keys() - made_by_lowering
+    assert min(found.values()) > COUNT / 10, found
+
+
+def test_a_spec_is_placed_on_one_option_set_one_gpu_and_one_type() -> None:
+    made = [build(cases.spec_case(SEED, number).text()) for number in range(40)]
+    tasks = [
+        task
+        for number, one in enumerate(made)
+        if isinstance(one, Built)
+        for group in cases.groups(one.spec, Path(), SEED, number)
+        for task in group
+    ]
+    assert len(tasks) == len(made) * len(cases.RUNGS)
+    assert all(task.options in task.spec.option_sets() for task in tasks)
+    assert {task.targets for task in tasks} == {(target,) for target in TARGETS}
+    assert {task.dtypes for task in tasks} == {(dtype,) for dtype in DTYPES}
+
+
+# What is done with it.
+
+
+def test_random_specs_build_and_are_their_formula(tmp_path: Path) -> None:
+    report = campaign(tmp_path / "kept", range(COUNT), [])
+    assert report.passed, report.findings[0].fault.detail
+    assert report.outcomes == {(BUILD, "passed"): COUNT}
+    report = campaign(tmp_path / "kept", range(COUNT, COUNT + 30), [], "R1")
+    assert report.passed, report.findings[0].fault.detail
+    assert report.outcomes["R1", "passed"] > 25
+    assert not (tmp_path / "kept").exists()
+
+
+def test_random_texts_have_diagnostics_or_are_accepted(tmp_path: Path) -> None:
+    report = campaign(tmp_path / "kept", [], range(COUNT))
+    assert report.passed, report.findings[0].fault.detail
+    assert report.outcomes[TEXTS, "refused"] > COUNT / 2
+    assert report.outcomes[TEXTS, "accepted"] > 0
+
+
+def test_the_command_runs_every_rung_and_says_what_it_did(tmp_path: Path) -> None:
+    options = ["--count", "3", "--ill-formed", "20", "--seed", SEED, "--jobs", "1"]
+    done = stepforge("fuzz", *map(str, options), "--json", "found.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {line.split("  ")[0]: line.split() for line in done.stdout.splitlines() if line}
+    assert rows.keys() >= {BUILD, TEXTS, *cases.RUNGS}
+    assert "0 failures, seed 5" in done.stdout
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["failures"] == []
+    assert {rung: sum(found["outcomes"][rung].values()) for rung in cases.RUNGS} == dict.fromkeys(
+        cases.RUNGS, 3
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--count", "0"], ["--count", "-1"], ["--seed", "x"], ["--jobs", "0"], ["--only", "-1"]],
+)
+def test_bad_usage(options: list[str], tmp_path: Path) -> None:
+    done = stepforge("fuzz", *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr
+
+
+def test_one_number_alone(tmp_path: Path) -> None:
+    options = ["--count", "0", "--ill-formed", "1", "--only", "7", "--json", "-"]
+    done = stepforge("fuzz", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sum(json.loads(done.stdout)["outcomes"][TEXTS].values()) == 1
+
+
+# What is wrong is found, made small and kept.
+
+
+def test_a_wrong_power_is_found_and_made_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = lower._Typing.product
+
+    def wrong(self: lower._Typing, base: Value, count: int) -> Value:
+        return right(self, base, count - 1 if count > 3 else count)
+
+    monkeypatch.setattr(lower._Typing, "product", wrong)
+    report = campaign(tmp_path / "kept", range(30), [], "R1")
+    found = [f for f in report.findings if f.shrunk]
+    monkeypatch.undo()
+    assert found
+    for finding in found:
+        assert finding.stage == "R1"
+        spec = load_kept(finding.path)
+        assert len(spec.rule) <= 2
+        assert any(e.op == "pow" for root in expressions(spec) for e in subexpressions(root))
+        assert len(finding.path.read_text()) < 1500
+        assert finding.path.read_text().startswith("# R1: R1 REFUTED")
+        assert all(v.status.passed for v in verdicts(finding.path, tmp_path, "R1"))
+
+
+def test_a_crash_of_the_front_end_is_found_and_made_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(text: str) -> Iterator[tokens.Token]:
+        if "clip(" in text:
+            raise RecursionError("planted")
+        return tokens.tokens(text)
+
+    monkeypatch.setattr(parser, "tokens", wrong)
+    report = campaign(tmp_path / "kept", range(8), range(40))
+    assert {f.stage for f in report.findings} == {BUILD, TEXTS}
+    assert all("RecursionError" in f.fault.what for f in report.findings)
+    for finding in (f for f in report.findings if f.shrunk):
+        data = finding.path.read_bytes()
+        assert b"clip(" in data
+        assert len(data) < 1500
+        assert isinstance(examine(data), Fault)
+
+
+def test_what_check_refuses_of_a_good_spec_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "MAX_OPTIONS", 0)
+    monkeypatch.setattr(campaigns, "SHRUNK", 0)
+    report = campaign(tmp_path / "kept", range(10), [])
+    assert report.findings
+    for finding in report.findings:
+        assert re.fullmatch(r"refused .*E152", finding.fault.what)
+        assert not finding.shrunk
+
+
+def test_workers_outlive_what_a_case_does() -> None:
+    with Workers(1, seconds=2) as workers:
+        assert [f.what for f in workers.each(os._exit, [3])] == ["the process died"]
+        assert [f.what for f in workers.each(time.sleep, [60])] == ["hang"]
+        assert [f.what.split(" in ")[0] for f in workers.each(int, ["x"])] == ["crash: ValueError"]
+        assert list(workers.each(int, ["5"])) == [5]
+
+
+def test_another_text_on_a_second_build_is_a_fault() -> None:
+    made = build(cases.spec_case(SEED, 0).text())
+    assert isinstance(made, Built)
+    other = replace(made, files={**made.files, "numpy": made.files["numpy"] + "\n# other\n"})
+    assert agreed(made, made) is made
+    found = agreed(made, other)
+    assert isinstance(found, Fault)
+    assert "+# other" in found.detail
+
+
+def test_a_text_is_reduced_to_what_fails() -> None:
+    text = cases.text_case(SEED, 0) + b"needle" + cases.text_case(SEED, 1)
+    assert shrink.shortest(text, lambda data: b"nee" in data) == b"nee"
+
+
+# What failed once.
+
+
+def load_kept(path: Path) -> Spec:
+    return loads(path.read_text("utf-8"))[0]
+
+
+def verdicts(path: Path, folder: Path, *rungs: str, runs: Workers | None = None) -> list[Verdict]:
+    """The verdicts of some rungs on every option set of a kept spec."""
+    spec = load_kept(path)
+    emit.apply(emit.changes([spec], folder, whole=False))
+    tasks = [
+        verify.Task(rung, spec, options, folder, 0, ("sm_90",), ("fp32",))
+        for options in spec.option_sets()
+        for rung in rungs
+    ]
+    return [verify.run(task) for task in tasks] if runs is None else [*verify.execute(tasks, 1)]
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_a_spec_that_failed_once(path: Path, tmp_path: Path) -> None:
+    made = build(path.read_text("utf-8"))
+    assert isinstance(made, Built), made.detail
+    with Workers(1) as workers:
+        assert isinstance(workers.build([path.read_text("utf-8")])[0], Built)
+        found = verdicts(path, tmp_path, *cases.RUNGS, runs=workers)
+    failures = [v for v in found if not (v.status.passed or inconclusive(v))]
+    assert not failures, describe(failures[0])
+
+
+@pytest.mark.parametrize("path", TEXT_FILES, ids=lambda path: path.stem)
+def test_a_text_that_failed_once(path: Path) -> None:
+    with Workers(1) as workers:
+        (found,) = workers.examine([path.read_bytes()])
+    assert found in ("refused", "accepted"), found
