@@ -9,7 +9,10 @@ from typing import TypeVar
 import numpy as np
 
 _Item = TypeVar("_Item")
-MAX_CHANGES = 6
+LARGE = (20, 130, 300, 5000, 5000, 60_000)
+"""Times that something is repeated; what takes quadratic time does not end with the last one."""
+MAX_LARGE = 200_000
+"""Bytes: a file of more is refused before anything reads it."""
 _TOKEN = re.compile(r"[A-Za-z_]\w*|\d[\w.]*|\s+|\*\*|[<>=!]=|.", re.DOTALL)
 _PIECES = (
     "\x00", "\x7f", "\x1b[31m", "\ufeff", "\u202e", "\u2028", "\x85", "\r", "\r\n", "\t", "\x0c",
@@ -38,10 +41,16 @@ def random_text(rng: np.random.Generator, corpus: Sequence[str]) -> bytes:
     """
     if rng.random() < 0.08:
         return _garbage(rng)
-    text = _one(rng, corpus)
-    for _ in range(int(rng.integers(1, MAX_CHANGES + 1))):
+    head, text, tail = _one(rng, corpus), "", ""
+    if rng.random() < 0.6:  # what is inside of a text is no TOML, so that the rule is read
+        head, quotes, rest = head.partition("'''")
+        text, *others = rest.split("'''")
+        head, tail = head + quotes, "".join(quotes + other for other in others)
+    else:
+        head, text = "", head
+    for _ in range(int(rng.choice((1, 1, 1, 2, 3, 6)))):
         text = _one(rng, _CHANGES)(rng, text)
-    data = text.encode("utf-8", "surrogatepass")
+    data = (head + text + tail).encode("utf-8", "surrogatepass")
     if rng.random() < 0.06:
         at = int(rng.integers(len(data) + 1))
         data = data[:at] + rng.bytes(int(rng.integers(1, 4))) + data[at:]
@@ -124,10 +133,10 @@ def _cut(rng: np.random.Generator, text: str) -> str:
 
 def _large(rng: np.random.Generator, text: str) -> str:
     """Inserts something long or deep."""
-    count = int(rng.choice((20, 130, 300, 5000)))
+    count = int(rng.choice(LARGE))
     pieces = (
-        "9" * count, f"1e{'9' * min(count, 300)}", "a" * count, "(" * count, "[" * count,
-        "{" * count, "(" * count + "p" + ")" * count, "-" * count + "p", "p+" * count + "p",
+        "9" * count, "9" * count + "a", f"1e{'9' * min(count, 300)}", "a" * count, "(" * count,
+        "[" * count, "{" * count, "(" * count + "p" + ")" * count, "-" * count + "p", "p+" * count + "p",
         "p**" * count + "2", "not " * count + "p", "p if p else " * count + "p", "a." * count + "b",
         "[" * count + "]" * count, "{a=" * count + "1" + "}" * count, "max(" * count, "0." + "0"
         * count + "1", "p<" * count + "p", "\n" * count, " " * count, "#" * count, "'" * count,
@@ -136,7 +145,7 @@ def _large(rng: np.random.Generator, text: str) -> str:
         "\n".join(f"k{i} = {{ default = 0, doc = 'D' }}" for i in range(min(count, 300))),
     )  # fmt: skip
     at = _place(rng, text)
-    return text[:at] + _one(rng, pieces) + text[at:]
+    return text[:at] + _one(rng, pieces)[:MAX_LARGE] + text[at:]
 
 
 _Change = Callable[[np.random.Generator, str], str]
