@@ -134,15 +134,17 @@ def _cut(rng: np.random.Generator, text: str) -> str:
 def _large(rng: np.random.Generator, text: str) -> str:
     """Inserts something long or deep."""
     count = int(rng.choice(LARGE))
+    few = min(count, 300)
     pieces = (
-        "9" * count, "9" * count + "a", f"1e{'9' * min(count, 300)}", "a" * count, "(" * count,
-        "[" * count, "{" * count, "(" * count + "p" + ")" * count, "-" * count + "p", "p+" * count + "p",
-        "p**" * count + "2", "not " * count + "p", "p if p else " * count + "p", "a." * count + "b",
-        "[" * count + "]" * count, "{a=" * count + "1" + "}" * count, "max(" * count, "0." + "0"
-        * count + "1", "p<" * count + "p", "\n" * count, " " * count, "#" * count, "'" * count,
-        '"' * count, "\\" * count, "if p:\n" * count, "x = p\n" * count,
-        "".join("\n" + " " * d + "if p:" for d in range(min(count, 300))),
-        "\n".join(f"k{i} = {{ default = 0, doc = 'D' }}" for i in range(min(count, 300))),
+        "9" * count, "9" * count + "a", f"1e{'9' * few}", "0." + "0" * count + "1", "a" * count,
+        "(" * count, "[" * count, "{" * count, "(" * count + "p" + ")" * count,
+        "[" * count + "]" * count, "{a=" * count + "1" + "}" * count, "max(" * count,
+        "-" * count + "p", "p+" * count + "p", "p**" * count + "2", "p<" * count + "p",
+        "not " * count + "p", "p if p else " * count + "p", "a." * count + "b",
+        "\n" * count, " " * count, "#" * count, "'" * count, '"' * count, "\\" * count,
+        "if p:\n" * count, "x = p\n" * count,
+        "".join("\n" + " " * d + "if p:" for d in range(few)),
+        "\n".join(f"k{i} = {{ default = 0, doc = 'D' }}" for i in range(few)),
     )  # fmt: skip
     at = _place(rng, text)
     return text[:at] + _one(rng, pieces)[:MAX_LARGE] + text[at:]
