@@ -106,8 +106,9 @@ def to_16_bits(values: Array, kind: str) -> Array:
     near = values.astype(np.float32)
     even = (near.view(np.uint32) & np.uint32(1)) == 0
     moves = even & (near != values) & ~np.isnan(values)
-    odd = np.where(moves, np.nextafter(near, np.where(near < values, np.inf, -np.inf)), near)
-    wide = odd.astype(np.float32).view(np.uint32).astype(np.uint64)
+    beyond = np.where(near < values, np.float32(np.inf), np.float32(-np.inf))
+    odd = np.where(moves, np.nextafter(near, beyond), near)
+    wide = odd.view(np.uint32).astype(np.uint64)
     rounded = (wide + np.uint64(0x7FFF) + ((wide >> np.uint64(16)) & np.uint64(1))) >> np.uint64(16)
     return np.where(np.isnan(values), np.uint64(0x7FFF), rounded).astype(np.uint16)
 
@@ -120,7 +121,9 @@ def flushed(values: Array) -> Array:
 
 def maximum(a: Array, b: Array, propagate: bool) -> Array:
     """The larger, -0 below +0; of a NaN and a number NaN if it propagates, else the number."""
-    larger: Array = np.maximum(a, b) if propagate else np.fmax(a, b)
+    larger: Array = np.maximum(a, b)
+    if not propagate:  # np.fmax is not it: of a signalling NaN it makes NaN
+        larger = np.where(np.isnan(a), b, np.where(np.isnan(b), a, larger))
     zeros = (a == 0) & (b == 0)
     negative = np.signbit(a) & np.signbit(b)
     return np.where(zeros, np.where(negative, -0.0, 0.0).astype(larger.dtype), larger)
