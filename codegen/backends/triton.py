@@ -12,12 +12,10 @@ from codegen.kinds import Kind
 from codegen.operations import Operation, Spelling
 from codegen.spec import Spec, State
 
-BLOCK = 512
-"""Elements of one program: 4 for each of 128 threads, so that float32 moves 128 bits an access.
-
-With 8, tensors of 16 bits beside states of 32 would be exchanged through shared memory."""
 WARPS = 4
 """Of 32 threads each, in one program; the verifier compiles kernels as the launcher does."""
+ELEMENTS, FEW_TENSORS = 8, 3
+"""Elements of one thread: two groups of 4, so that float32 moves 128 bits an access."""
 
 
 SETTINGS = {
@@ -28,6 +26,21 @@ SETTINGS = {
     )
 }
 """Keywords that the launcher has beside those of the spec: their defaults and documentation."""
+
+
+def wide(kernel: Kernel) -> bool:
+    """Whether its threads have registers for twice as many elements.
+
+    Each thread's own work, such as indices and the conversion of arguments, costs an element half
+    then. Exact divisions and square roots need the registers themselves.
+    """
+    operations = {node.op for let in lets(kernel.stages[0].body) for node in let.value.operations()}
+    return len(kernel.tensors) <= FEW_TENSORS and not operations & {"div", "sqrt"}
+
+
+def block(kernel: Kernel) -> int:
+    """Elements of one program."""
+    return (2 * ELEMENTS if wide(kernel) else ELEMENTS) * WARPS * 32
 
 
 def column(operation: Operation) -> Spelling:
@@ -76,7 +89,7 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     return {
         **shared,
         "imports": "\n\n".join([*imports, "import triton\nimport triton.language as tl"]),
-        "block": BLOCK,
+        "block": block(kernel),
         "checks": "\n".join("    " + line for line in checks),
         "init": python.initial_state(spec, _LIKE, _init),
         "host": "\n".join([line for lines in fetch for line in lines] + host_lines),
@@ -87,19 +100,21 @@ def context(kernel: Kernel) -> Mapping[str, object]:
             for text in under(s.when_text, [f'state["{s.name}"] = {s.name}'], 1)
         ),
         "kernel_signature": _kernel_signature(kernel),
-        "arrive": "\n".join(arrive),
-        "load_full": _access(device, loaded, "{0} = tl.load({0}_ptr + offsets).to(real)"),
-        "load_tail": _access(
-            device, loaded, "{0} = tl.load({0}_ptr + offsets, mask=mask, other=0.0).to(real)"
-        ),
+        # After the loads they take fewer instructions, before them fewer registers.
+        "arrive_early": "\n".join(arrive) if wide(kernel) else "",
+        "arrive_late": "" if wide(kernel) else "\n".join(arrive),
+        "load_full": _access(device, loaded, _LOAD),
+        "load_tail": _access(device, loaded, _LOAD, ", mask=mask, other=0.0"),
         "rule": "\n".join(device.steps(body, 1)),
-        "store_full": _access(device, stored, "tl.store({0}_ptr + offsets, {0})"),
-        "store_tail": _access(device, stored, "tl.store({0}_ptr + offsets, {0}, mask=mask)"),
+        "store_full": _access(device, stored, _STORE),
+        "store_tail": _access(device, stored, _STORE, ", mask=mask"),
         "helpers": device.helpers(let.value for let in lets(body)),
         "host_helpers": host.helpers(host_values),
     }
 
 
+_LOAD = "{0} = tl.load({0}_ptr + start + offsets{1}).to(real)"
+_STORE = "tl.store({0}_ptr + start + offsets, {0}{1})"
 _LIKE = "p if p.element_size() >= 4 else p.new_empty(0).float()"
 
 
@@ -124,12 +139,12 @@ def _init(state: State) -> str:
     return f'state["{state.name}"] = {value}'
 
 
-def _access(device: Writer, tensors: Iterable[Tensor], line: str) -> str:
+def _access(device: Writer, tensors: Iterable[Tensor], line: str, masked: str = "") -> str:
     """One access for every tensor, under its condition in upper-case option names."""
     lines: list[str] = []
     for tensor in tensors:
         when = "" if tensor.when is None else device.value(python.condition(tensor.when))
-        lines += under(when, [line.format(tensor.name)], 2)
+        lines += under(when, [line.format(tensor.name, masked)], 2)
     return "\n".join(lines)
 
 

@@ -113,23 +113,26 @@ def adagrad_kernel(
     BLOCK: tl.constexpr,
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32
+
+    # Full blocks take an unmasked path, whose accesses are 128 bits wide. Threads hold groups of 4
+    # elements of every tensor: wider ones of 16-bit tensors would have to change threads.
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    full = start + BLOCK <= n
+    if full:
+        offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
+        p = tl.load(p_ptr + start + offsets).to(real)
+        g = tl.load(g_ptr + start + offsets).to(real)
+        s = tl.load(s_ptr + start + offsets).to(real)
+    else:
+        offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
+        mask = start + offsets < n
+        p = tl.load(p_ptr + start + offsets, mask=mask, other=0.0).to(real)
+        g = tl.load(g_ptr + start + offsets, mask=mask, other=0.0).to(real)
+        s = tl.load(s_ptr + start + offsets, mask=mask, other=0.0).to(real)
+
     weight_decay = tl.full((), weight_decay, real)
     p_factor = tl.full((), p_factor, real)
     eps = tl.full((), eps, real)
-
-    # Full blocks take an unmasked path, whose accesses are 128 bits wide.
-    start = tl.program_id(0).to(tl.int64) * BLOCK
-    offsets = start + tl.arange(0, BLOCK)
-    mask = offsets < n
-    full = start + BLOCK <= n
-    if full:
-        p = tl.load(p_ptr + offsets).to(real)
-        g = tl.load(g_ptr + offsets).to(real)
-        s = tl.load(s_ptr + offsets).to(real)
-    else:
-        p = tl.load(p_ptr + offsets, mask=mask, other=0.0).to(real)
-        g = tl.load(g_ptr + offsets, mask=mask, other=0.0).to(real)
-        s = tl.load(s_ptr + offsets, mask=mask, other=0.0).to(real)
 
     if MAXIMIZE:
         g = neg(g)
@@ -138,11 +141,14 @@ def adagrad_kernel(
     p = p - div(p_factor * g, sqrt(s, EXACT) + eps, EXACT)
 
     if full:
-        tl.store(p_ptr + offsets, p)
-        tl.store(s_ptr + offsets, s)
+        offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
+        tl.store(p_ptr + start + offsets, p)
+        tl.store(s_ptr + start + offsets, s)
     else:
-        tl.store(p_ptr + offsets, p, mask=mask)
-        tl.store(s_ptr + offsets, s, mask=mask)
+        offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
+        mask = start + offsets < n
+        tl.store(p_ptr + start + offsets, p, mask=mask)
+        tl.store(s_ptr + start + offsets, s, mask=mask)
 
 
 @triton.jit

@@ -124,28 +124,31 @@ def adamax_kernel(
     BLOCK: tl.constexpr,
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32
+
+    # Full blocks take an unmasked path, whose accesses are 128 bits wide. Threads hold groups of 4
+    # elements of every tensor: wider ones of 16-bit tensors would have to change threads.
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    full = start + BLOCK <= n
+    if full:
+        offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
+        p = tl.load(p_ptr + start + offsets).to(real)
+        g = tl.load(g_ptr + start + offsets).to(real)
+        m = tl.load(m_ptr + start + offsets).to(real)
+        u = tl.load(u_ptr + start + offsets).to(real)
+    else:
+        offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
+        mask = start + offsets < n
+        p = tl.load(p_ptr + start + offsets, mask=mask, other=0.0).to(real)
+        g = tl.load(g_ptr + start + offsets, mask=mask, other=0.0).to(real)
+        m = tl.load(m_ptr + start + offsets, mask=mask, other=0.0).to(real)
+        u = tl.load(u_ptr + start + offsets, mask=mask, other=0.0).to(real)
+
     weight_decay = tl.full((), weight_decay, real)
     beta1 = tl.full((), beta1, real)
     one_minus_beta1 = tl.full((), one_minus_beta1, real)
     beta2 = tl.full((), beta2, real)
     eps = tl.full((), eps, real)
     lr_over_one_minus_beta1_to_t = tl.full((), lr_over_one_minus_beta1_to_t, real)
-
-    # Full blocks take an unmasked path, whose accesses are 128 bits wide.
-    start = tl.program_id(0).to(tl.int64) * BLOCK
-    offsets = start + tl.arange(0, BLOCK)
-    mask = offsets < n
-    full = start + BLOCK <= n
-    if full:
-        p = tl.load(p_ptr + offsets).to(real)
-        g = tl.load(g_ptr + offsets).to(real)
-        m = tl.load(m_ptr + offsets).to(real)
-        u = tl.load(u_ptr + offsets).to(real)
-    else:
-        p = tl.load(p_ptr + offsets, mask=mask, other=0.0).to(real)
-        g = tl.load(g_ptr + offsets, mask=mask, other=0.0).to(real)
-        m = tl.load(m_ptr + offsets, mask=mask, other=0.0).to(real)
-        u = tl.load(u_ptr + offsets, mask=mask, other=0.0).to(real)
 
     if MAXIMIZE:
         g = neg(g)
@@ -155,13 +158,16 @@ def adamax_kernel(
     p = p - div(lr_over_one_minus_beta1_to_t * m, u, EXACT)
 
     if full:
-        tl.store(p_ptr + offsets, p)
-        tl.store(m_ptr + offsets, m)
-        tl.store(u_ptr + offsets, u)
+        offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
+        tl.store(p_ptr + start + offsets, p)
+        tl.store(m_ptr + start + offsets, m)
+        tl.store(u_ptr + start + offsets, u)
     else:
-        tl.store(p_ptr + offsets, p, mask=mask)
-        tl.store(m_ptr + offsets, m, mask=mask)
-        tl.store(u_ptr + offsets, u, mask=mask)
+        offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
+        mask = start + offsets < n
+        tl.store(p_ptr + start + offsets, p, mask=mask)
+        tl.store(m_ptr + start + offsets, m, mask=mask)
+        tl.store(u_ptr + start + offsets, u, mask=mask)
 
 
 @triton.jit

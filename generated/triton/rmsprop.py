@@ -136,34 +136,37 @@ def rmsprop_kernel(
     BLOCK: tl.constexpr,
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32
+
+    # Full blocks take an unmasked path, whose accesses are 128 bits wide. Threads hold groups of 4
+    # elements of every tensor: wider ones of 16-bit tensors would have to change threads.
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    full = start + BLOCK <= n
+    if full:
+        offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
+        p = tl.load(p_ptr + start + offsets).to(real)
+        g = tl.load(g_ptr + start + offsets).to(real)
+        v = tl.load(v_ptr + start + offsets).to(real)
+        if CENTERED:
+            g_avg = tl.load(g_avg_ptr + start + offsets).to(real)
+        if USE_MOMENTUM:
+            b = tl.load(b_ptr + start + offsets).to(real)
+    else:
+        offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
+        mask = start + offsets < n
+        p = tl.load(p_ptr + start + offsets, mask=mask, other=0.0).to(real)
+        g = tl.load(g_ptr + start + offsets, mask=mask, other=0.0).to(real)
+        v = tl.load(v_ptr + start + offsets, mask=mask, other=0.0).to(real)
+        if CENTERED:
+            g_avg = tl.load(g_avg_ptr + start + offsets, mask=mask, other=0.0).to(real)
+        if USE_MOMENTUM:
+            b = tl.load(b_ptr + start + offsets, mask=mask, other=0.0).to(real)
+
     weight_decay = tl.full((), weight_decay, real)
     alpha = tl.full((), alpha, real)
     one_minus_alpha = tl.full((), one_minus_alpha, real)
     eps = tl.full((), eps, real)
     momentum = tl.full((), momentum, real)
     lr = tl.full((), lr, real)
-
-    # Full blocks take an unmasked path, whose accesses are 128 bits wide.
-    start = tl.program_id(0).to(tl.int64) * BLOCK
-    offsets = start + tl.arange(0, BLOCK)
-    mask = offsets < n
-    full = start + BLOCK <= n
-    if full:
-        p = tl.load(p_ptr + offsets).to(real)
-        g = tl.load(g_ptr + offsets).to(real)
-        v = tl.load(v_ptr + offsets).to(real)
-        if CENTERED:
-            g_avg = tl.load(g_avg_ptr + offsets).to(real)
-        if USE_MOMENTUM:
-            b = tl.load(b_ptr + offsets).to(real)
-    else:
-        p = tl.load(p_ptr + offsets, mask=mask, other=0.0).to(real)
-        g = tl.load(g_ptr + offsets, mask=mask, other=0.0).to(real)
-        v = tl.load(v_ptr + offsets, mask=mask, other=0.0).to(real)
-        if CENTERED:
-            g_avg = tl.load(g_avg_ptr + offsets, mask=mask, other=0.0).to(real)
-        if USE_MOMENTUM:
-            b = tl.load(b_ptr + offsets, mask=mask, other=0.0).to(real)
 
     if MAXIMIZE:
         g = neg(g)
@@ -181,19 +184,22 @@ def rmsprop_kernel(
         p = p - div(lr * g, d, EXACT)
 
     if full:
-        tl.store(p_ptr + offsets, p)
-        tl.store(v_ptr + offsets, v)
+        offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
+        tl.store(p_ptr + start + offsets, p)
+        tl.store(v_ptr + start + offsets, v)
         if CENTERED:
-            tl.store(g_avg_ptr + offsets, g_avg)
+            tl.store(g_avg_ptr + start + offsets, g_avg)
         if USE_MOMENTUM:
-            tl.store(b_ptr + offsets, b)
+            tl.store(b_ptr + start + offsets, b)
     else:
-        tl.store(p_ptr + offsets, p, mask=mask)
-        tl.store(v_ptr + offsets, v, mask=mask)
+        offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
+        mask = start + offsets < n
+        tl.store(p_ptr + start + offsets, p, mask=mask)
+        tl.store(v_ptr + start + offsets, v, mask=mask)
         if CENTERED:
-            tl.store(g_avg_ptr + offsets, g_avg, mask=mask)
+            tl.store(g_avg_ptr + start + offsets, g_avg, mask=mask)
         if USE_MOMENTUM:
-            tl.store(b_ptr + offsets, b, mask=mask)
+            tl.store(b_ptr + start + offsets, b, mask=mask)
 
 
 @triton.jit
