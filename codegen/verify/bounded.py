@@ -10,15 +10,19 @@ that of the rule as it is written: right formula, bad numerics.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from codegen.spec import Interval, Spec
-from codegen.verify import inputs, rounding
-from codegen.verify.equality import evaluate, sign
-from codegen.verify.rounding import Error, Excluded, NoBound, mp
+from codegen.spec import Interval, Options, Spec
+from codegen.verify import inputs, lifted, parting, proof, rounding
+from codegen.verify.certificate import Counterexample, Status, Verdict
+from codegen.verify.compiled import CannotCompile
+from codegen.verify.evaluation import NoValue, evaluate
+from codegen.verify.ranges import sign
+from codegen.verify.rounding import UNIT, Error, Excluded, NoBound, mp
 from codegen.verify.terms import FLOATS, Term
 
 POINTS = 120
@@ -84,6 +88,77 @@ class Problem:
     kinds: Mapping[str, str]
     domains: Mapping[str, Interval]
     unit: float
+
+
+def check(
+    spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
+    seed: int, exact: bool = True,
+) -> Verdict:  # fmt: skip
+    """R9 on one option set: every stored tensor of the PTX for aligned tensors.
+
+    Args:
+        spec: The spec.
+        folder: The folder of generated code.
+        options: The option set.
+        targets: GPUs to compile for.
+        dtypes: Types of parameters and gradients.
+        seed: Of the points.
+        exact: The mode that the launcher is called with.
+    """
+    found: list[Rounding] = []
+
+    def verdict(status: Status, detail: str, counter: Counterexample | None = None) -> Verdict:
+        evidence = {"rounding": [asdict(r) for r in found]}
+        points = sum(r.points for r in found)
+        return Verdict(
+            "R9", spec.name, dict(options), status, points, detail, seed, counter, exact=exact,
+            evidence=evidence,
+        )  # fmt: skip
+
+    for dtype in dtypes:
+        subject = proof.Subject.of(spec, options, dtype, seed)
+        for target in targets:
+            try:
+                artefact, stores = proof.lifted_stores(subject, folder, target, exact)
+            except CannotCompile as error:
+                return verdict(Status.REFUTED, str(error))
+            except (lifted.Refuted, lifted.Unsupported) as error:
+                return verdict(Status.UNSUPPORTED, f"{target}, {dtype}: {error}")
+            for tensor, got in stores:
+                try:
+                    result = _studied(subject, tensor, got)
+                except (NoBound, NoValue) as error:
+                    return verdict(Status.UNSUPPORTED, f"`{tensor}`: {error}")
+                if isinstance(result, Excess):
+                    at = {name: inputs.shown(value) for name, value in result.at.items()}
+                    values = result.expected, inputs.shown(result.got)
+                    expected = subject.expected
+                    counter = parting.counterexample(
+                        spec, expected, artefact, tensor, got, dtype, at, values
+                    )
+                    return verdict(Status.REFUTED, f"`{tensor}` is {result.reason}", counter)
+                found.append(result)
+    worst = max(found, key=lambda r: r.worst_ulp)
+    bounds = [r.units for r in found if r.units is not None]
+    bound = f"; bound {max(bounds):.3g} u for every input" if len(bounds) == len(found) else ""
+    return verdict(
+        Status.TESTED, f"worst error {worst.worst_ulp:.2f} ulp of `{worst.tensor}`{bound}"
+    )
+
+
+_STUDIED: dict[tuple[Any, ...], Rounding | Excess] = {}
+"""Results of this process: kernels for different targets mostly perform the same operations."""
+
+
+def _studied(subject: proof.Subject, tensor: str, got: Term) -> Rounding | Excess:
+    spec, wanted = subject.spec, subject.expected.stores[tensor]
+    kinds = proof.storage(spec, subject.options, subject.dtype)
+    key = (spec.source.digest, tensor, got.digest, wanted.digest, subject.seed)
+    if key not in _STUDIED:
+        unit = max(UNIT[got.kind], UNIT[subject.expected.real])
+        problem = Problem(tensor, got, wanted, kinds, proof.domains(spec), unit)
+        _STUDIED[key] = study(problem, spec, subject.seed)
+    return _STUDIED[key]
 
 
 def universal(term: Term, problem: Problem) -> float | None:

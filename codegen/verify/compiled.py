@@ -25,7 +25,6 @@ from codegen.verify.generated import Pair, fresh
 
 WIDE = {"fp32": "fp32", "fp64": "fp64", "bf16": "fp32", "fp16": "fp32"}
 """Types of parameters and gradients → type of the states; in Triton's names."""
-BYTES = {"fp32": 4, "fp64": 8, "bf16": 2, "fp16": 2}
 ALIGNMENT = 16
 """Bytes; torch's allocator aligns tensors to more, a slice of one to its elements alone."""
 
@@ -118,18 +117,17 @@ def check(
                     )
                 except CannotCompile as error:
                     return verdict(Status.REFUTED, str(error))
-                found = list(
-                    contract.violations(
-                        artefacts, spec, options, dtype, kernel.block, aligned, exact
-                    )
-                )
+                found = _violations(artefacts, spec, options, dtype, kernel.block, aligned, exact)
                 if found:
                     where = "" if aligned else " with unaligned tensors"
                     what = f"{kernel.path} compiled for {target}, {dtype}{where}"
                     return verdict(Status.REFUTED, f"{what}: {'; '.join(found[:3])}")
                 made += 1
-                if aligned:
-                    evidence |= _figures(artefacts, spec, options, target, dtype)
+                code = artefacts.get("ptx") or artefacts["amdgcn"]
+                name = "artefact" if aligned else "artefact_unaligned"
+                evidence[name] = hashlib.sha256(code.encode()).hexdigest()
+        evidence["ptxas"] = ptxas(target)
+    evidence["bytes_per_element"] = {d: contract.bytes_moved(spec, options, d) for d in dtypes}
     return verdict(Status.TESTED, _summary(spec, exact))
 
 
@@ -138,13 +136,30 @@ def _summary(spec: Spec, exact: bool) -> str:
     return f"{exactly}full blocks move 128 bits an access, every tensor once"
 
 
-def _figures(
-    artefacts: Mapping[str, Any], spec: Spec, options: Options, target: str, dtype: str
-) -> dict[str, Any]:
-    """What the certificate says of an artefact."""
-    code = artefacts.get("ptx") or artefacts["amdgcn"]
-    found = {"artefact": hashlib.sha256(code.encode()).hexdigest()}
-    return found
+def _violations(
+    artefacts: Mapping[str, Any], spec: Spec, options: Options, dtype: str, block: int,
+    aligned: bool, exact: bool,
+) -> list[str]:  # fmt: skip
+    """What the artefacts do against the contract."""
+    if "ptx" in artefacts:
+        text = artefacts["ptx"]
+        return list(contract.violations(text, spec, options, dtype, block, aligned, exact))
+    if not aligned:
+        return []
+    return list(contract.amd_violations(artefacts["amdgcn"], spec, options, dtype))
+
+
+@cache
+def ptxas(target: str) -> str:
+    """The version of the assembler that Triton takes for a target, or "" for AMD."""
+    if target.startswith("gfx"):
+        return ""
+    from triton.backends.nvidia import compiler
+
+    try:
+        return str(compiler.get_ptxas(int(re.sub(r"\D", "", target))).version)
+    except TypeError:  # older versions have one for all
+        return str(compiler.get_ptxas().version)
 
 
 def signature(

@@ -19,6 +19,10 @@ from codegen.spec import Options, Spec, holds
 THREADS = 32 * WARPS
 """Of one program."""
 ACCESS_BYTES = 16
+GROUP = 4
+"""Elements that a thread holds side by side, of every tensor."""
+BYTES = {"fp32": 4, "fp64": 8, "bf16": 2, "fp16": 2}
+"""Of an element, by Triton's name of the type."""
 
 _INSTRUCTION = re.compile(
     r"^\s*(?:@!?%\w+\s+)?(?P<name>[a-z][a-z0-9_]*(?:(?:::|\.)[A-Za-z0-9_]+)*)[ \t]", re.MULTILINE
@@ -44,7 +48,10 @@ def instructions(ptx: str) -> list[str]:
     return [match["name"] for match in _INSTRUCTION.finditer(body)]
 
 
-def violations(ptx: str, spec: Spec, options: Options, itemsize: int, block: int) -> Iterator[str]:
+def violations(
+    ptx: str, spec: Spec, options: Options, dtype: str, block: int, aligned: bool = True,
+    exact: bool = True,
+) -> Iterator[str]:  # fmt: skip
     """What a kernel does against the contract.
 
     Args:
@@ -52,17 +59,20 @@ def violations(ptx: str, spec: Spec, options: Options, itemsize: int, block: int
         spec: Its spec; `exp` and `log` are not correctly rounded by anybody, so with them only the
             rules about memory apply.
         options: The option set it was compiled for.
-        itemsize: Bytes of an element.
+        dtype: Triton's name of the type of parameters and gradients.
         block: Elements of one program.
+        aligned: Whether it was compiled for aligned tensors, whose accesses can be wide.
+        exact: Whether it was compiled for exact mode.
     """
     names = instructions(ptx)
-    rules = dict(_FORBIDDEN) if uses_bounded(spec) else {**_INEXACT, **_FORBIDDEN}
+    rules = _FORBIDDEN if not exact or uses_bounded(spec) else {**_INEXACT, **_FORBIDDEN}
     for name in dict.fromkeys(names):
         for pattern, reason in rules.items():
             if re.search(pattern, name):
                 yield f"`{name}` {reason}"
                 break
-    yield from _traffic(names, spec, options, itemsize, block)
+    if aligned:
+        yield from _traffic(names, spec, options, dtype, block)
 
 
 def uses_bounded(spec: Spec) -> bool:
@@ -72,21 +82,56 @@ def uses_bounded(spec: Spec) -> bool:
     return any(op in OPERATIONS and OPERATIONS[op].rounding == "bounded" for op in operations)
 
 
-def _traffic(
-    names: list[str], spec: Spec, options: Options, itemsize: int, block: int
-) -> Iterator[str]:
-    """Full blocks read and write every tensor once, 128 bits at a time."""
-    count = Counter(
-        name[:2] for name in names if re.match(r"(ld|st)\.global(\.\w+)*\.v(4\.b32|2\.b64)$", name)
-    )
+def itemsize(tensor: str, dtype: str) -> int:
+    """Bytes of an element; parameters and gradients of 16 bits have states of float32."""
+    size = BYTES[dtype]
+    return size if tensor in ("p", "g") else max(size, 4)
+
+
+def bytes_moved(spec: Spec, options: Options, dtype: str) -> int:
+    """The least that a step has to move per element: each tensor read once, written once."""
     active = [t for t in lower(spec).tensors if holds(t.when, options)]
-    per_tensor = block * itemsize // (THREADS * ACCESS_BYTES)
-    for prefix, verb, number in (
-        ("ld", "loads", sum(t.loaded for t in active)),
-        ("st", "stores", sum(t.stored for t in active)),
+    return sum((t.loaded + t.stored) * itemsize(t.name, dtype) for t in active)
+
+
+def _traffic(
+    names: list[str], spec: Spec, options: Options, dtype: str, block: int
+) -> Iterator[str]:
+    """Full blocks read and write every tensor once, 128 bits at a time.
+
+    A thread has groups of four elements, so of a 16-bit type it moves 64 bits at a time.
+    """
+    found: Counter[tuple[str, int]] = Counter()
+    for name in names:
+        if access := re.fullmatch(r"(ld|st)\.global(?:\.v(\d))?\.b(\d+)", name):
+            found[access[1], int(access[2] or 1) * int(access[3]) // 8] += 1
+    active = [t for t in lower(spec).tensors if holds(t.when, options)]
+    for prefix, verb in (("ld", "loads"), ("st", "stores")):
+        wanted: Counter[int] = Counter()
+        for tensor in active:
+            if tensor.loaded if prefix == "ld" else tensor.stored:
+                size = itemsize(tensor.name, dtype)
+                width = min(GROUP * size, ACCESS_BYTES)
+                wanted[width] += block // THREADS * size // width
+        for width, count in wanted.items():
+            if found[prefix, width] != count:
+                yield (
+                    f"full blocks have {found[prefix, width]} {verb} of {8 * width} bits in a "
+                    f"thread, the tensors need {count}"
+                )
+
+
+def amd_violations(text: str, spec: Spec, options: Options, dtype: str) -> Iterator[str]:
+    """What the machine code of an AMD GPU does against the contract: scratch, narrow accesses."""
+    if scratch := re.search(r"^\s+((?:scratch|flat|ds)_\w+)", text, re.MULTILINE):
+        yield f"`{scratch[1]}` uses scratch or shared memory"
+    if atomic := re.search(r"^\s+(\w+_atomic\w*)", text, re.MULTILINE):
+        yield f"`{atomic[1]}` is atomic"
+    active = [t for t in lower(spec).tensors if holds(t.when, options)]
+    for verb, tensors in (
+        ("load", [t for t in active if t.loaded]),
+        ("store", [t for t in active if t.stored]),
     ):
-        if count[prefix] != number * per_tensor:
-            yield (
-                f"full blocks have {count[prefix]} {verb} of 128 bits in a thread, "
-                f"{number} tensors need {number * per_tensor}"
-            )
+        wide = re.findall(rf"^\s+(?:global|buffer)_{verb}_dwordx[24]\b", text, re.MULTILINE)
+        if len(wide) < len(tensors):
+            yield f"{len(wide)} vector {verb}s for {len(tensors)} tensors"

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from codegen.spec import Hyperparameter, Interval, Options, Spec
@@ -73,7 +74,7 @@ def inside(values: Array, domain: Interval) -> Array:
 
 def special_values(dtype: str) -> Array:
     """Zeros, subnormals, the edge of overflow in squares, infinities and NaN."""
-    info = np.finfo(dtype)
+    info = ml_dtypes.finfo(dtype)
     tiny, least = float(info.tiny), float(info.smallest_subnormal)
     edge = [1e19, 1e-19, 1.8446744e19, 1e-23]
     finite = [0.0, least, 3 * least, tiny, tiny / 2, *edge, float(info.max), 1.0]

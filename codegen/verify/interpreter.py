@@ -286,10 +286,10 @@ def few_cases(spec: Spec, options: Options, block: int, rng: inputs.Generator) -
     for dtype in DTYPES:
         for n in (1, block + 1):
             tensors = inputs.ordinary(spec, options, n, dtype, rng)
-            yield _single(spec, options, tensors, rng)
-        yield _single(spec, options, inputs.specials(spec, options, dtype, rng), rng)
-        yield _with_numpy_scalars(_trajectory(spec, options, dtype, 4, (3, 5, 2), rng))
-    yield _single(spec, options, inputs.specials(spec, options, "float16", rng), rng)
+            yield single(spec, options, tensors, rng)
+        yield single(spec, options, inputs.specials(spec, options, dtype, rng), rng)
+        yield _with_numpy_scalars(trajectory(spec, options, dtype, 4, (3, 5, 2), rng))
+    yield single(spec, options, inputs.specials(spec, options, "float16", rng), rng)
 
 
 def cases(spec: Spec, options: Options, block: int, rng: inputs.Generator) -> Iterator[Case]:
@@ -297,19 +297,19 @@ def cases(spec: Spec, options: Options, block: int, rng: inputs.Generator) -> It
     for dtype in DTYPES:
         for n in (1, 2, block - 1, block, block + 1, 3 * block + 17, 0):
             tensors = inputs.ordinary(spec, options, n, dtype, rng)
-            yield _single(spec, options, tensors, rng)
+            yield single(spec, options, tensors, rng)
         for _ in range(2):
-            yield _single(spec, options, inputs.specials(spec, options, dtype, rng), rng)
-        yield _trajectory(spec, options, dtype, LONG_TRAJECTORY, (37,), rng)
-        yield _trajectory(spec, options, dtype, int(rng.integers(2, 20)), (block + 1,), rng)
+            yield single(spec, options, inputs.specials(spec, options, dtype, rng), rng)
+        yield trajectory(spec, options, dtype, LONG_TRAJECTORY, (37,), rng)
+        yield trajectory(spec, options, dtype, int(rng.integers(2, 20)), (block + 1,), rng)
         for shape in ((), (5, 0), (3, 5, 2)):
-            yield _with_numpy_scalars(_trajectory(spec, options, dtype, 8, shape, rng))
+            yield _with_numpy_scalars(trajectory(spec, options, dtype, 8, shape, rng))
     for tensors in (
         inputs.ordinary(spec, options, block + 17, "float16", rng),
         inputs.specials(spec, options, "float16", rng),
     ):
-        yield _single(spec, options, tensors, rng)
-    yield _trajectory(spec, options, "float16", 3, (37,), rng)
+        yield single(spec, options, tensors, rng)
+    yield trajectory(spec, options, "float16", 3, (37,), rng)
 
 
 def _with_numpy_scalars(case: Case) -> Case:
@@ -320,7 +320,7 @@ def _with_numpy_scalars(case: Case) -> Case:
     return replace(case, steps=steps)
 
 
-def _single(spec: Spec, options: Options, tensors: dict[str, inputs.Array], rng: Any) -> Case:
+def single(spec: Spec, options: Options, tensors: dict[str, inputs.Array], rng: Any) -> Case:
     """One step from random states, somewhere in a training run."""
     p, g = tensors.pop("p"), tensors.pop("g")
     wide = state_type(p.dtype)
@@ -331,7 +331,7 @@ def _single(spec: Spec, options: Options, tensors: dict[str, inputs.Array], rng:
     return Case(options, p.dtype.name, p, state, (step,))
 
 
-def _trajectory(
+def trajectory(
     spec: Spec, options: Options, dtype: str, count: int, shape: tuple[int, ...],
     rng: inputs.Generator,
 ) -> Case:  # fmt: skip

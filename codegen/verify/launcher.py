@@ -133,20 +133,22 @@ def _bound(source: Source, call: Call) -> tuple[list[Argument], dict[str, Any]]:
     return arguments, constants
 
 
-def scalar_findings(
-    launch: Launch, spec: Spec, options: Options, expected: Mapping[str, Term]
+def findings(
+    launch: Launch, options: Options, exact: bool, warps: int
 ) -> Iterator[tuple[int, str]]:
-    """What is wrong with a launch beside its kernel: constants, settings, scalar states.
+    """What is compiled into a kernel or decides how it is compiled, where it is not as it must be.
 
     Args:
         launch: The launch.
-        spec: Its spec.
         options: The option set.
-        expected: The scalar states of the rule.
+        exact: The mode that it was called with.
+        warps: Of one program, as it is compiled for verification.
     """
-    for name, value in options.items():
-        if launch.constants.get(name.upper()) is not value:
-            yield launch.line, f"passes {name.upper()}={launch.constants.get(name.upper())}"
-    for name, term in expected.items():
-        if launch.scalars[name] is not term:
-            yield launch.line, f"the scalar state `{name}` is not the rule's"
+    wanted: dict[str, Any] = {name.upper(): value for name, value in options.items()}
+    for name, value in {**wanted, "EXACT": exact}.items():
+        if launch.constants.get(name, value) is not value:
+            yield launch.line, f"passes {name}={launch.constants[name]}, not {value}"
+    if launch.fusion is exact:
+        yield launch.line, f"launches with enable_fp_fusion={launch.fusion}"
+    if launch.num_warps != warps:
+        yield launch.line, f"launches with num_warps={launch.num_warps}, verified are {warps}"

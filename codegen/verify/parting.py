@@ -93,9 +93,7 @@ def artefact_line(artefact: Artefact, got: Term, rule: Iterable[Term]) -> int:
     wanted = set(nodes(rule))
     lines = own_names(artefact.origin)
     found = [
-        lines[node]
-        for node in nodes([got])
-        if node.args and node not in wanted and node in lines
+        lines[node] for node in nodes([got]) if node.args and node not in wanted and node in lines
     ]
     return min(found, default=0)
 

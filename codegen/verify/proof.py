@@ -6,20 +6,32 @@ the reals by `equality`; what that can only test is TESTED, with the probability
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from codegen.backends.triton import WARPS
 from codegen.lower import lower
 from codegen.spec import Interval, Options, Spec, holds
-from codegen.verify import compiled, equality, inputs, ptx, ptx_terms, reference_proof, rule, ttir
+from codegen.verify import (
+    compiled,
+    equality,
+    evaluation,
+    inputs,
+    launcher,
+    ptx_terms,
+    reference_proof,
+    rule,
+    ttir,
+)
 from codegen.verify.certificate import Counterexample, Status, Verdict
-from codegen.verify.generated import Pair
-from codegen.verify.launcher import Launch, launch, scalar_findings
+from codegen.verify.compiled import ALIGNMENT, CannotCompile, Kernel
+from codegen.verify.generated import Pair, Text
+from codegen.verify.launcher import Launch, launch
 from codegen.verify.lifted import (
-    Access,
     Binding,
     Lifted,
     Pointer,
@@ -27,9 +39,9 @@ from codegen.verify.lifted import (
     Unsupported,
     findings,
 )
-from codegen.verify.offsets import SIZE
-from codegen.verify.parting import Artefact, counterexample
+from codegen.verify.parting import Artefact, artefact_line, counterexample, spec_line
 from codegen.verify.rule import Expected
+from codegen.verify.source_terms import Source, Tensor
 from codegen.verify.terms import Term
 
 KINDS = {"fp32": "f32", "fp64": "f64", "bf16": "bf16", "fp16": "f16"}
@@ -70,96 +82,339 @@ def domains(spec: Spec) -> dict[str, Interval]:
     return {**found, "t": Interval(low=1, low_open=False)}
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is compared: a spec under one option set with tensors of one type.
+
+    Attributes:
+        spec: The spec.
+        options: The option set.
+        dtype: Type of parameters and gradients.
+        expected: The rule as terms.
+        seed: Of random points.
+    """
+
+    spec: Spec
+    options: Options
+    dtype: str
+    expected: Expected
+    seed: int
+
+    @classmethod
+    def of(cls, spec: Spec, options: Options, dtype: str, seed: int) -> Subject:
+        """The rule for these."""
+        kinds = storage(spec, options, dtype)
+        return cls(spec, options, dtype, rule.expected(spec, options, kinds), seed)
+
+    @property
+    def stored(self) -> list[str]:
+        """The tensors that a step has to write."""
+        tensors = lower(self.spec).tensors
+        return [t.name for t in tensors if t.stored and holds(t.when, self.options)]
+
+
 def bindings(made: Launch, kinds: Mapping[str, str]) -> list[Binding]:
     """What the parameters of the compiled kernel are, from what the launcher passes."""
-    found: list[Binding] = []
-    for argument in made.arguments:
-        match argument:
-            case ("tensor", str(name)):
-                found.append(Pointer(name, kinds[name]))
-            case ("n",):
-                found.append(SIZE)
-            case ("scalar", Term() as term):
-                found.append(term)
-    return found
+    return [Pointer(a.name, kinds[a.name]) if isinstance(a, Tensor) else a for a in made.arguments]
 
 
-def stored(spec: Spec, options: Options) -> list[str]:
-    """The tensors that a step has to write."""
-    return [t.name for t in lower(spec).tensors if t.stored and holds(t.when, options)]
-
-
-def compare(
-    spec: Spec, options: Options, expected: Expected, artefact: Artefact, lifted: Lifted,
-    block: int, dtype: str, seed: int,
-) -> Outcome:  # fmt: skip
+def compare(subject: Subject, artefact: Artefact, lifted: Lifted, block: int) -> Outcome:
     """Every access and every stored term of a lifted kernel against the rule."""
-    names = stored(spec, options)
-    pairs: dict[tuple[str, Term], Access] = {}
+    pairs: dict[tuple[str, Term], int] = {}
     for path in lifted.paths:
-        for line, what in findings(path, block, names):
-            where = artefact.line(line) or artefact.name
-            return Outcome(Status.REFUTED, "", f"{what}\n  {where}{_source(artefact, line)}")
+        for line, what in findings(path, block, subject.stored):
+            return _refuted_at(artefact, line, what)
         for access in path.stores:
-            pairs.setdefault((access.tensor, access.value), access)
-    strength, status, notes = "bits", Status.PROVED, []
-    for (tensor, got), access in pairs.items():
-        outcome = _store(spec, options, expected, artefact, access, tensor, got, dtype, seed)
+            pairs.setdefault((access.tensor, access.value), access.line)
+    found = [_value(subject, artefact, tensor, got) for tensor, got in pairs]
+    return _worst(found)
+
+
+def _worst(found: Sequence[Outcome]) -> Outcome:
+    """The first outcome that is no pass, or the weakest of those that are."""
+    for outcome in found:
         if not outcome.status.passed:
             return outcome
-        strength = outcome.strength if outcome.strength != "bits" else strength
-        status = outcome.status if outcome.status is not Status.PROVED else status
-        notes += [outcome.detail] if outcome.detail else []
-    detail = notes[0] if notes else "the rule's rounded operations in its order, for every n"
-    return Outcome(status, strength if status is Status.PROVED else "", detail, len(pairs))
+    ranked = sorted(found, key=lambda o: (o.status is Status.PROVED, o.strength == "bits"))
+    weakest = ranked[0]
+    return Outcome(weakest.status, weakest.strength, weakest.detail, len(found))
 
 
-def _source(artefact: Artefact, line: int) -> str:
-    source = artefact.source_line(line)
-    return f"\n  {source}" if source else ""
+def _refuted_at(artefact: Artefact, line: int, what: str) -> Outcome:
+    """A refutation with the lines of artefact and generated file."""
+    places = [artefact.line(line), artefact.source_line(line)]
+    return Outcome(Status.REFUTED, "", "\n  ".join([what, *filter(None, places)]))
 
 
-def _store(
-    spec: Spec, options: Options, expected: Expected, artefact: Artefact, access: Access,
-    tensor: str, got: Term, dtype: str, seed: int,
-) -> Outcome:  # fmt: skip
+def _value(subject: Subject, artefact: Artefact, name: str, got: Term) -> Outcome:
     """One stored term against the rule's."""
-    wanted = expected.stores[tensor]
-    if got is wanted or equality.equal_bits(got, wanted):
-        return Outcome(Status.PROVED, "bits", "")
-    kinds = storage(spec, options, dtype)
-    narrow = equality.precision_findings(got, expected.real, kinds)
+    spec, expected = subject.spec, subject.expected
+    wanted = expected.stores[name] if name in expected.stores else expected.scalars[name]
+    if got is wanted:
+        return Outcome(Status.PROVED, "bits", "the rule's rounded operations in its order")
 
     def refuted(detail: str, at: Mapping[str, float], values: tuple[str, str]) -> Outcome:
-        given = {name: inputs.shown(value) for name, value in at.items()}
-        found = counterexample(spec, expected, artefact, tensor, got, dtype, given, values)
+        given = {leaf: inputs.shown(value) for leaf, value in at.items()}
+        dtype = subject.dtype
+        found = counterexample(spec, expected, artefact, name, got, dtype, given, values)
         return Outcome(Status.REFUTED, "", detail, 0, found)
 
-    if narrow:
-        at = equality.bits_witness(got, wanted, seed) or {}
-        values = _values(got, wanted, at)
-        return refuted(f"`{tensor}` is computed in less than {expected.real}", at, values)
-    decision = equality.decide(got, wanted, domains(spec), seed)
+    allowed = domains(spec)
+    if (narrow := equality.narrowed(got, wanted, expected.real)) is not None:
+        at = equality.bits_witness(got, wanted, allowed, subject.seed) or {}
+        detail = f"`{name}` is computed in {narrow.kind}, where the rule has more digits: {narrow}"
+        return refuted(detail, at, _values(got, wanted, at))
+    decision = equality.decide(got, wanted, allowed, subject.seed)
     if decision.status == "equal":
-        note = "the formulas are equal over the reals; the rounded operations are not the rule's"
+        note = "equal over the reals; the rounded operations are not the rule's"
         return Outcome(Status.PROVED, "reals", note)
     if decision.status == "tested":
-        note = f"equal in a prime field; the probability of an error is {decision.error:.1g}"
+        note = f"equal in a prime field; the probability of an error is below {decision.error:.1g}"
         return Outcome(Status.TESTED, "", note)
     if decision.status == "different":
-        detail = f"the formula of `{tensor}` differs from the rule's"
+        detail = f"the formula of `{name}` differs from the rule's"
         return refuted(detail, decision.witness, decision.values)
-    return Outcome(
-        Status.UNSUPPORTED, "",
-        f"`{tensor}` cannot be decided: {decision.reason}\n  {artefact.line(access.line)}",
-    )  # fmt: skip
+    detail = f"{artefact.name}: `{name}` cannot be decided: {decision.reason}"
+    return Outcome(Status.UNSUPPORTED, "", detail)
 
 
 def _values(got: Term, wanted: Term, at: Mapping[str, float]) -> tuple[str, str]:
     """What the rule and the artefact give at an input, in their own arithmetic."""
     if not at:
-        return "the rule's arithmetic", str(got)
-    with np.errstate(all="ignore"):
-        columns = {name: np.asarray([value]) for name, value in at.items()}
-        pair = [float(np.ravel(equality.evaluate(t, columns))[0]) for t in (wanted, got)]
+        return str(wanted), str(got)
+    columns = {name: np.asarray([value]) for name, value in at.items()}
+    pair = [float(np.ravel(evaluation.evaluate(t, columns))[0]) for t in (wanted, got)]
     return inputs.shown(pair[0]), inputs.shown(pair[1])
+
+
+# R3: NumPy file, launcher, Triton IR.
+
+
+def check_source(
+    spec: Spec, folder: Path, options: Options, dtypes: Sequence[str], seed: int,
+    target: str = "sm_90",
+) -> Verdict:  # fmt: skip
+    """R3 on one option set: all three legs, for every type.
+
+    Args:
+        spec: The spec.
+        folder: The folder of generated code.
+        options: The option set.
+        dtypes: Types of parameters and gradients.
+        seed: Of random points.
+        target: Triton IR is the same for all; this is the one that it is compiled for.
+    """
+    found = []
+    for dtype in dtypes:
+        subject = Subject.of(spec, options, dtype, seed)
+        pair = Pair.of(spec, folder)
+        found += [
+            _guarded(partial(_numpy, subject, folder), pair.numpy),
+            _guarded(partial(_launcher, subject, folder), pair.triton),
+        ]
+        if all(outcome.status.passed for outcome in found):
+            found.append(_triton(subject, folder, target))
+    return _verdict("R3", spec, options, found, seed)
+
+
+def _guarded(run: Callable[[], Outcome], path: Path) -> Outcome:
+    """An outcome even where a file cannot be lifted."""
+    try:
+        return run()
+    except (Refuted, Unsupported) as error:
+        return _not_lifted(error, Artefact(str(path), "\n".join(Text(path).lines), {}))
+
+
+def _not_lifted(error: Refuted | Unsupported, artefact: Artefact) -> Outcome:
+    if isinstance(error, Refuted):
+        return _refuted_at(artefact, error.line, str(error))
+    places = [artefact.line(error.line) or artefact.name, artefact.source_line(error.line)]
+    detail = "\n  ".join([f"cannot be lifted: {error}", *filter(None, places)])
+    return Outcome(Status.UNSUPPORTED, "", detail)
+
+
+def _numpy(subject: Subject, folder: Path) -> Outcome:
+    """The NumPy file: its tensors and scalar states."""
+    spec, path = subject.spec, Pair.of(subject.spec, folder).numpy
+    text = path.read_text(encoding="utf-8")
+    source = Source(text)
+    kinds = storage(spec, subject.options, subject.dtype)
+    values = reference_proof.values(source, spec, subject.options, kinds)
+    artefact = Artefact(str(path), text, source.origin)
+    found = []
+    for name, got in {**values.stores, **values.scalars}.items():
+        wanted = kinds.get(name, rule.HOST)
+        if got.kind != wanted:
+            return Outcome(Status.REFUTED, "", f"{path}: `{name}` is {got.kind}, not {wanted}")
+        found.append(_value(subject, artefact, name, got))
+    return _worst(found)
+
+
+def _launch(subject: Subject, folder: Path, exact: bool) -> tuple[Launch, Source]:
+    path = Pair.of(subject.spec, folder).triton
+    source = Source(path.read_text(encoding="utf-8"))
+    return launch(source, subject.spec, subject.options, exact), source
+
+
+def _launcher(subject: Subject, folder: Path) -> Outcome:
+    """How the kernel is launched in both modes, and the scalar states."""
+    path = Pair.of(subject.spec, folder).triton
+    found = []
+    for exact in (True, False):
+        made, source = _launch(subject, folder, exact)
+        artefact = Artefact(str(path), "\n".join(Text(path).lines), source.origin)
+        for line, what in launcher.findings(made, subject.options, exact, WARPS):
+            return _refuted_at(artefact, line, what)
+        found += [_value(subject, artefact, name, got) for name, got in made.scalars.items()]
+    return _worst(found) if found else Outcome(Status.PROVED, "bits", "no scalar states", 0)
+
+
+def _triton(subject: Subject, folder: Path, target: str) -> Outcome:
+    """Triton IR."""
+    try:
+        kernel = compiled.load(subject.spec, folder)
+        artefacts = compiled.compile_kernel(
+            kernel, subject.spec, subject.options, target, subject.dtype
+        )
+    except CannotCompile as error:
+        return Outcome(Status.REFUTED, "", str(error))
+    return of_triton(subject, folder, artefacts["ttir"])
+
+
+def of_triton(subject: Subject, folder: Path, text: str) -> Outcome:
+    """Triton IR that belongs to the launcher of a generated file."""
+    path = Pair.of(subject.spec, folder).triton
+    lines = ttir.source_lines(text)
+    name = f"Triton IR, {subject.dtype}"
+    try:
+        made, _ = _launch(subject, folder, True)
+        given = bindings(made, storage(subject.spec, subject.options, subject.dtype))
+        lifted = ttir.lift(text, given, made.block)
+    except (Refuted, Unsupported) as error:
+        return _not_lifted(error, Artefact(name, text, {}, lines, path))
+    return compare(subject, Artefact(name, text, lifted.origin, lines, path), lifted, made.block)
+
+
+# R7: PTX.
+
+
+def check_compiled(
+    spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
+    seed: int, exact: bool = True,
+) -> Verdict:  # fmt: skip
+    """R7 on one option set: the PTX for tensors that are aligned, and for such that are not.
+
+    Args:
+        spec: The spec.
+        folder: The folder of generated code.
+        options: The option set.
+        targets: GPUs to compile for.
+        dtypes: Types of parameters and gradients.
+        seed: Of random points.
+        exact: The mode that the launcher is called with.
+    """
+    found = []
+    for dtype in dtypes:
+        subject = Subject.of(spec, options, dtype, seed)
+        for target in targets:
+            for aligned in (True, False):
+                try:
+                    text = ptx_of(spec, folder, options, target, dtype, aligned, exact)
+                except CannotCompile as error:
+                    found.append(Outcome(Status.REFUTED, "", str(error)))
+                    continue
+                found.append(of_ptx(subject, folder, target, text, aligned, exact))
+    return _verdict("R7", spec, options, found, seed)
+
+
+def ptx_of(
+    spec: Spec, folder: Path, options: Options, target: str, dtype: str, aligned: bool, exact: bool
+) -> str:
+    """The PTX of a generated kernel; raises `CannotCompile`."""
+    kernel: Kernel = compiled.load(spec, folder)
+    made = compiled.compile_kernel(kernel, spec, options, target, dtype, aligned, exact)
+    return str(made["ptx"])
+
+
+def of_ptx(
+    subject: Subject, folder: Path, target: str, text: str, aligned: bool, exact: bool
+) -> Outcome:
+    """PTX that belongs to the launcher of a generated file."""
+    artefact = _artefact(subject, folder, target, text, aligned)
+    try:
+        lifted, block = _lifted(subject, folder, text, aligned, exact)
+    except (Refuted, Unsupported) as error:
+        return _not_lifted(error, artefact)
+    return compare(subject, replace(artefact, origin=lifted.origin), lifted, block)
+
+
+def lifted_stores(
+    subject: Subject, folder: Path, target: str, exact: bool
+) -> tuple[Artefact, list[tuple[str, Term]]]:
+    """The stored tensors of the PTX for aligned tensors, each different value once.
+
+    Raises:
+        CannotCompile: The compiler refuses the kernel.
+        Refuted, Unsupported: It cannot be lifted.
+    """
+    text = ptx_of(subject.spec, folder, subject.options, target, subject.dtype, True, exact)
+    lifted, _ = _lifted(subject, folder, text, True, exact)
+    artefact = replace(_artefact(subject, folder, target, text, True), origin=lifted.origin)
+    stores = [(a.tensor, a.value) for path in lifted.paths for a in path.stores]
+    return artefact, list(dict.fromkeys(stores))
+
+
+def parting_lines(
+    subject: Subject, folder: Path, text: str, name: str, tensor: str
+) -> tuple[str, str, str] | None:
+    """The first lines of spec, generated file and PTX that part, where one tensor is wrong.
+
+    Args:
+        subject: The rule.
+        folder: The folder of generated code.
+        text: The PTX.
+        name: What it is called.
+        tensor: The tensor.
+
+    Returns:
+        None if the PTX cannot be lifted.
+    """
+    path = Pair.of(subject.spec, folder).triton
+    try:
+        lifted, _ = _lifted(subject, folder, text, True, True)
+    except (Refuted, Unsupported):
+        return None
+    artefact = Artefact(name, text, lifted.origin, ptx_terms.source_lines(text), path)
+    got = [a.value for p in lifted.paths for a in p.stores if a.tensor == tensor]
+    wrong = [term for term in got if term is not subject.expected.stores.get(tensor)]
+    if not wrong:
+        return None
+    line = artefact_line(artefact, wrong[0], [term for _, term in subject.expected.trace])
+    place = spec_line(subject.spec, subject.expected, wrong[:1], tensor)
+    return place, artefact.source_line(line), artefact.line(line)
+
+
+def _artefact(subject: Subject, folder: Path, target: str, text: str, aligned: bool) -> Artefact:
+    name = f"PTX for {target}, {subject.dtype}{'' if aligned else ', unaligned'}"
+    path = Pair.of(subject.spec, folder).triton
+    return Artefact(name, text, {}, ptx_terms.source_lines(text), path)
+
+
+def _lifted(
+    subject: Subject, folder: Path, text: str, aligned: bool, exact: bool
+) -> tuple[Lifted, int]:
+    made, _ = _launch(subject, folder, exact)
+    given = bindings(made, storage(subject.spec, subject.options, subject.dtype))
+    program = ptx_terms.parsed(text)
+    return ptx_terms.lift(program, given, made.block, ALIGNMENT if aligned else 1), made.block
+
+
+def _verdict(
+    rung: str, spec: Spec, options: Options, found: Sequence[Outcome], seed: int
+) -> Verdict:
+    worst = _worst(found)
+    values = sum(o.values for o in found)
+    return Verdict(
+        rung, spec.name, dict(options), worst.status, values, worst.detail, seed,
+        worst.counterexample, strength=worst.strength,
+    )  # fmt: skip

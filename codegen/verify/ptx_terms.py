@@ -71,8 +71,7 @@ def lift(program: Program, bindings: Sequence[Binding], block: int, alignment: i
         raise Refuted(0, f"{len(program.parameters)} parameters for {len(bindings)} arguments")
     parameters: dict[str, Value] = {}
     for name, binding in zip(program.parameters, bindings, strict=False):
-        is_pointer = isinstance(binding, Pointer)
-        parameters[name] = Address(binding, number(0)) if is_pointer else binding  # type: ignore[arg-type]
+        parameters[name] = Address(binding, number(0)) if isinstance(binding, Pointer) else binding
     origin: dict[Term, int] = {}
 
     def walk(way: Walk) -> None:
@@ -549,8 +548,8 @@ def _setp(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
     comparison, kind = modifiers
     target, *sources = operands
     if kind in ("f32", "f64"):
-        a, b = (r.float(s, kind) for s in sources)
-        r.write(target, compared(_COMPARISONS[comparison], a, b, r.line))
+        x, y = (r.float(s, kind) for s in sources)
+        r.write(target, compared(_COMPARISONS[comparison], x, y, r.line))
         return
     values = [r.value(s) for s in sources]
     if isinstance(values[0], Term) and isinstance(values[1], Offset) and comparison == "eq":
@@ -567,9 +566,19 @@ def _setp(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
 
 _COMPARISONS = {
     "lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge", "eq": "oeq", "ne": "one", "ltu": "ult",
-    "leu": "ule", "gtu": "ugt", "geu": "uge", "equ": "ueq", "neu": "une", "nan": "uno", "num": "ord",
+    "leu": "ule", "gtu": "ugt", "geu": "uge", "equ": "ueq", "neu": "une", "nan": "uno",
+    "num": "ord",
 }  # fmt: skip
-_INTEGERS = {"lt": "lt", "le": "le", "gt": "gt", "ge": "ge", "lo": "lt", "ls": "le", "hi": "gt", "hs": "ge"}
+_INTEGERS = {
+    "lt": "lt",
+    "le": "le",
+    "gt": "gt",
+    "ge": "ge",
+    "lo": "lt",
+    "ls": "le",
+    "hi": "gt",
+    "hs": "ge",
+}
 
 
 def _selp(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
@@ -635,3 +644,19 @@ def parsed(text: str) -> Program:
     except ptx.Unsupported as error:
         found = re.match(r"line (\d+): ", str(error))
         raise Unsupported(int(found[1]) if found else 0, str(error)) from None
+
+
+def source_lines(text: str) -> dict[int, int]:
+    """Lines of the PTX → the line of the kernel's file that they were compiled from.
+
+    Of a function that the kernel calls, the line of the call counts.
+    """
+    found: dict[int, int] = {}
+    current = 0
+    for line, raw in enumerate(text.split("\n"), 1):
+        if place := re.match(r"\s*\.loc\s+\d+\s+(\d+)\s", raw):
+            outer = re.findall(r"inlined_at \d+ (\d+) ", raw)
+            current = int(outer[-1] if outer else place[1])
+        elif current and raw.startswith("\t"):
+            found[line] = current
+    return found

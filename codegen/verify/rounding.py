@@ -115,7 +115,9 @@ def _error(node: Term, args: list[Error], values: Mapping[str, Any], u: float) -
     normal = _TINY[node.kind] < abs(value) < _LARGEST[node.kind]
     if value != 0 and not normal and node.op not in ("neg", "abs"):
         raise Excluded("a result leaves the range of normal numbers")
-    return Error(value, magnitude, _units(node, args, own, u))
+    # A rounding is relative to the value, which may be less than M.
+    share = float(abs(value) / magnitude) if magnitude else 1.0
+    return Error(value, magnitude, _units(node, args, own * min(share, 1.0), u))
 
 
 def _condition(node: Term, args: list[Error], u: float) -> Error:

@@ -87,8 +87,11 @@ def lift(text: str, bindings: Sequence[Binding], block: int) -> Lifted:
     for (name, kind), binding in zip(parameters, bindings, strict=True):
         given[name] = _bound(name, kind, binding)
     origin: dict[Term, int] = {}
-    paths = walked(block, lambda walk: _run(body, _Run(walk, dict(given), origin)))
-    return Lifted(paths, origin)
+
+    def walk(way: Walk) -> None:
+        _run(body, _Run(way, dict(given), origin))
+
+    return Lifted(walked(block, walk), origin)
 
 
 def _bound(name: str, kind: str, binding: Binding) -> Value:
@@ -277,7 +280,7 @@ def _type(operation: Operation) -> str:
     found = re.findall(r"\b(i\d+|f16|bf16|f32|f64)\b|x(i\d+|f16|bf16|f32|f64)>", operation.text)
     if not found:
         raise Unsupported(operation.line, f"`{operation.name}` without a type")
-    return found[-1][0] or found[-1][1]
+    return str(found[-1][0] or found[-1][1])
 
 
 def _fits(offset: Offset, kind: str, line: int) -> Offset:

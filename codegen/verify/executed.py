@@ -1,0 +1,222 @@
+"""R6: the PTX, executed on the CPU by the generated launcher, against NumPy, every bit.
+
+The interpreter runs the kernel's source; this runs what the compiler made of it, 16-bit types
+included, on tensors that are aligned and on such that are not. Every access is checked against its
+tensor, no byte may be written twice in a launch, and none of a stored tensor be left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from codegen.lower import lower
+from codegen.spec import Options, Spec, holds
+from codegen.verify import compiled, inputs, interpreter, locate, proof, shrink
+from codegen.verify.certificate import Counterexample, Status, Verdict
+from codegen.verify.compiled import CannotCompile
+from codegen.verify.executor import Buffer, Executor, Fault
+from codegen.verify.generated import Pair
+from codegen.verify.interpreter import Bench, Case
+from codegen.verify.ptx import Program, Unsupported, parse
+from codegen.verify.reference import failure
+from codegen.verify.tensors import Tensor
+
+NUMPY = {
+    "fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64),
+    "bf16": np.dtype(ml_dtypes.bfloat16), "fp16": np.dtype(np.float16),
+}  # fmt: skip
+"""Triton's names of types → NumPy's."""
+
+
+class Launcher:
+    """Stands in for the `triton.jit` function: a launch executes compiled PTX.
+
+    Attributes:
+        approximate: Executed instructions whose result PTX does not fix to the bit.
+        contracts: A launch lets the compiler contract operations.
+        approximates: A launch asks for approximate divisions and square roots.
+    """
+
+    def __init__(
+        self, program: Program, kernel: compiled.Kernel, spec: Spec, options: Options, aligned: bool
+    ) -> None:
+        """Takes the program that the kernel was compiled to."""
+        self.program = program
+        self.names = [p.name for p in kernel.function.params]
+        self.aligned = aligned
+        self.approximate: set[str] = set()
+        self.contracts = self.approximates = False
+        tensors = [t for t in lower(spec).tensors if holds(t.when, options)]
+        self.stored = {f"{t.name}_ptr" for t in tensors if t.stored}
+        constants = {name.upper(): value for name, value in options.items()}
+        self.constants = {**constants, "BLOCK": kernel.block, "EXACT": True}
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        def launch(*arguments: Any, **keywords: Any) -> None:
+            for name, value in self.constants.items():
+                if keywords.get(name, value) != value:
+                    raise Fault(f"the kernel is launched with {name}={keywords[name]}")
+            given = dict(zip(self.names, arguments, strict=False))
+            present = {name: value for name, value in given.items() if value is not None}
+            buffers: dict[int, Buffer] = {}
+            for name, value in present.items():
+                if isinstance(value, Tensor) and value.data_ptr() not in buffers:
+                    address = (len(buffers) + 1 << 40) + self._shift(value)
+                    data = value.array.view(np.uint8)
+                    buffers[value.data_ptr()] = Buffer(name.removesuffix("_ptr"), address, data)
+            values = [
+                buffers[v.data_ptr()].address if isinstance(v, Tensor) else v
+                for v in present.values()
+            ]
+            executor = Executor(self.program, values, list(buffers.values()))
+            executor.run(int(grid[0]))
+            self.approximate |= executor.approximate
+            for name, value in present.items():
+                if name in self.stored:
+                    _check_written(buffers[value.data_ptr()])
+
+        return launch
+
+    def _shift(self, tensor: Tensor) -> int:
+        return 0 if self.aligned else tensor.element_size()
+
+
+def _check_written(buffer: Buffer) -> None:
+    if not buffer.complete:
+        raise Fault(f"leaves elements of `{buffer.name}` as they were")
+
+
+def check(
+    spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
+    seed: int, brief: bool = False,
+) -> Verdict:  # fmt: skip
+    """R6 on one option set.
+
+    Args:
+        spec: The spec.
+        folder: The folder of generated code.
+        options: The option set.
+        targets: GPUs to compile for.
+        dtypes: Types of parameters and gradients.
+        seed: Of the inputs.
+        brief: Whether a smaller selection of inputs is enough.
+    """
+    compared = 0
+    for dtype in dtypes:
+        for target in targets:
+            for aligned in (True, False):
+                try:
+                    kernel = compiled.load(spec, folder)
+                    made = compiled.compile_kernel(kernel, spec, options, target, dtype, aligned)
+                except CannotCompile as error:
+                    return _verdict(spec, options, Status.REFUTED, str(error), seed)
+                found = of_ptx(
+                    spec, folder, options, target, dtype, made["ptx"], aligned, seed, brief
+                )
+                compared += found.values
+                if not found.status.passed:
+                    return replace(found, values=compared)
+    detail = f"{compared} values agree with NumPy in every bit; aligned tensors and unaligned ones"
+    return _verdict(spec, options, Status.TESTED, detail, seed, compared)
+
+
+def _verdict(
+    spec: Spec, options: Options, status: Status, detail: str, seed: int, values: int = 0,
+    counter: Counterexample | None = None,
+) -> Verdict:  # fmt: skip
+    return Verdict("R6", spec.name, dict(options), status, values, detail, seed, counter)
+
+
+def of_ptx(
+    spec: Spec, folder: Path, options: Options, target: str, dtype: str, text: str, aligned: bool,
+    seed: int, brief: bool = False,
+) -> Verdict:  # fmt: skip
+    """R6 for PTX that belongs to the launcher of a generated file; arguments as those of `check`.
+
+    Args:
+        spec: The spec.
+        folder: The folder of generated code.
+        options: The option set.
+        target: The GPU that it was compiled for.
+        dtype: Type of parameters and gradients.
+        text: The PTX.
+        aligned: Whether it was compiled for aligned tensors.
+        seed: Of the inputs.
+        brief: Whether a smaller selection of inputs is enough.
+    """
+    name = f"PTX for {target}, {dtype}{'' if aligned else ', unaligned'}"
+
+    def verdict(status: Status, detail: str, counter: Counterexample | None = None) -> Verdict:
+        compared = bench.compared if bench is not None else 0
+        return _verdict(spec, options, status, detail, seed, compared, counter)
+
+    bench: Bench | None = None
+    try:
+        kernel = compiled.load(spec, folder)
+        bench = Bench(spec, Pair.of(spec, folder))
+        launcher = Launcher(parse(text), kernel, spec, options, aligned)
+    except Unsupported as error:
+        return verdict(Status.UNSUPPORTED, f"{name}: {error}")
+    except Exception as error:  # whatever an edited file does when it is imported
+        return verdict(Status.REFUTED, f"{name} cannot be run: {failure(error)}")
+    setattr(bench.triton, f"{spec.name}_kernel", launcher)
+    rng = np.random.default_rng([seed, 6])
+    for case in cases(spec, options, kernel.block, dtype, aligned, brief, rng):
+        mismatch = bench.run(case)
+        if mismatch is None:
+            continue
+        if "Unsupported: " in mismatch.got:
+            return verdict(Status.UNSUPPORTED, f"{name}: {mismatch.got}")
+        if mismatch.kind == "failure":
+            detail = f"{name}: {mismatch.got}"
+        else:
+            detail = f"{name}: the `{mismatch.tensor}` that is stored differs from NumPy's"
+        case, mismatch = shrink.smallest(bench, case, mismatch)
+        counter = locate.counterexample(bench, case, mismatch)
+        return verdict(
+            Status.REFUTED, detail, _located(counter, spec, folder, options, dtype, text, name)
+        )
+    if launcher.approximate:
+        shown = ", ".join(f"`{i}`" for i in sorted(launcher.approximate))
+        return verdict(Status.REFUTED, f"{name} executes {shown}, which no bits follow from")
+    if not bench.compared:
+        return verdict(Status.UNSUPPORTED, "no step that was tried has a value")
+    return verdict(Status.TESTED, f"{bench.compared} values agree with NumPy in every bit")
+
+
+def cases(
+    spec: Spec, options: Options, block: int, dtype: str, aligned: bool, brief: bool,
+    rng: inputs.Generator,
+) -> Iterator[Case]:  # fmt: skip
+    """Inputs of the interpreter's rung in one type: sizes, special values, a trajectory."""
+    kind = NUMPY[dtype].name
+    sizes = (1, block + 1) if brief or not aligned else (1, block - 1, block, 2 * block + 17)
+    for n in sizes:
+        yield interpreter.single(spec, options, inputs.ordinary(spec, options, n, kind, rng), rng)
+    yield interpreter.single(spec, options, inputs.specials(spec, options, kind, rng), rng)
+    if aligned:
+        yield interpreter.trajectory(spec, options, kind, 3 if brief else 6, (37,), rng)
+
+
+def _located(
+    counter: Counterexample, spec: Spec, folder: Path, options: Options, dtype: str, text: str,
+    name: str,
+) -> Counterexample:  # fmt: skip
+    """With the first lines where PTX and rule part, if the PTX can be lifted."""
+    subject = proof.Subject.of(spec, options, dtype, 0)
+    found = proof.parting_lines(subject, folder, text, name, counter.tensor)
+    if found is None:
+        return counter
+    spec_line, generated_line, artefact_line = found
+    return replace(
+        counter,
+        spec_line=spec_line or counter.spec_line,
+        generated_line=generated_line or counter.generated_line,
+        artefact_line=artefact_line,
+    )
