@@ -30,6 +30,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from codegen.verify import arithmetic
+
 FLOATS: dict[str, Any] = {
     "bf16": ml_dtypes.bfloat16, "f16": np.float16, "f32": np.float32, "f64": np.float64,
 }  # fmt: skip
@@ -104,7 +106,11 @@ def constant(value: float | Fraction, kind: str) -> Term:
     if isinstance(value, Fraction):
         value = _nearest(value, kind)
     with np.errstate(all="ignore"):
-        rounded = float(FLOATS[kind](value))
+        if kind == "bf16":  # ml_dtypes rounds twice, to float32 first
+            bits = arithmetic.to_16_bits(np.asarray(value, np.float64), kind)
+            rounded = float(arithmetic.to_float32(bits, kind))
+        else:
+            rounded = float(FLOATS[kind](value))
     return _term("const", kind, (), float("nan") if rounded != rounded else rounded)
 
 
@@ -142,9 +148,12 @@ def apply(op: str, *args: Term, kind: str = "", data: Any = None) -> Term:
         kind: Kind of the result of `cvt` and of uninterpreted functions; else it follows.
         data: For `bits`, the pattern.
     """
-    if op in _DISTRIBUTED and any(_is_choice(a) for a in args):
-        if (chosen := _distributed(op, kind, args)) is not None:
-            return chosen
+    if (
+        op in _DISTRIBUTED
+        and any(_is_choice(a) for a in args)
+        and (chosen := _distributed(op, kind, args)) is not None
+    ):
+        return chosen
     rule = _RULES.get(op)
     if rule is not None:
         return rule(kind, *args)
@@ -162,7 +171,9 @@ def _plain(op: str, kind: str, args: tuple[Term, ...], data: Any = None) -> Term
     """The operation itself: constants folded where it is exact or correctly rounded, sorted."""
     if op in _FOLD and all(a.is_constant for a in args):
         with np.errstate(all="ignore"):
-            operands = [a.data if a.kind == "bool" else FLOATS[a.kind](a.data) for a in args]
+            # The second rounding, of float64 to 16 bits, is that of the exact result.
+            types = FLOATS | {"bf16": np.float64, "bool": bool}
+            operands = [types[a.kind](a.data) for a in args]
             value = _FOLD[op](*operands)
         return truth(bool(value)) if kind == "bool" else constant(float(value), kind)
     if op in COMMUTATIVE:
@@ -401,7 +412,7 @@ def _compiled_extreme(condition: Term, a: Term, b: Term) -> Term | None:
     if condition.op == "nan" and is_nan and b.op in names and set(condition.args) == set(b.args):
         return apply(names[b.op], *b.args)
     if condition.op == "eq" and b.op in names.values() and set(condition.args) == set(b.args):
-        zero = 0 if b.op == "max" else 1 << (63 if b.kind == "f64" else 31)
+        zero = 0 if b.op == "max" else 1 << {"f64": 63, "f32": 31}.get(b.kind, 15)
         if a.op == "select" and a.args[0].op == "bits" and a.args[0].data == zero:
             _, x, y = a.args
             if a.args[0].args == (x,) and {x, y} == set(b.args):
