@@ -52,10 +52,10 @@ def test_views_do_not_depend_on_the_hash_seed(view: str) -> None:
 def test_an_edited_file_is_out_of_date(tmp_path: Path) -> None:
     stepforge("build", "lion", "--out", tmp_path)
     path = tmp_path / "triton" / "lion.py"
-    path.write_text(path.read_text().replace("BLOCK = 1024", "BLOCK = 512"))
+    path.write_text(path.read_text().replace("BLOCK = 2048", "BLOCK = 512"))
     done = stepforge("build", "lion", "--out", tmp_path, "--check")
     assert done.returncode == 1
-    assert "-BLOCK = 512\n+BLOCK = 1024\n" in done.stdout
+    assert "-BLOCK = 512\n+BLOCK = 2048\n" in done.stdout
     assert done.stderr == "1 spec: 1 file out of date\n"
     assert "BLOCK = 512" in path.read_text()
 

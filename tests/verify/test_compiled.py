@@ -14,7 +14,7 @@ def test_a_global_that_only_the_interpreter_sees_is_refuted(tmp_path: Path) -> N
     folder = copy_of("adamw", tmp_path / "generated")
     edit(
         folder / "triton" / "adamw.py",
-        [("    v_hat = div(", "    v = v * math.pi / math.pi\n    v_hat = div(")],
+        [("    v_hat = ", "    v = v * math.pi / math.pi\n    v_hat = ")],
     )
     (verdict,) = run(task("R5", folder))
     assert verdict.status is Status.REFUTED

@@ -79,8 +79,8 @@ def test_bytes_that_move_twice_never_or_narrowly_are_found(body: str, what: str)
         ("return tl.sqrt_rn(x) if EXACT", "return tl.sqrt_rn(x) if not EXACT", "sqrt.approx"),
         ("return tl.div_rn(x, y) if EXACT", "return tl.div_rn(x, y) if not EXACT", "div.full"),
         (
-            "p = tl.load(p_ptr + offsets).to(real)",
-            "p = tl.load(p_ptr + offsets, mask=mask, other=0.0).to(real)",
+            "p = tl.load(p_ptr + start + offsets).to(real)",
+            "p = tl.load(p_ptr + start + offsets, mask=start + offsets < n, other=0.0).to(real)",
             "6 loads of 128 bits in a thread, 4 tensors need 8",
         ),
         (

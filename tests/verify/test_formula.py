@@ -21,7 +21,7 @@ OPTIONS = {"amsgrad": False, "maximize": False}
         ("m = beta1 * m", "m = 0.9 * m", "m = beta1*m"),
         ("(1 - beta2) * (g * g)", "np.float32(1 - beta2) * (g * g)", "v = beta2*v"),
         ("    p = p - lr * weight_decay * p\n", "", "p = p - "),
-        ("1 - beta2**t", "1 - beta2 ** (t - 1)", "v_hat = "),
+        ("1 - beta2**t", "1 - beta2 ** (t + 1)", "v_hat = "),
         ('new["m"] = m', 'new["m"] = v', "m = beta1*m"),
     ],
 )

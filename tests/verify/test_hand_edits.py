@@ -15,7 +15,9 @@ from verify.support import Edit, copy_of, edit, task
 
 DECAY = "    p = p - lr_times_weight_decay * p\n"
 UPDATE = "    p = p - div(lr_over_one_minus_beta1_to_t * m, sqrt(v_hat, EXACT) + eps, EXACT)\n"
-TAIL_OF_V_MAX = "        if AMSGRAD:\n            tl.store(v_max_ptr + offsets, v_max, mask=mask)\n"
+TAIL_OF_V_MAX = (
+    "        if AMSGRAD:\n            tl.store(v_max_ptr + start + offsets, v_max, mask=mask)\n"
+)
 WITH_NUMPY = ("import triton\n", "import numpy as np\nimport triton\n")
 
 EDITS: dict[str, tuple[list[Edit], str, str]] = {
@@ -30,12 +32,16 @@ EDITS: dict[str, tuple[list[Edit], str, str]] = {
         "m = beta1*m + (1 - beta1)*g",
         "m = 0.9 * m",
     ),
-    "mask with <=": ([("mask = offsets < n", "mask = offsets <= n")], "", "mask = offsets <= n"),
+    "mask with <=": (
+        [("mask = start + offsets < n", "mask = start + offsets <= n")],
+        "",
+        "mask = start + offsets <= n",
+    ),
     "tail of the last block not stored": (
         [
-            ("        tl.store(p_ptr + offsets, p, mask=mask)\n", "        pass\n"),
-            ("        tl.store(m_ptr + offsets, m, mask=mask)\n", ""),
-            ("        tl.store(v_ptr + offsets, v, mask=mask)\n", ""),
+            ("        tl.store(p_ptr + start + offsets, p, mask=mask)\n", "        pass\n"),
+            ("        tl.store(m_ptr + start + offsets, m, mask=mask)\n", ""),
+            ("        tl.store(v_ptr + start + offsets, v, mask=mask)\n", ""),
             (TAIL_OF_V_MAX, ""),
         ],
         "",
@@ -43,17 +49,17 @@ EDITS: dict[str, tuple[list[Edit], str, str]] = {
     ),
     "stores of two states swapped": (
         [
-            ("tl.store(m_ptr + offsets, m", "tl.store(m_ptr + offsets, OTHER"),
-            ("tl.store(v_ptr + offsets, v", "tl.store(v_ptr + offsets, m"),
+            ("tl.store(m_ptr + start + offsets, m", "tl.store(m_ptr + start + offsets, OTHER"),
+            ("tl.store(v_ptr + start + offsets, v", "tl.store(v_ptr + start + offsets, m"),
             ("OTHER", "v"),
         ],
         "m = beta1*m + (1 - beta1)*g",
-        "tl.store(m_ptr + offsets, v",
+        "tl.store(m_ptr + start + offsets, v",
     ),
-    "bias correction with t - 1": (
-        [("1 - beta2**t", "1 - beta2**(t - 1)")],
+    "bias correction with t + 1": (
+        [("1 - beta2**t", "1 - beta2**(t + 1)")],
         "v_hat = ",
-        "1 - beta2**(t - 1)",
+        "1 - beta2**(t + 1)",
     ),
     "weight decay after the step": (
         [(DECAY, ""), (UPDATE, UPDATE + DECAY)],
@@ -73,8 +79,8 @@ EDITS: dict[str, tuple[list[Edit], str, str]] = {
     ),
     "a state never stored": (
         [
-            ("        tl.store(v_ptr + offsets, v)\n", ""),
-            ("        tl.store(v_ptr + offsets, v, mask=mask)\n", ""),
+            ("        tl.store(v_ptr + start + offsets, v)\n", ""),
+            ("        tl.store(v_ptr + start + offsets, v, mask=mask)\n", ""),
         ],
         "v = beta2*v + (1 - beta2)*g**2",
         "",

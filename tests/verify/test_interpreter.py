@@ -39,8 +39,8 @@ def test_cases_have_all_sizes_both_types_and_long_trajectories(name: str) -> Non
 
 FAULTS = {
     "guard only in the last element": ("offsets < n", "offsets < n - 1"),
-    "no mask": ("mask = offsets < n", "mask = offsets < n + BLOCK"),
-    "32-bit block gap": ("start + tl.arange(0, BLOCK)", "start + 2 * tl.arange(0, BLOCK)"),
+    "no mask": ("mask = start + offsets < n", "mask = start + offsets < n + BLOCK"),
+    "32-bit block gap": ("offsets = tl.max_contiguous(", "offsets = 2 * tl.max_contiguous("),
     "nan swallowed": ("propagate_nan=tl.PropagateNan.ALL", "propagate_nan=tl.PropagateNan.NONE"),
     "stale state": (
         "m = beta1 * m + one_minus_beta1 * g",
@@ -51,15 +51,16 @@ FAULTS = {
         "tl.where(v_hat > 0, sqrt(v_hat, EXACT), 1.0) + eps",
     ),
     "gradient overwritten": (
-        "        tl.store(p_ptr + offsets, p)\n",
-        "        tl.store(p_ptr + offsets, p)\n        tl.store(g_ptr + offsets, m)\n",
+        "        tl.store(p_ptr + start + offsets, p)\n",
+        "        tl.store(p_ptr + start + offsets, p)\n"
+        "        tl.store(g_ptr + start + offsets, m)\n",
     ),
     "no-op": ("p = p - div(", "q = p - div("),
     "one ulp in a maximum": ("tl.maximum(x, y", "tl.maximum(x * 1.0000001, y"),
     "grid too small": ("triton.cdiv(n, BLOCK)", "n // BLOCK"),
     "right only for full blocks": ("    if n > 0:", "    if n % BLOCK == 0 and n > 0:"),
     "right only at the defaults": ("    eps = float(eps)\n", "    eps = 1e-08\n"),
-    "reads past the end": ("mask=mask, other=0.0", "mask=offsets <= n, other=0.0"),
+    "reads past the end": ("mask=mask, other=0.0", "mask=start + offsets <= n, other=0.0"),
     "another tensor in the state": (
         "    n = p.numel()\n",
         '    n = p.numel()\n    state["m"] = state["m"].new_full(p.shape, 0)\n',

@@ -45,7 +45,7 @@ def test_the_catalogue_maps_the_nine_classes_of_torch() -> None:
 NEIGHBOURS = {
     # Shipped bugs: eps before the bias correction, decay of the gradient, decay after the step.
     "eps scaled by the bias correction": (
-        "v_hat = (v_max if amsgrad else v) / (1 - beta2**t)\n"
+        "v_hat = 1/(1 - beta2**t) * (v_max if amsgrad else v)\n"
         "p = p - lr/(1 - beta1**t) * m / (sqrt(v_hat) + eps)",
         "v_hat = v_max if amsgrad else v\n"
         "p = p - lr*sqrt(1 - beta2**t)/(1 - beta1**t) * m / (sqrt(v_hat) + eps)",
@@ -53,7 +53,7 @@ NEIGHBOURS = {
     "eps inside the root": ("(sqrt(v_hat) + eps)", "sqrt(v_hat + eps)"),
     "decay through the gradient": ("p = p - lr*weight_decay*p\n", "g = g + weight_decay*p\n"),
     "maximum of the corrected moment": (
-        "    v_max = max(v_max, v)\nv_hat = (v_max if amsgrad else v) / (1 - beta2**t)",
+        "    v_max = max(v_max, v)\nv_hat = 1/(1 - beta2**t) * (v_max if amsgrad else v)",
         "    v_max = max(v_max, v/(1 - beta2**t))\nv_hat = v_max if amsgrad else v/(1 - beta2**t)",
     ),
     "correction one step late": ("(1 - beta2**t)", "(1 - beta2**(t + 1))"),
