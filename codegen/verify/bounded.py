@@ -25,8 +25,8 @@ from codegen.verify.ranges import sign
 from codegen.verify.rounding import UNIT, Error, Excluded, NoBound, mp
 from codegen.verify.terms import FLOATS, Term
 
-POINTS = 120
-ROUNDS = 6
+POINTS = 48
+ROUNDS = 4
 """Of the search, each with half as many points around the worst so far."""
 ALLOWED = 4.0
 """How many times the bound of the rule as written a kernel may have: reassociation, FMA and the

@@ -150,6 +150,10 @@ def of_ptx(
         seed: Of the inputs.
         brief: Whether a smaller selection of inputs is enough.
     """
+    subject = proof.Subject.of(spec, options, dtype, seed)
+    key = (proof.proof_key(subject, folder, text), aligned, brief)
+    if (known := _PASSED.get(key)) is not None:
+        return known
     name = f"PTX for {target}, {dtype}{'' if aligned else ', unaligned'}"
 
     def verdict(status: Status, detail: str, counter: Counterexample | None = None) -> Verdict:
@@ -179,15 +183,18 @@ def of_ptx(
             detail = f"{name}: the `{mismatch.tensor}` that is stored differs from NumPy's"
         case, mismatch = shrink.smallest(bench, case, mismatch)
         counter = locate.counterexample(bench, case, mismatch)
-        return verdict(
-            Status.REFUTED, detail, _located(counter, spec, folder, options, dtype, text, name)
-        )
+        return verdict(Status.REFUTED, detail, _located(counter, subject, folder, text, name))
     if launcher.approximate:
         shown = ", ".join(f"`{i}`" for i in sorted(launcher.approximate))
         return verdict(Status.REFUTED, f"{name} executes {shown}, which no bits follow from")
     if not bench.compared:
         return verdict(Status.UNSUPPORTED, "no step that was tried has a value")
-    return verdict(Status.TESTED, f"{bench.compared} values agree with NumPy in every bit")
+    _PASSED[key] = verdict(Status.TESTED, f"{bench.compared} values agree in every bit")
+    return _PASSED[key]
+
+
+_PASSED: dict[Any, Verdict] = {}
+"""What has passed in this process: compilers write one text for several GPUs."""
 
 
 def cases(
@@ -205,11 +212,9 @@ def cases(
 
 
 def _located(
-    counter: Counterexample, spec: Spec, folder: Path, options: Options, dtype: str, text: str,
-    name: str,
-) -> Counterexample:  # fmt: skip
+    counter: Counterexample, subject: proof.Subject, folder: Path, text: str, name: str
+) -> Counterexample:
     """With the first lines where PTX and rule part, if the PTX can be lifted."""
-    subject = proof.Subject.of(spec, options, dtype, 0)
     found = proof.parting_lines(subject, folder, text, name, counter.tensor)
     if found is None:
         return counter

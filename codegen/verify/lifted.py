@@ -122,7 +122,8 @@ class Path:
         self._inside(pointer.tensor, index, mask, "writes", line)
         if value.kind != pointer.kind:
             raise Refuted(line, f"stores {value.kind} to `{pointer.tensor}`, of {pointer.kind}")
-        value = terms.substitute(value, {mask.term: terms.truth(True)})
+        if mask.term.op != "const":
+            value = terms.substitute(value, {mask.term: terms.truth(True)})
         value = _own(value, index, pointer.tensor, line)
         self.stores.append(Access(pointer.tensor, pointer.kind, index, mask, value, line))
 

@@ -1,6 +1,7 @@
 """What there is to do for a spec at a level: one task is one rung on one option set.
 
-Tasks that need the same compiled kernel form a group, which one worker runs.
+Tasks on tensors of one type form a group, which one worker runs: kernels for several GPUs have much
+in common.
 """
 
 from __future__ import annotations
@@ -119,7 +120,9 @@ def _rung(task: Task) -> Verdict:
     if task.rung == "R6":
         from codegen.verify import executed
 
-        return executed.check(spec, folder, options, task.targets, task.dtypes, seed=task.seed)
+        return executed.check(
+            spec, folder, options, task.targets, task.dtypes, task.seed, task.brief
+        )
     if task.rung == "R7":
         from codegen.verify import proof
 
@@ -161,17 +164,23 @@ def groups(
         alone = ["R0", "R1", "R2"] if fast or not spec.torch else ["R0", "R1", "R2", "R8"]
         for rung in alone:
             yield (replace(task, rung=rung),)
-        yield tuple(replace(task, rung="R3", dtypes=(dtype,)) for dtype in dtypes)
         compiled = [r for r in COMPILED if r in rungs(spec, level)]
-        for target in chosen:
-            for dtype in dtypes:
+        for dtype in dtypes:
+            group = [replace(task, rung="R3", dtypes=(dtype,))]
+            for target in chosen:
                 here = replace(task, targets=(target,), dtypes=(dtype,))
-                yield tuple(
+                group += [
                     replace(
                         here, rung=rung, required=bool(targets) or target != AMD or rung == "R5"
                     )
                     for rung in compiled
-                )
-            if not fast and target != AMD:
-                here = replace(task, targets=(target,), dtypes=("fp32",), exact=False)
-                yield tuple(replace(here, rung=rung) for rung in ("R5", "R7", "R9"))
+                ]
+            yield tuple(group)
+        if not fast:
+            here = replace(task, dtypes=("fp32",), exact=False)
+            yield tuple(
+                replace(here, rung=rung, targets=(target,))
+                for target in chosen
+                if target != AMD
+                for rung in ("R5", "R7", "R9")
+            )
