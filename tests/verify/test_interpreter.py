@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support import STOCK, stock
+from support import ROOT, STOCK, stock
 
 from codegen.verify import interpreter
 from codegen.verify.certificate import Status
+from codegen.verify.generated import fresh
+from codegen.verify.tensors import Tensor
 from verify.support import build, copy_of, edit, run, task
 
 
@@ -93,9 +96,29 @@ def test_a_fault_is_refuted(what: str, tmp_path: Path) -> None:
         assert verdict.counterexample is not None
 
 
+@pytest.mark.parametrize("name", STOCK)
+def test_the_mode_of_a_launch_is_what_step_is_called_with(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[dict[str, object]] = []
+
+    class Recorded:
+        def __getitem__(self, grid: object) -> Callable[..., None]:
+            return lambda *args, **keywords: passed.append(keywords)
+
+    made = fresh(ROOT / "generated" / "triton" / f"{name}.py")
+    monkeypatch.setattr(made, f"{name}_kernel", Recorded())
+    p, g = (Tensor(np.ones(3, np.float32)) for _ in range(2))
+    state = made.init(p)
+    for mode in ({}, {"exact": True}, {"exact": False}):
+        made.step(p, g, state, 1, **mode)
+    assert [k["EXACT"] for k in passed] == [True, True, False]
+    assert [k["enable_fp_fusion"] for k in passed] == [False, False, True]
+
+
 def test_a_scalar_state_that_is_not_stored_is_refuted(tmp_path: Path) -> None:
     folder = copy_of("nadam", tmp_path / "generated")
-    edit(folder / "triton" / "nadam.py", [('    state["mu_product"] = mu_product\n', "")])
+    edit(folder / "triton" / "nadam.py", [('    state["mu_product"] = float(mu_product)\n', "")])
     (verdict,) = run(task("R2", folder, "nadam"))
     assert verdict.status is Status.REFUTED
     assert verdict.counterexample is not None
