@@ -139,10 +139,10 @@ class Facts:
         return Facts(below=(PROGRAM.times(block) - SIZE,))
 
     def assuming(self, offset: Offset, negative: bool) -> Facts:
-        """With one more fact."""
-        if negative:
-            return Facts((*self.below, offset), self.others)
-        return Facts(self.below, (*self.others, offset))
+        """With one more fact, in both forms: of integers, `x < 0` is `-x - 1 >= 0`."""
+        opposite = -offset - number(1)
+        below, other = (offset, opposite) if negative else (opposite, offset)
+        return Facts((*self.below, below), (*self.others, other))
 
     def is_below(self, offset: Offset) -> np.ndarray[Any, Any] | None:
         """For each lane whether `offset < 0`, or None if that is open for some lane."""
