@@ -33,7 +33,7 @@ MIN_OCCUPANCY, MAX_SHARE = 0.4, 0.6
 
 @dataclass(frozen=True)
 class Peer:
-    """The instructions per element of a kernel that others ship, compiled for sm_90."""
+    """Instructions per element, on sm_90, of a kernel that others ship, or a goal."""
 
     name: str
     instructions: float
@@ -43,8 +43,8 @@ PEERS = {
     ("adamw", (), True): Peer("torch fused", 48.5),
     ("sgd", ("use_momentum",), True): Peer("torch fused", 15),
     ("adagrad", (), True): Peer("torch fused", 46.5),
-    ("lion", (), True): Peer("pointer table, exact", 20),
-    ("adamw", (), False): Peer("one division", 27),
+    ("lion", (), True): Peer("goal", 20),
+    ("adamw", (), False): Peer("goal", 27),
 }
 """By optimizer, options that are on, and whether every operation is correctly rounded."""
 

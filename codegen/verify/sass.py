@@ -73,8 +73,9 @@ class Figures:
             the GPU of the target in `ISSUE_LIMIT`; None for other targets. The model: every
             instruction of a thread takes one slot, whichever it is, memory moves at its nominal
             bandwidth, and each byte moves once. So it is instructions per byte over the limit.
-            Units of their own rate (float64, special functions) are not in it: they are the
-            narrower part only where they take more than their share of the slots, `SLOTS`.
+            Units of their own rate are not in it. They would be what is short where
+            `special_instructions` were more than an eighth of all (16 a cycle, of 128), or
+            `fp64_instructions` more than half (64 a cycle).
     """
 
     registers: int
