@@ -147,12 +147,12 @@ class Path:
             raise Refuted(line, f"{verb} before the first element of `{tensor}`")
         over = index - SIZE
         known = self.facts.is_below(over)
-        if known is not None and np.broadcast_to(known, lanes.shape)[lanes].all():
-            return
+        if known is None:
+            known = self.facts.is_below_each(over)
         if mask.below is not None:
-            known = Facts((mask.below,)).is_below_each(over)
-            if np.broadcast_to(known, lanes.shape)[lanes].all():
-                return
+            known = known | Facts((mask.below,)).is_below_each(over)
+        if np.broadcast_to(known, lanes.shape)[lanes].all():
+            return
         raise Refuted(line, f"{verb} behind the last element of `{tensor}` for some n")
 
 

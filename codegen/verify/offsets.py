@@ -8,6 +8,7 @@ every program that a launch of `cdiv(n, block)` programs has.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +76,7 @@ class Offset:
         return self
 
     def __add__(self, other: Offset) -> Offset:
+        self._lanes_fit(lambda x, y: x + y, other)
         return Offset(self.base + other.base, self.program + other.program, self.size + other.size)
 
     def __neg__(self) -> Offset:
@@ -85,7 +87,15 @@ class Offset:
 
     def times(self, factor: int) -> Offset:
         """Its product with a number."""
+        self._lanes_fit(lambda x, y: x * y, number(factor))
         return Offset(self.base * factor, self.program * factor, self.size * factor)
+
+    def _lanes_fit(self, function: Callable[[int, int], int], other: Offset) -> None:
+        """NumPy would wrap around; the results of the extremes are the extreme results."""
+        ends = [(int(o.base.min()), int(o.base.max())) for o in (self, other)]
+        found = [function(x, y) for x in ends[0] for y in ends[1]]
+        if min(found) < -(2**63) or max(found) >= 2**63:
+            raise Overflow(f"an offset of 64 bits reaches {max(found, key=abs)}")
 
     def divided(self, divisor: int) -> Offset | None:
         """Its quotient if every part is divisible, else None."""

@@ -198,7 +198,7 @@ def test_fused_products_keep_their_sign(kind: str) -> None:
         preserved(op("fma", a, b, c), grid(kind)[::5])
 
 
-@pytest.mark.parametrize(("source", "target"), itertools.product(KINDS, repeat=2))
+@pytest.mark.parametrize(("source", "target"), list(itertools.product(KINDS, repeat=2)))
 def test_casts_preserve_bits(source: str, target: str) -> None:
     rows = grid(source)
     x = leaf("x", source)
