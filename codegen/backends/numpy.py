@@ -71,5 +71,7 @@ def _load(state: State) -> str:
 
 
 def _store(state: State) -> str:
-    rounded = "" if state.scalar else f'.astype(state["{state.name}"].dtype)'
-    return f'new["{state.name}"] = {state.name}{rounded}'
+    name = state.name
+    # Python's integers are among the literals that a scalar may come from.
+    value = f"float({name})" if state.scalar else f'{name}.astype(state["{name}"].dtype)'
+    return f'new["{name}"] = {value}'

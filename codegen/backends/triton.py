@@ -97,7 +97,7 @@ def context(kernel: Kernel) -> Mapping[str, object]:
         "store_scalars": "\n".join(
             text
             for s in scalars
-            for text in under(s.when_text, [f'state["{s.name}"] = {s.name}'], 1)
+            for text in under(s.when_text, [f'state["{s.name}"] = float({s.name})'], 1)
         ),
         "kernel_signature": _kernel_signature(kernel),
         # After the loads they take fewer instructions, before them fewer registers.

@@ -16,7 +16,9 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from codegen.expression import Apply, Expression, Name, Number, assignments, names
+from codegen import kinds
+from codegen.expression import Apply, Expression, Name, Number, names
+from codegen.kinds import Kind, Kinds
 from codegen.literals import literal
 from codegen.operations import OPERATIONS
 from codegen.spec import Options, Spec, constant, holds, is_option_condition, straight
@@ -132,7 +134,8 @@ class Evaluator:
         self.spec = spec
         self.options = options
         self.form = FORMATS[dtype]
-        self.tensors = _tensor_names(spec)
+        self.tensors = kinds.fixed(spec)
+        self.known = {id(statement): known for statement, known in kinds.walk(spec)}
         self.trace: list[tuple[str, Vector]] = []
         self.may_fail = False
 
@@ -155,8 +158,12 @@ class Evaluator:
             env[s.name] = exactly(value) if s.scalar else [exactly(x, True) for x in value]
         self.trace, self.may_fail = [], False
         for statement in straight(self.spec.rule, self.options):
-            value = self.value(statement.value, env)
-            if statement.name in self.tensors:
+            known = self.known[id(statement)]
+            for name, old in env.items():
+                if known[name] is Kind.TENSOR:  # perhaps on the path that was not taken
+                    env[name] = self.arrive(old)
+            value = self.value(statement.value, env, known)
+            if kinds.after(statement, known, self.tensors) is Kind.TENSOR:
                 value = self.arrive(value)
                 value = value if isinstance(value, list) else [value] * count
             env[statement.name] = value
@@ -172,7 +179,7 @@ class Evaluator:
         self.may_fail = False
         found: dict[str, Vector] = {}
         for s in self.spec.active_states(self.options):
-            value = self.value(s.init, env)
+            value = self.value(s.init, env, kinds.declared(self.spec))
             found[s.name] = value if s.scalar else self.arrive(value)
         return found
 
@@ -185,7 +192,7 @@ class Evaluator:
             arrived = _rounded(value, self.form)
         return replace(arrived, tensor=True)
 
-    def value(self, e: Expression, env: Mapping[str, Vector]) -> Vector:
+    def value(self, e: Expression, env: Mapping[str, Vector], known: Kinds) -> Vector:
         """The value of an expression: one enclosure, or one for every element."""
         if isinstance(e, Number):
             exact = mp.mpf(e.value.numerator) / e.value.denominator
@@ -195,10 +202,10 @@ class Evaluator:
         if isinstance(e, Name):
             return env[e.id]
         if e.op == "select":
-            return self.select(e, env)
+            return self.select(e, env, known)
         if e.op == "pow":
-            return self.power(e, env)
-        return self.apply(e.op, [self.value(a, env) for a in e.args])
+            return self.power(e, env, known)
+        return self.apply(e.op, [self.value(a, env, known) for a in e.args])
 
     def apply(self, op: str, args: list[Vector]) -> Vector:
         """An operation on scalars or element by element."""
@@ -228,15 +235,15 @@ class Evaluator:
             self.may_fail |= result.nan or bool(mp.isinf(result.low) or mp.isinf(result.high))
         return result
 
-    def power(self, e: Apply, env: Mapping[str, Vector]) -> Vector:
+    def power(self, e: Apply, env: Mapping[str, Vector], known: Kinds) -> Vector:
         """Roots by `sqrt`, integer powers of tensors by repeated multiplication."""
-        base, exponent = self.value(e.args[0], env), literal(e.args[1])
+        base, exponent = self.value(e.args[0], env, known), literal(e.args[1])
         tensor = isinstance(base, list) or base.tensor
         if exponent is not None and exponent.denominator == 2 and abs(exponent.numerator) == 1:
             root = self.apply("sqrt", [base])
             return root if exponent > 0 else self.apply("div", [exactly(1), root])
         if not tensor or exponent is None:
-            return self.apply("pow", [base, self.value(e.args[1], env)])
+            return self.apply("pow", [base, self.value(e.args[1], env, known)])
         product = base
         for _ in range(abs(int(exponent)) - 1):
             product = self.apply("mul", [product, base])
@@ -244,19 +251,19 @@ class Evaluator:
             return self.arrive(exactly(1))
         return product if exponent > 0 else self.apply("div", [exactly(1), product])
 
-    def select(self, e: Apply, env: Mapping[str, Vector]) -> Vector:
+    def select(self, e: Apply, env: Mapping[str, Vector], known: Kinds) -> Vector:
         """A choice by options or a decided condition takes one arm; else the hull of both."""
         condition, left, right = e.args
         if is_option_condition(condition) and all(n.id in self.options for n in names(condition)):
-            chosen = self.value(left if holds(condition, self.options) else right, env)
+            chosen = self.value(left if holds(condition, self.options) else right, env, known)
         else:
-            test = self.value(condition, env)
+            test = self.value(condition, env, known)
             if isinstance(test, Enclosure) and test.low == test.high:
-                chosen = self.value(left if test.low else right, env)
+                chosen = self.value(left if test.low else right, env, known)
             else:
-                chosen = self.hull(test, self.value(left, env), self.value(right, env))
-        is_tensor = any(n.id in self.tensors for n in names(e))
-        return self.arrive(chosen) if is_tensor else chosen
+                arms = (self.value(arm, env, known) for arm in (left, right))
+                chosen = self.hull(test, *arms)
+        return self.arrive(chosen) if kinds.kind(e, known) is Kind.TENSOR else chosen
 
     def hull(self, test: Vector, left: Vector, right: Vector) -> Vector:
         """Element by element: the arm that the condition takes, or both where it is open."""
@@ -282,20 +289,6 @@ def _either(test: Enclosure, left: Enclosure, right: Enclosure) -> Enclosure:
     exact = left.value if test.value else right.value
     low, high = min(left.low, right.low), max(left.high, right.high)
     return Enclosure(exact, low, high, left.nan or right.nan, left.tensor or right.tensor)
-
-
-def _tensor_names(spec: Spec) -> frozenset[str]:
-    """Names that hold tensors, under any options: decided from the rule's text alone."""
-    found = {"p", "g"} | {s.name for s in spec.states if not s.scalar}
-    while True:
-        more = {
-            a.name
-            for a in assignments(spec.rule)
-            if any(n.id in found for n in names(a.value)) and a.name not in found
-        }
-        if not more:
-            return frozenset(found)
-        found |= more
 
 
 def first_state(

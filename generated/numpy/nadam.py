@@ -107,5 +107,5 @@ def step(
     new = {}
     new["m"] = m.astype(state["m"].dtype)
     new["v"] = v.astype(state["v"].dtype)
-    new["mu_product"] = mu_product
+    new["mu_product"] = float(mu_product)
     return p.astype(dtype), new

@@ -129,7 +129,7 @@ def step(
             num_warps=4,
             enable_fp_fusion=not exact,
         )
-    state["mu_product"] = mu_product
+    state["mu_product"] = float(mu_product)
 
 
 @triton.jit(do_not_specialize=["n"])
