@@ -106,44 +106,71 @@ def check(
         exact: The mode that the launcher is called with.
     """
     found: list[Rounding] = []
-
-    def verdict(status: Status, detail: str, counter: Counterexample | None = None) -> Verdict:
-        evidence = {"rounding": [asdict(r) for r in found]}
-        points = sum(r.points for r in found)
-        return Verdict(
-            "R9", spec.name, dict(options), status, points, detail, seed, counter, exact=exact,
-            evidence=evidence,
-        )  # fmt: skip
-
     for dtype in dtypes:
         subject = proof.Subject.of(spec, options, dtype, seed)
         for target in targets:
             try:
-                artefact, stores = proof.lifted_stores(subject, folder, target, exact)
+                text = proof.ptx_of(spec, folder, options, target, dtype, True, exact)
             except CannotCompile as error:
-                return verdict(Status.REFUTED, str(error))
-            except (lifted.Refuted, lifted.Unsupported) as error:
-                return verdict(Status.UNSUPPORTED, f"{target}, {dtype}: {error}")
-            for tensor, got in stores:
-                try:
-                    result = _studied(subject, tensor, got)
-                except (NoBound, NoValue) as error:
-                    return verdict(Status.UNSUPPORTED, f"`{tensor}`: {error}")
-                if isinstance(result, Excess):
-                    at = {name: inputs.shown(value) for name, value in result.at.items()}
-                    values = result.expected, inputs.shown(result.got)
-                    expected = subject.expected
-                    counter = parting.counterexample(
-                        spec, expected, artefact, tensor, got, dtype, at, values
-                    )
-                    return verdict(Status.REFUTED, f"`{tensor}` is {result.reason}", counter)
-                found.append(result)
+                return _verdict(subject, Status.REFUTED, str(error), found)
+            verdict = of_ptx(subject, folder, target, text, exact, found)
+            if not verdict.status.passed:
+                return verdict
     worst = max(found, key=lambda r: r.worst_ulp)
     bounds = [r.units for r in found if r.units is not None]
-    bound = f"; bound {max(bounds):.3g} u for every input" if len(bounds) == len(found) else ""
-    return verdict(
-        Status.TESTED, f"worst error {worst.worst_ulp:.2f} ulp of `{worst.tensor}`{bound}"
-    )
+    detail = f"worst error {worst.worst_ulp:.2f} ulp of `{worst.tensor}`"
+    if len(bounds) == len(found):
+        detail += f"; at most {max(bounds):.3g} u for every input"
+    return _verdict(subject, Status.TESTED, detail, found)
+
+
+def of_ptx(
+    subject: proof.Subject, folder: Path, target: str, text: str, exact: bool,
+    found: list[Rounding] | None = None,
+) -> Verdict:  # fmt: skip
+    """R9 for PTX, compiled for aligned tensors, that belongs to the launcher of a generated file.
+
+    Args:
+        subject: The rule.
+        folder: The folder of generated code.
+        target: The GPU that it was compiled for.
+        text: The PTX.
+        exact: The mode that the launcher is called with.
+        found: What is known of every stored tensor; filled.
+    """
+    found = [] if found is None else found
+    try:
+        artefact, stores = proof.lifted_stores(subject, folder, target, text, exact)
+    except (lifted.Refuted, lifted.Unsupported) as error:
+        reason = f"{target}, {subject.dtype}: {error}"
+        return _verdict(subject, Status.UNSUPPORTED, reason, found)
+    for tensor, got in stores:
+        try:
+            result = _studied(subject, tensor, got)
+        except (NoBound, NoValue, KeyError) as error:
+            return _verdict(subject, Status.UNSUPPORTED, f"`{tensor}`: {error}", found)
+        if isinstance(result, Excess):
+            at = {name: inputs.shown(value) for name, value in result.at.items()}
+            values = result.expected, inputs.shown(result.got)
+            counter = parting.counterexample(
+                subject.spec, subject.expected, artefact, tensor, got, subject.dtype, at, values
+            )
+            detail = f"`{tensor}`: {result.reason}"
+            return _verdict(subject, Status.REFUTED, detail, found, counter)
+        found.append(result)
+    return _verdict(subject, Status.TESTED, "within its bounds", found)
+
+
+def _verdict(
+    subject: proof.Subject, status: Status, detail: str, found: Sequence[Rounding],
+    counter: Counterexample | None = None,
+) -> Verdict:  # fmt: skip
+    evidence = {"rounding": [asdict(r) for r in found]}
+    points = sum(r.points for r in found)
+    return Verdict(
+        "R9", subject.spec.name, dict(subject.options), status, points, detail, subject.seed,
+        counter, evidence=evidence,
+    )  # fmt: skip
 
 
 _STUDIED: dict[tuple[Any, ...], Rounding | Excess] = {}

@@ -32,6 +32,7 @@ _INEXACT = {
     r"\.full\b": "is an approximation",
     r"\.ftz\b": "flushes subnormal numbers to zero",
     r"\.sat\b": "clamps its result",
+    r"^(?!cvt\.rzi).*\.r[zmp]\.": "rounds, but not to nearest",
     r"^(?:fma|mad)\.\w+\.(?:ftz\.)?[bf]": "contracts a product and a sum",
 }
 _FORBIDDEN = {

@@ -34,7 +34,7 @@ from codegen.verify.ranges import Range, span
 from codegen.verify.rounding import UNIT
 from codegen.verify.terms import FLOATS, Term, apply, nodes
 
-POINTS = 60
+POINTS = 90
 """Random points at which a difference is looked for."""
 TRIALS = 3
 """Points of the prime field."""
@@ -78,15 +78,13 @@ def decide(got: Term, expected: Term, domains: Mapping[str, Interval], seed: int
         found = _witness(got, expected, domains, rng)
         if found is not None:
             return found
-        reason = ""
         try:
             with _limited(SECONDS):
                 if _proved(got, expected, domains):
                     return Decision("equal")
-                reason = "no difference was found, nor a proof"
         except Undecided as error:
-            reason = str(error)
-        return _tested(got, expected, domains, rng, reason)
+            return _tested(got, expected, domains, rng, str(error))
+        return Decision("undecided", reason="no point of difference was found, nor a proof")
     except (Undecided, NoValue) as error:
         return Decision("undecided", reason=str(error))
 
@@ -113,17 +111,22 @@ def _witness(
 def points(
     found: Sequence[Term], domains: Mapping[str, Interval], rng: np.random.Generator, count: int
 ) -> Iterator[dict[str, float]]:
-    """Points of the leaves' domains, exact in their types; simple ones first."""
+    """Points of the leaves' domains, exact in their types; simple ones first.
+
+    Simple are small numbers, and those that occur in the terms, at which a choice may turn.
+    """
     leaves = {n.data: n.kind for n in nodes(found) if n.op in ("load", "scalar")}
-    simple = (1.0, 2.0, 0.5, -1.0, 0.25, 3.0, -0.5, 0.0, 0.75, 1.5)
+    own = {n.number for n in nodes(found) if n.is_constant and n.kind != "bool"}
+    usual = (1.0, 2.0, 0.5, -1.0, 0.25, 3.0, -0.5, 0.0, 0.75, 1.5)
+    simple = list(dict.fromkeys([*usual, *(x for x in sorted(own) if np.isfinite(x))]))
     for index in range(count):
         point: dict[str, float] = {}
         for name, kind in leaves.items():
             domain = domains.get(name, Interval())
             if name == "t":
-                point[name] = float(rng.integers(1, 5 if index < count // 2 else 1000))
+                point[name] = float(rng.integers(1, 5 if index < 2 * count // 3 else 1000))
                 continue
-            if index < count // 2:
+            if index < 2 * count // 3:
                 allowed = [x for x in simple if x in domain]
                 value = float(rng.choice(allowed)) if allowed else np.nan
             else:
@@ -253,8 +256,6 @@ class _Cases:
         if key == opposite:
             return (0,)
         low, high = span(difference, self.domains)
-        if isinstance(self.algebra, Modular):
-            return tuple(s for s in (1, -1) if (high > 0 if s > 0 else low < 0)) or (1,)
         return tuple(s for s in (1, 0, -1) if (high > 0 or s <= 0) and (low < 0 or s >= 0))
 
     def element(self, term: Term) -> Element:

@@ -383,15 +383,13 @@ def proof_key(subject: Subject, folder: Path, text: str) -> tuple[Any, ...]:
 
 
 def lifted_stores(
-    subject: Subject, folder: Path, target: str, exact: bool
+    subject: Subject, folder: Path, target: str, text: str, exact: bool
 ) -> tuple[Artefact, list[tuple[str, Term]]]:
-    """The stored tensors of the PTX for aligned tensors, each different value once.
+    """The stored tensors of PTX for aligned tensors, each different value once.
 
     Raises:
-        CannotCompile: The compiler refuses the kernel.
         Refuted, Unsupported: It cannot be lifted.
     """
-    text = ptx_of(subject.spec, folder, subject.options, target, subject.dtype, True, exact)
     lifted, _ = _lifted(subject, folder, text, True, exact)
     artefact = replace(_artefact(subject, folder, target, text, True), origin=lifted.origin)
     stores = [(a.tensor, a.value) for path in lifted.paths for a in path.stores]

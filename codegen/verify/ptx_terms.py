@@ -333,7 +333,7 @@ def _arithmetic(op: str) -> Function:
         if kind not in ("f32", "f64"):
             raise KeyError(kind)
         others = [m for m in modifiers[:-1] if m != "rn"]
-        _only(others, ["approx", "full", "ftz"])
+        _only(others, ["approx", "full", "ftz", "rz", "rm", "rp"])
         name = ".".join([op, *others])
         r.write(target, apply(name, *(r.float(s, kind) for s in sources)))
 

@@ -48,7 +48,7 @@ def execute(todo: Iterable[Task | Group], jobs: int, seconds: float = SECONDS) -
                 pool = pebble.ProcessPool(
                     max_workers=min(jobs, len(groups)),
                     context=context,
-                    initializer=_prepare,
+                    initializer=prepare,
                     initargs=(interpreted,),
                 )
                 pools.append(pool)
@@ -76,7 +76,7 @@ def _alike(a: Task, b: Task) -> bool:
     return (a.spec.name, a.rung) == (b.spec.name, b.rung)
 
 
-def _prepare(interpreted: bool) -> None:
+def prepare(interpreted: bool) -> None:
     """Settings of a worker, before anything imports Triton.
 
     What a generated file prints is not ours to show, and Ctrl-C is for the process that started
