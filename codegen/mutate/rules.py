@@ -66,8 +66,8 @@ BUGS: tuple[tuple[str, str, Mapping[str, str], tuple[str, ...]], ...] = (
      ()),
     ("Adagrad that squares twice", "adagrad", {"g**2": "g**4"}, ()),
     ("heavy-ball momentum for a moving average", "momentum_ema", {"(1 - beta)*g": "g"}, ()),
-    ("moving average for heavy-ball momentum", "sgd", {"+ (1 - dampening)*g": "+ (1 - momentum)*g"},
-     ("use_momentum",)),
+    ("moving average for heavy-ball momentum", "sgd",
+     {"(1 - dampening)*g": "(1 - momentum - 0*dampening)*g"}, ("use_momentum",)),
     ("stale second moment", "adam", {"v = beta2*v + (1 - beta2)*g**2":
      "v_old = v\nv = beta2*v + (1 - beta2)*g**2", "amsgrad else v)": "amsgrad else v_old)"}, ()),
     ("decay of the other moment", "adam", {"v = beta2*v + (1 - beta2)*g**2":

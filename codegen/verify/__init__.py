@@ -84,11 +84,19 @@ def verify(
         verdicts[spec.name] = [files]
         if files.status.passed:
             todo += groups(spec, folder, seed, level, tuple(targets) if targets else None)
-    total = sum(map(len, todo))
+    scored = [s for s in specs if verdicts[s.name][0].status.passed and level is Level.deep]
+    total = sum(map(len, todo)) + len(scored)
+    done = 0
     for done, verdict in enumerate(execute(todo, jobs or os.cpu_count() or 1), 1):
         verdicts[verdict.optimizer].append(verdict)
         if progress:
             progress(done, total, f"{verdict.optimizer} {verdict.rung}")
+    for number, spec in enumerate(scored, done + 1):
+        from codegen.mutate import score
+
+        verdicts[spec.name].append(score(spec, folder, seed, jobs=jobs))
+        if progress:
+            progress(number, total, f"{spec.name} R12")
     for spec in specs:
         if generated.hashes(spec, folder) != hashes[spec.name]:
             reason = "a file has changed while it was verified"
