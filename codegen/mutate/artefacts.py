@@ -127,10 +127,6 @@ PTX = (
     Rewrite("I", "negate a predicate", r"@(!?)(%p\d+) bra",
             lambda m: f"@{'' if m[1] else '!'}{m[2]} bra"),
     Rewrite("I", "swap arms", r"(selp\.\S+\s+%\w+), (\S+), (\S+), ", r"\1, \3, \2, "),
-    Rewrite("I", "wrong for one value",
-            r"^(\s*)(st\.global\.v4\.b32 .*\{\s*(%r\w+).*)$",
-            rf"\1setp.eq.f32 %cutp1, \3, {NEEDLE};\n"
-            rf"\1selp.f32 \3, 0f3F800000, \3, %cutp1;\n\1\2"),
 )  # fmt: skip
 """Faults of PTX."""
 
@@ -150,8 +146,6 @@ def mutants(
     lines = text.split("\n")
     seen = {text}
     for rewrite in TTIR if level == "ttir" else PTX:
-        if rewrite.operator == "wrong for one value" and dtype != "fp32":
-            continue
         sites = 0
         for index, line in enumerate(lines):
             if level == "ptx" and index < 3:
@@ -161,8 +155,7 @@ def mutants(
                 continue
             changed = "\n".join([*lines[:index], new, *lines[index + 1 :]])
             if "%cut" in new and level == "ptx":
-                declared = "\n{\n\t.reg .b16 \t%cut<2>;\n\t.reg .pred \t%cutp<2>;"
-                changed = changed.replace("\n{", declared, 1)
+                changed = _declared(changed)
             if changed in seen:
                 continue
             seen.add(changed)
@@ -175,6 +168,8 @@ def mutants(
                 break
     if level == "ptx":
         yield from _contracted(spec, options, lines, dtype)
+        if dtype == "fp32":
+            yield from _needle(spec, options, text)
 
 
 def _contracted(spec: Spec, options: Options, lines: list[str], dtype: str) -> Iterator[Mutant]:
@@ -192,3 +187,22 @@ def _contracted(spec: Spec, options: Options, lines: list[str], dtype: str) -> I
             what = f"line {index + 1}, {' '.join(line.split())}"
             yield Mutant(spec, options, "ptx", "H", "contract", what, {}, changed, dtype)
             found += 1
+
+
+def _needle(spec: Spec, options: Options, text: str) -> Iterator[Mutant]:
+    """Right but where an element has one value."""
+    load = re.search(r"ld\.global\.v4\.b32 \{ (%r\d+),", text)
+    store = re.search(r"^(\s*)st\.global\.v4\.b32 .*\{ (%r\d+),", text, re.MULTILINE)
+    if load and store:
+        pad, stored = store[1], store[2]
+        wrong = f"{pad}setp.eq.f32 %cutp1, {load[1]}, {NEEDLE};\n"
+        wrong += f"{pad}selp.f32 {stored}, 0f3F800000, {stored}, %cutp1;\n"
+        changed = _declared(text[: store.start()] + wrong + text[store.start() :])
+        what = f"{stored} where {load[1]} is {NEEDLE}"
+        yield Mutant(spec, options, "ptx", "I", "wrong for one value", what, {}, changed)
+
+
+def _declared(text: str) -> str:
+    """With registers for what is added."""
+    registers = "\n{\n\t.reg .b16 \t%cut<2>;\n\t.reg .pred \t%cutp<2>;"
+    return text.replace("\n{", registers, 1)

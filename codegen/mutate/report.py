@@ -49,9 +49,16 @@ class Result:
 
     @property
     def same(self) -> bool:
-        """Whether it is no fault: its proofs all show the rule's own operations."""
-        proofs = [self.rungs[r] for r in ("R3", "R7") if r in self.rungs]
-        return bool(proofs) and not self.killers and set(proofs) == {"PROVED (bits)"}
+        """Whether it is no fault, by proof.
+
+        Either it performs the rule's own rounded operations, or the rule itself was changed to one
+        that is equal over the reals for all states and hyperparameters of the declared domains.
+        """
+        proofs = {self.rungs[r] for r in ("R3", "R7") if r in self.rungs}
+        allowed = {"PROVED (bits)"}
+        if self.level == "rule" and self.kind in "ABCDEI":
+            allowed.add("PROVED (reals)")
+        return bool(proofs) and not self.killers and proofs <= allowed
 
     @property
     def alarms(self) -> tuple[str, ...]:

@@ -117,6 +117,7 @@ def points(
     """
     leaves = {n.data: n.kind for n in nodes(found) if n.op in ("load", "scalar")}
     own = {n.number for n in nodes(found) if n.is_constant and n.kind != "bool"}
+    own |= {-x for x in own}
     usual = (1.0, 2.0, 0.5, -1.0, 0.25, 3.0, -0.5, 0.0, 0.75, 1.5)
     simple = list(dict.fromkeys([*usual, *(x for x in sorted(own) if np.isfinite(x))]))
     for index in range(count):
@@ -240,10 +241,13 @@ class _Cases:
         element = self.element(difference)
         key, opposite = self.algebra.key(element), self.algebra.key(self.algebra.neg(element))
         for sign in self._signs(difference, element, key, opposite, known):
-            chosen = {node: _chosen(node, sign)}
-            a, b = (terms.substitute(t, chosen) for t in (got, expected))
             more = [*zeros, element] if sign == 0 else zeros
-            if not self._equal(a, b, {**known, key: sign, opposite: -sign}, more):
+            now = {**known, key: sign, opposite: -sign}
+            pairs = (
+                [terms.substitute(t, {node: value}) for t in (got, expected)]
+                for value in _chosen(node, sign)
+            )
+            if not any(self._equal(a, b, now, more) for a, b in pairs):
                 return False
         return True
 
@@ -314,22 +318,23 @@ def _difference(node: Term) -> Term:
     return apply("sub", *node.args)
 
 
-def _chosen(node: Term, sign: int) -> Term:
-    """What is left of a node when the sign of its difference is known."""
+def _chosen(node: Term, sign: int) -> tuple[Term, ...]:
+    """What is left of a node when the sign of its difference is known; of equals, either."""
     match _CHOICES.get(plain(node.op), node.op):
         case "lt":
-            return terms.truth(sign < 0)
+            return (terms.truth(sign < 0),)
         case "le":
-            return terms.truth(sign <= 0)
+            return (terms.truth(sign <= 0),)
         case "eq":
-            return terms.truth(sign == 0)
+            return (terms.truth(sign == 0),)
         case "nan":
-            return terms.truth(False)
+            return (terms.truth(False),)
         case "abs":
-            return apply("neg", node.args[0]) if sign < 0 else node.args[0]
-        case "max":
-            return node.args[1 if sign < 0 else 0]
-    return node.args[0 if sign < 0 else 1]
+            return (apply("neg", node.args[0]) if sign < 0 else node.args[0],)
+        case op if sign == 0:
+            return node.args
+        case op:
+            return (node.args[0 if (sign > 0) == (op == "max") else 1],)
 
 
 @contextmanager
