@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from codegen.backends.triton import WARPS
-from codegen.kernel import lets
+from codegen.kernel import Tensor, lets
 from codegen.lower import lower
 from codegen.operations import OPERATIONS
 from codegen.spec import Options, Spec, holds
+from codegen.verify import rule
+from codegen.verify.terms import nodes
 
 THREADS = 32 * WARPS
 """Of one program."""
@@ -91,8 +94,20 @@ def itemsize(tensor: str, dtype: str) -> int:
 
 def bytes_moved(spec: Spec, options: Options, dtype: str) -> int:
     """The least that a step has to move per element: each tensor read once, written once."""
+    tensors = active_tensors(spec, options)
+    return sum((t.loaded + t.stored) * itemsize(t.name, dtype) for t in tensors)
+
+
+def active_tensors(spec: Spec, options: Options) -> list[Tensor]:
+    """The tensors of an option set, `loaded` if their old value reaches anything that is stored.
+
+    What does not is read by no compiled kernel, although the text of the kernel reads it for other
+    options, or for nothing.
+    """
     active = [t for t in lower(spec).tensors if holds(t.when, options)]
-    return sum((t.loaded + t.stored) * itemsize(t.name, dtype) for t in active)
+    stores = rule.expected(spec, options, {t.name: "f32" for t in active}).stores
+    reached = {node.data for node in nodes(stores.values()) if node.op == "load"}
+    return [replace(t, loaded=t.name in reached) for t in active]
 
 
 def _traffic(
@@ -106,7 +121,7 @@ def _traffic(
     for name in names:
         if access := re.fullmatch(r"(ld|st)\.global(?:\.v(\d))?\.b(\d+)", name):
             found[access[1], int(access[2] or 1) * int(access[3]) // 8] += 1
-    active = [t for t in lower(spec).tensors if holds(t.when, options)]
+    active = active_tensors(spec, options)
     for prefix, verb in (("ld", "loads"), ("st", "stores")):
         wanted: Counter[int] = Counter()
         for tensor in active:
@@ -128,7 +143,7 @@ def amd_violations(text: str, spec: Spec, options: Options, dtype: str) -> Itera
         yield f"`{scratch[1]}` uses scratch or shared memory"
     if atomic := re.search(r"^\s+(\w+_atomic\w*)", text, re.MULTILINE):
         yield f"`{atomic[1]}` is atomic"
-    active = [t for t in lower(spec).tensors if holds(t.when, options)]
+    active = active_tensors(spec, options)
     for verb, tensors in (
         ("load", [t for t in active if t.loaded]),
         ("store", [t for t in active if t.stored]),
