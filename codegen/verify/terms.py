@@ -225,6 +225,8 @@ def _neg(_: str, x: Term) -> Term:
         return x.args[0]
     if x.is_constant:
         return constant(-x.number, x.kind)
+    if _is_choice(x):
+        return _select("", x.args[0], *(_neg("", a) for a in x.args[1:]))
     return _term("neg", x.kind, (x,))
 
 

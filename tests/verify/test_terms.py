@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -261,6 +260,8 @@ def test_operations_distribute_over_choices_between_numbers(kind: str) -> None:
         preserved(op(name, flag, b), grid(kind))
         preserved(op(name, b, flag), grid(kind))
     zero = number(0.0, kind)
+    product = op("fma", number(-1.0, kind), flag, x).term()
+    assert not any(node.op == "neg" for node in terms.nodes([product]))
     assert op("ne", flag, zero).term() is op("lt", x, number(1.0, kind)).term()
 
 
@@ -390,36 +391,43 @@ def test_only_powers_of_two_with_normal_reciprocals_become_factors(kind: str) ->
 # Any term.
 
 
-@cache
-def _trees(kind: str, depth: int) -> st.SearchStrategy[Tree]:
-    form = FORMATS[kind]
-    names = st.sampled_from(["x", "y"]).map(lambda n: op("cvt", leaf(n, "f32"), kind=kind))
-    leaves = st.sampled_from(["x", "y"]).map(lambda n: leaf(n, kind)) if kind == "f32" else names
-    numbers = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.0, 0.5, -3.0, math.inf, math.nan, 1e-40])
-    basic = leaves | numbers.map(lambda v: number(form.value(form.bits(v)), kind))
-    if depth == 0:
-        return basic
-    inner = _trees(kind, depth - 1)
-    unary = st.builds(lambda n, a: op(n, a), st.sampled_from(["neg", "abs", "sqrt"]), inner)
-    binary = st.builds(lambda n, a, b: op(n, a, b), st.sampled_from(BINARY[:8]), inner, inner)
-    fused = st.builds(lambda a, b, c: op("fma", a, b, c), inner, inner, inner)
-    chosen = st.builds(
-        lambda p, a, b: op("select", p, a, b), _conditions(kind, depth), inner, inner
+NUMBERS = [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, -3.0, math.inf, math.nan, 1e-40]
+OTHER = {"f32": "f64", "f64": "f32", "f16": "f32", "bf16": "f64"}
+
+
+@st.composite
+def _trees(draw: st.DrawFn, kind: str, depth: int) -> Tree:
+    """A number of a kind; loads are float32."""
+    shapes = ["leaf", "number", "unary", "binary", "fma", "select", "cvt"]
+    shape = draw(st.sampled_from(shapes if depth else shapes[:2]))
+    if shape == "leaf":
+        found = leaf(draw(st.sampled_from("xy")), "f32")
+        return found if kind == "f32" else op("cvt", found, kind=kind)
+    if shape == "number":
+        return number(draw(st.sampled_from(NUMBERS)), kind)
+    if shape == "cvt":
+        return op("cvt", draw(_trees(OTHER[kind], depth - 1)), kind=kind)
+    if shape == "unary":
+        name = draw(st.sampled_from(["neg", "abs", "sqrt"]))
+        return op(name, draw(_trees(kind, depth - 1)))
+    a, b = draw(_trees(kind, depth - 1)), draw(_trees(kind, depth - 1))
+    if shape == "binary":
+        return op(draw(st.sampled_from(BINARY[:8])), a, b)
+    if shape == "select":
+        return op("select", draw(_conditions(kind, depth)), a, b)
+    return op("fma", a, b, draw(_trees(kind, depth - 1)))
+
+
+@st.composite
+def _conditions(draw: st.DrawFn, kind: str, depth: int) -> Tree:
+    shape = draw(st.sampled_from(["compared", "and", "or", "not"] if depth > 1 else ["compared"]))
+    if shape == "compared":
+        a, b = draw(_trees(kind, depth - 1)), draw(_trees(kind, depth - 1))
+        return op(draw(st.sampled_from(BINARY[10:])), a, b)
+    first = draw(_conditions(kind, depth - 1))
+    return (
+        op("not", first) if shape == "not" else op(shape, first, draw(_conditions(kind, depth - 1)))
     )
-    other = {"f32": "f64", "f64": "f32", "f16": "f32", "bf16": "f64"}[kind]
-    casts = _trees(other, depth - 1).map(lambda a: op("cvt", a, kind=kind))
-    return st.one_of(basic, unary, binary, fused, chosen, casts)
-
-
-@cache
-def _conditions(kind: str, depth: int) -> st.SearchStrategy[Tree]:
-    inner = _trees(kind, depth - 1)
-    compared = st.builds(lambda n, a, b: op(n, a, b), st.sampled_from(BINARY[10:]), inner, inner)
-    if depth == 1:
-        return compared
-    parts = _conditions(kind, depth - 1)
-    joined = st.builds(lambda n, a, b: op(n, a, b), st.sampled_from(["and", "or"]), parts, parts)
-    return st.one_of(compared, joined, parts.map(lambda a: op("not", a)))
 
 
 ROWS = grid("f32")
