@@ -25,9 +25,10 @@ Edit = tuple[str, str, str, Expression]
 def mutants(spec: Spec, options: Options) -> Iterator[Mutant]:
     """Every single fault of the rule under one set of options."""
     yield from _starts(spec)
+    built = _files(spec, spec.rule)
     for kind, operator, what, rule in _rules(spec, options):
-        if (files := _files(spec, rule)) is not None:
-            yield Mutant(spec, options, "rule", kind, operator, what, files)
+        if (files := _files(spec, rule)) not in (None, built):
+            yield Mutant(spec, options, "rule", kind, operator, what, files or {})
 
 
 def equivalents(spec: Spec, options: Options) -> Iterator[Mutant]:
