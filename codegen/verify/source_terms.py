@@ -325,6 +325,8 @@ class Source:
                 return None
             case (Value() as value, "astype") if [type(a) for a in args] == [Dtype]:
                 return self.noted(apply("cvt", value.term, kind=args[0].kind), False, e)
+            case Dtype() if len(args) == 1 and not keywords:
+                return _full_like(self, e, None, args[0], function)
             case (Tensor(name="p"), "numel") if not args:
                 return SIZE
             case Library(name=name) if name in self.functions and not keywords:
@@ -594,6 +596,5 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "numpy.where": (3, _where),
     "numpy.full_like": (3, _full_like),
     "numpy.result_type": (2, _result_type),
-    "numpy.float32": (1, lambda s, node, x: _full_like(s, node, None, x, Dtype("f32"))),
     "triton.cdiv": (2, _cdiv),
 }
