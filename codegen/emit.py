@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tempfile
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
-from codegen.backends import BACKENDS
+from codegen.backends import BACKENDS, torch
 from codegen.diagnostics import Diagnostic, SpecError
 from codegen.lower import lower
-from codegen.render import HEADER, render
+from codegen.render import HEADER, render, runtime
 from codegen.spec import Spec
 
 _PREFIX = ".stepforge-"
 _STALE_SECONDS = 3600
+_CLASS = re.compile(r"(?m)^class (\w+)\(Optimizer\):$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,25 @@ class Change:
         return "".join(lines)
 
 
-def expected(specs: Iterable[Spec], out: Path) -> dict[Path, str]:
-    """The files of the specs and their texts."""
+def expected(
+    specs: Iterable[Spec], out: Path, others: Mapping[str, str] = MappingProxyType({})
+) -> dict[Path, str]:
+    """The files of the specs and their texts, and what the optimizer classes share.
+
+    Args:
+        specs: The specs to generate.
+        out: The output folder.
+        others: Modules of further optimizer classes that stay there, and the classes.
+    """
     files: dict[Path, str] = {}
+    classes = dict(others)
     for spec in specs:
         kernel = lower(spec)
+        classes[spec.name] = torch.class_name(spec)
         for backend in BACKENDS:
             files[out / backend / f"{spec.name}.py"] = render(kernel, backend)
+    files[out / "torch" / "_runtime.py"] = runtime()
+    files[out / "torch" / "__init__.py"] = torch.package(classes)
     return files
 
 
@@ -73,7 +88,7 @@ def changes(
     Raises:
         SpecError: A file cannot be read.
     """
-    files = expected(specs, out)
+    files = expected(specs, out, _classes(out, None if not whole else known))
     found = []
     for path, text in files.items():
         old = _read(path)
@@ -87,6 +102,24 @@ def changes(
                 if ours and HEADER.match(orphan := _read(path) or ""):
                     found.append(Change("remove", path, orphan, ""))
     return sorted(found, key=lambda change: change.path)
+
+
+def _classes(out: Path, kept: Collection[str] | None) -> dict[str, str]:
+    """Modules of generated optimizer classes that are there, and the classes.
+
+    Args:
+        out: The output folder.
+        kept: Modules that stay whatever is built; all of them if None.
+    """
+    found: dict[str, str] = {}
+    folder = out / "torch"
+    for path in sorted(folder.glob("*.py")) if folder.is_dir() else ():
+        if kept is None or path.stem in kept:
+            text = _read(path) or ""
+            match = _CLASS.search(text) if HEADER.match(text) else None
+            if match is not None:
+                found[path.stem] = match[1]
+    return found
 
 
 def apply(found: Iterable[Change]) -> None:

@@ -15,6 +15,9 @@ _GENERATED = {
     "np", "numpy", "tl", "triton", "math", "torch", "init", "step", "state", "new", "name",
     "tensor", "dtype", "real", "shape", "n", "pid", "program", "start", "offsets", "block",
     "mask", "full", "where", "inf", "nan", "pi", "self", "cls", "BLOCK", "exact", "EXACT",
+    # The optimizer class.
+    "defaults", "foreach", "fused", "capturable", "differentiable", "state_dtype", "group",
+    "reference", "Optimizer", "check_tensors", "super", "staticmethod",
     # Functions of Python that they call.
     "float", "int", "bool", "str", "dict", "list", "tuple", "set", "range", "len", "min", "max",
     "abs", "hasattr", "ValueError", "TypeError",

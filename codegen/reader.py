@@ -22,6 +22,7 @@ from codegen.names import NAME, kernel_name, malformed, name_problem
 from codegen.parser import parse_expression, parse_rule
 from codegen.source import KeyPath, Source, parse, read
 from codegen.spec import (
+    TORCH_SETTINGS,
     Hyperparameter,
     Interval,
     Option,
@@ -132,7 +133,7 @@ class _Reader:
         value = data.get(key, default)
         if isinstance(value, kind) and not (kind is not bool and isinstance(value, bool)):
             return value
-        what = {str: "a string", bool: "true or false", dict: "a table"}[kind]
+        what = {str: "a string", bool: "true or false", dict: "a table", list: "an array"}[kind]
         span = self.source.value_span((*path, key))
         self.error("E012", f"`{key}` must be {what}, not {_type(value)}", span)
         return default
@@ -428,7 +429,10 @@ class _Reader:
         if not table:
             return None
         path: KeyPath = ("torch",)
-        known = ("class", "arguments", "state", "constants", "switches", "zero_with")
+        known = (
+            "class", "signature", "arguments", "state", "constants", "switches", "zero_with",
+            "group", "counter", "eager",
+        )  # fmt: skip
         self.table(table, path, known, ("class",))
         name = self.typed(table, path, "class", str, "Optimizer")
         if not NAME.match(name) or keyword.iskeyword(name):
@@ -438,16 +442,45 @@ class _Reader:
         switchable = [o.name for o in options]
         arguments = self.torch_arguments(table, [*tunable, *switchable])
         state = self.torch_state(table, [s.name for s in states])
-        constants = self.torch_table(table, "constants")
-        for key, value in constants.items():
-            if not isinstance(value, int | float):
-                span = self.source.value_span(("torch", "constants", key))
-                message = f"`{short(key)}` must be a number, true or false, not {_type(value)}"
-                self.error("E012", message, span)
+        constants, group = (self.torch_constants(table, key) for key in ("constants", "group"))
         switches, zero_with = (
             self.torch_pairs(table, key, switchable, tunable) for key in ("switches", "zero_with")
         )
-        return Torch(name, arguments, state, constants, switches, zero_with)
+        parts = {part for group in arguments.values() for part in group} | switches.keys()
+        passed = [*arguments, *(n for n in [*tunable, *switchable] if n not in parts)]
+        signature = self.torch_signature(table, passed, [*constants, *TORCH_SETTINGS])
+        counter = self.typed(table, path, "counter", bool, True)
+        eager = self.typed(table, path, "eager", bool, False)
+        return Torch(
+            name, arguments, state, constants, switches, zero_with, group, signature, counter, eager
+        )
+
+    def torch_constants(self, table: dict[str, Any], key: str) -> dict[str, bool | float]:
+        """A table from names in torch to numbers."""
+        found = self.torch_table(table, key)
+        for name, value in found.items():
+            if not isinstance(value, int | float):
+                span = self.source.value_span(("torch", key, name))
+                message = f"`{short(name)}` must be a number, true or false, not {_type(value)}"
+                self.error("E012", message, span)
+        return found
+
+    def torch_signature(
+        self, table: dict[str, Any], passed: list[str], further: list[str]
+    ) -> tuple[str, ...]:
+        """Torch's arguments in order; all those that the rule needs have to be among them."""
+        found = self.typed(table, ("torch",), "signature", list, [])
+        where: KeyPath = ("torch", "signature")
+        for index, name in enumerate(found):
+            span = self.source.value_span((*where, str(index)))
+            self.known(where, name, [*passed, *further, "*"], span)
+            if name in found[:index]:
+                self.error("E160", f"`signature` has `{short(str(name))}` already", span)
+        missing = [name for name in passed if name not in found]
+        if found and missing:
+            message = f"`signature` leaves out `{short(missing[0])}`"
+            self.error("E160", message, self.source.value_span(where))
+        return tuple(str(name) for name in found)
 
     def torch_pairs(
         self, table: dict[str, Any], key: str, options: list[str], hyperparameters: list[str]

@@ -66,6 +66,15 @@ def render(kernel: Kernel, backend: str) -> str:
 
 
 @cache
+def runtime() -> str:
+    """What the optimizer classes share, copied beside them as it is."""
+    env = environment()
+    text = env.loader.get_source(env, "torch/runtime.py")[0]  # type: ignore[union-attr]
+    origin = "# Copied by `stepforge build` from templates/torch/runtime.py. Do not edit."
+    return f"{origin}\n{text}"
+
+
+@cache
 def _keys(template: str) -> frozenset[str]:
     env = environment()
     source = env.loader.get_source(env, template)[0]  # type: ignore[union-attr]

@@ -15,6 +15,8 @@ from codegen.expression import Apply, Assign, Expression, Name, Number, Statemen
 from codegen.source import Source
 
 Options = Mapping[str, bool]
+TORCH_SETTINGS = ("foreach", "fused", "capturable", "differentiable")
+"""Arguments of torch's constructors that choose how a step is computed, not what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,10 @@ class Torch:
         constants: Arguments that are fixed for this optimizer.
         switches: Option → hyperparameter that is zero when the option is off.
         zero_with: Option → hyperparameter that torch wants to be zero when the option is on.
+        group: Further keys of torch's parameter groups that are fixed; no arguments of torch's.
+        signature: The arguments of torch's constructor in its order; those after `*` by name only.
+        counter: Whether torch keeps the number of the step; if not, `t` is 1 or more than 1.
+        eager: Whether torch makes the states in its constructor, not in the first step.
     """
 
     class_name: str
@@ -94,6 +100,10 @@ class Torch:
     constants: Mapping[str, bool | float]
     switches: Mapping[str, str]
     zero_with: Mapping[str, str]
+    group: Mapping[str, bool | float]
+    signature: tuple[str, ...] = ()
+    counter: bool = True
+    eager: bool = False
 
 
 @dataclass(frozen=True)

@@ -98,10 +98,11 @@ def test_show_prints_the_view_and_nothing_else() -> None:
 
 def test_build_prints_what_it_did_and_dry_run_does_nothing(project: Path) -> None:
     done = stepforge("build", "mine", "--dry-run", cwd=project)
-    assert done.stdout == "write   generated/numpy/mine.py\nwrite   generated/triton/mine.py\n"
-    assert done.stderr == "1 spec: 2 files would change\n"
+    written = ("numpy/mine", "torch/__init__", "torch/_runtime", "torch/mine", "triton/mine")
+    assert done.stdout == "".join(f"write   generated/{name}.py\n" for name in written)
+    assert done.stderr == "1 spec: 5 files would change\n"
     assert not (project / "generated").exists()
-    assert stepforge("build", "mine", cwd=project).stderr == "1 spec: 2 files changed\n"
+    assert stepforge("build", "mine", cwd=project).stderr == "1 spec: 5 files changed\n"
     again = stepforge("build", "mine", cwd=project)
     assert (again.stdout, again.stderr) == ("", "1 spec: 0 files changed\n")
 
@@ -109,14 +110,15 @@ def test_build_prints_what_it_did_and_dry_run_does_nothing(project: Path) -> Non
 def test_a_build_of_one_spec_removes_nothing(project: Path) -> None:
     stepforge("build", "mine", cwd=project)
     stepforge("build", "sgd", cwd=project)
-    assert {p.stem for p in (project / "generated").rglob("*.py")} == {"mine", "sgd"}
+    assert {p.stem for p in (project / "generated").rglob("[!_]*.py")} == {"mine", "sgd"}
     (project / "specs" / "adamw.toml").unlink()
     assert stepforge("build", cwd=project).stdout == "", "sgd can still be built: it is stock"
-    for backend in ("numpy", "triton"):
+    for backend in ("numpy", "torch", "triton"):
         orphan = project / "generated" / backend / "gone.py"
         orphan.write_bytes((orphan.parent / "sgd.py").read_bytes())
     done = stepforge("build", cwd=project)
-    assert done.stdout == "remove  generated/numpy/gone.py\nremove  generated/triton/gone.py\n"
+    folders = ("numpy", "torch", "triton")
+    assert done.stdout == "".join(f"remove  generated/{name}/gone.py\n" for name in folders)
 
 
 def test_the_list_has_every_spec() -> None:
@@ -184,7 +186,7 @@ def test_a_new_spec_checks_builds_and_runs_as_it_is(tmp_path: Path) -> None:
     assert stepforge("check", cwd=tmp_path).returncode == 0
     assert stepforge("check", "fresh", "--json", cwd=tmp_path).stdout == "[]\n"
     assert stepforge("build", cwd=tmp_path).returncode == 0
-    assert {p.name for p in (tmp_path / "generated").rglob("*.py")} == {"fresh.py"}
+    assert {p.name for p in (tmp_path / "generated").rglob("[!_]*.py")} == {"fresh.py"}
     spec, warnings = load(tmp_path / "specs" / "fresh.toml")
     assert warnings == []
     assert hasattr(numpy_of(spec), "step")
@@ -241,7 +243,7 @@ def test_every_command_works_from_any_directory(tmp_path: Path) -> None:
     for arguments in (["list"], ["check"], ["show", "adamw"], ["explain", "E104"], ["build"]):
         done = stepforge(*arguments, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-    written = {p.stem for p in (tmp_path / "generated").rglob("*.py")}
+    written = {p.stem for p in (tmp_path / "generated").rglob("[!_]*.py")}
     assert written == set(STOCK)
 
 

@@ -21,6 +21,9 @@ from codegen.diagnostics import SpecError
 from codegen.render import HEADER
 
 
+SHARED = {"torch/__init__.py", "torch/_runtime.py"}
+
+
 def files(folder: Path) -> dict[str, bytes]:
     """Every file below a folder but those that a killed build may leave."""
     return {
@@ -45,7 +48,8 @@ def build(out: Path, *names: str, whole: bool = False) -> list[emit.Change]:
 
 
 def test_a_build_writes_one_file_for_every_spec_and_backend(whole: Mapping[str, bytes]) -> None:
-    assert set(whole) == {f"{b}/{name}.py" for b in BACKENDS for name in STOCK}
+    names = {f"{b}/{name}.py" for b in BACKENDS for name in STOCK}
+    assert set(whole) == names | SHARED
 
 
 def test_a_second_build_touches_nothing(tmp_path: Path) -> None:
@@ -84,8 +88,32 @@ def test_orphans_are_removed_in_a_whole_build_only(tmp_path: Path) -> None:
     build(tmp_path, "adamw", "sgd")
     assert build(tmp_path, "adamw") == []
     removed = build(tmp_path, "adamw", whole=True)
-    assert [(c.action, c.path.name) for c in removed] == [("remove", "sgd.py")] * 2
-    assert set(files(tmp_path)) == {"numpy/adamw.py", "triton/adamw.py"}
+    assert [(c.action, c.path.name) for c in removed] == [
+        ("remove", "sgd.py"),
+        ("update", "__init__.py"),
+        ("remove", "sgd.py"),
+        ("remove", "sgd.py"),
+    ]
+    assert set(files(tmp_path)) == {f"{b}/adamw.py" for b in BACKENDS} | SHARED
+    assert "sgd" not in (tmp_path / "torch" / "__init__.py").read_text()
+
+
+def test_the_package_of_classes_lists_what_is_there(tmp_path: Path) -> None:
+    build(tmp_path, "adamw")
+    package = tmp_path / "torch" / "__init__.py"
+    (tmp_path / "torch" / "mine.py").write_text("class Mine(Optimizer):\n")
+    for name in ("sgd", "lion"):
+        build(tmp_path, name)
+    listed = [line for line in package.read_text().splitlines() if line.startswith("from .")]
+    assert listed == [
+        "from ._runtime import Optimizer",
+        "from .adamw import AdamW",
+        "from .lion import Lion",
+        "from .sgd import SGD",
+    ]
+    emit.apply(emit.changes([stock("lion")], tmp_path, whole=True, known=["sgd"]))
+    assert "adamw" not in package.read_text()
+    assert "from .sgd import SGD" in package.read_text()
 
 
 def test_files_without_our_header_are_never_removed(tmp_path: Path) -> None:
@@ -119,7 +147,7 @@ def test_a_diff_goes_from_what_is_there_to_what_should_be(tmp_path: Path) -> Non
 
 
 def test_changes_writes_nothing(tmp_path: Path) -> None:
-    assert len(emit.changes([stock("lion")], tmp_path / "out", whole=True)) == 2
+    assert len(emit.changes([stock("lion")], tmp_path / "out", whole=True)) == 5
     assert not (tmp_path / "out").exists()
 
 
@@ -197,7 +225,7 @@ def test_a_folder_without_permission_is_one_diagnostic(tmp_path: Path) -> None:
         (tmp_path / "triton").chmod(0o755)
     assert done.returncode == 2
     assert "error[E007]: cannot write the output: permission denied" in done.stderr
-    assert set(files(tmp_path)) == {"numpy/adamw.py", "triton/adamw.py"}
+    assert set(files(tmp_path)) == {f"{b}/adamw.py" for b in BACKENDS} | SHARED
 
 
 # Interruption and company.
@@ -232,7 +260,7 @@ def test_a_build_killed_at_any_moment_leaves_whole_files(
         while time.monotonic() < deadline and process.poll() is None:
             # Half of them are killed as soon as anything moves, the others at random.
             if attempt % 2 and any(out.rglob(".stepforge-*")):
-                time.sleep(generator.uniform(0, 0.006))
+                time.sleep(generator.uniform(0, 0.015))
                 break
             if attempt % 2 == 0:
                 time.sleep(generator.uniform(0.05, 0.35))

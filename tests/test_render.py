@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,7 +20,9 @@ from codegen.diagnostics import GeneratorBug
 from codegen.lower import lower
 from codegen.render import HEADER, environment, render
 
-GENERATED = sorted((ROOT / "generated").rglob("*.py"))
+GENERATED = sorted((ROOT / "generated").rglob("[!_]*.py"))
+SHARED = sorted((ROOT / "generated").rglob("_*.py"))
+ALLOWED = {"numpy": {"math", "numpy"}, "triton": {"math", "triton"}, "torch": {"_runtime"}}
 BANNED = {"codegen", "sympy", "jinja2"}
 
 
@@ -87,11 +90,21 @@ def test_a_generated_file_compiles_and_imports_neither_generator_nor_sympy(path:
             else []
         )
     }
-    assert imported <= {"math", "numpy"} if path.parent.name == "numpy" else {"math", "triton"}
+    siblings = {"numpy"} if path.parent.name == "torch" else set()
+    assert imported <= ALLOWED[path.parent.name] | siblings
     assert not imported & BANNED
 
 
-@pytest.mark.parametrize("path", GENERATED, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_what_the_classes_share_is_copied_and_imports_nothing_of_ours() -> None:
+    assert [path.name for path in SHARED] == ["__init__.py", "_runtime.py"]
+    text = SHARED[1].read_text("utf-8")
+    template = (ROOT / "codegen" / "templates" / "torch" / "runtime.py").read_text("utf-8")
+    assert text.split("\n", 1)[1] == template
+    assert text.startswith("# Copied by `stepforge build` from templates/torch/runtime.py.")
+    assert not any(re.search(rf"(?m)^\s*(from|import) {name}", text) for name in BANNED)
+
+
+@pytest.mark.parametrize("path", [*GENERATED, *SHARED], ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_a_generated_file_is_tidy(path: Path) -> None:
     text = path.read_text("utf-8")
     assert text.endswith("\n")

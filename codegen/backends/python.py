@@ -143,14 +143,15 @@ def documentation(spec: Spec) -> list[tuple[str, str]]:
     rows = []
     for h in spec.hyperparameters:
         domain = f" Domain: {h.domain_text}." if h.domain_text else ""
-        rows.append((h.name, _sentence(h.doc) + domain))
+        rows.append((h.name, sentence(h.doc) + domain))
     for o in spec.options:
         when = f" Only with `{o.when_text}`." if o.when_text else ""
-        rows.append((o.name, _sentence(o.doc) + when))
+        rows.append((o.name, sentence(o.doc) + when))
     return rows
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """A text that ends like a sentence."""
     return text if text.endswith((".", "!", "?")) else text + "."
 
 

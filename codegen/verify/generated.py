@@ -27,7 +27,7 @@ _counter = itertools.count()
 
 @dataclass(frozen=True)
 class Pair:
-    """The two files of an optimizer."""
+    """The two files of an optimizer that compute."""
 
     numpy: Path
     triton: Path
@@ -54,13 +54,35 @@ def inspect(spec: Spec, folder: Path) -> Verdict:
         if match["digest"] != spec.source.digest:
             command = f"stepforge build {spec.name}"
             return _refuted(spec, f"{path} is stale: the spec has changed; run `{command}`")
+        backend = path.parent.name
+        is_as_built = text == expected_text(spec, backend)
+        if backend == "torch":
+            if not is_as_built:
+                return _refuted(spec, f"{path} differs from what build writes, and no rung runs it")
+            continue
         if (found := foreign(text)) is not None:
             line, what = found
             return _refuted(spec, f"{path}:{line} {what}: {_ALLOWED}")
-        if text != expected_text(spec, path.parent.name):
+        if not is_as_built:
             edited.append(str(path))
+    if (reason := _shared(folder, spec)) is not None:
+        return _refuted(spec, reason)
     detail = f"differs from what build writes: {', '.join(edited)}" if edited else "as built"
     return Verdict("files", spec.name, None, Status.TESTED, len(BACKENDS), detail)
+
+
+def _shared(folder: Path, spec: Spec) -> str | None:
+    """What is wrong with the file that all optimizer classes share."""
+    from codegen.render import runtime
+
+    path = folder / "torch" / "_runtime.py"
+    try:
+        same = path.read_text(encoding="utf-8") == runtime()
+    except FileNotFoundError:
+        return f"{path} is missing; run `stepforge build {spec.name}`"
+    except (OSError, UnicodeDecodeError) as error:
+        return f"{path} cannot be read: {error}"
+    return None if same else f"{path} differs from what build writes, and no rung runs it"
 
 
 def _refuted(spec: Spec, reason: str) -> Verdict:

@@ -1,0 +1,299 @@
+"""The `torch.optim` class: a constructor with its checks, and what maps its names to the rule's."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from codegen.backends import python
+from codegen.backends.python import expression, number, within, wrap
+from codegen.backends.writer import layout
+from codegen.expression import Assign, Statement
+from codegen.kernel import Kernel
+from codegen.spec import TORCH_SETTINGS, Spec, Torch
+
+PLAIN = Torch("", {}, {}, {}, {}, {}, {})
+"""For specs without a `[torch]` table: every name is its own."""
+
+_SETTINGS = {
+    "foreach": ("None", "Accepted and without effect: it chooses among torch's ways to compute."),
+    "fused": ("None", "Accepted: every step is fused. If on, the counter is on p's device."),
+    "capturable": ("False", "Keep the counter on p's device, for CUDA graphs. Not on the CPU."),
+    "differentiable": ("False", "Refused if on: no gradient flows through a step."),
+    "state_dtype": (
+        "None",
+        "Type of new and loaded states. By default new ones have p's type, float32 where that has "
+        "16 bits, and loaded ones the type they come with.",
+    ),
+}
+_WORDS = {"lr": "learning rate", "eps": "epsilon value"}
+"""What torch calls a hyperparameter in its errors; `x value` for all others."""
+_TENSOR_BETAS = ("Adam", "AdamW")
+"""Classes of torch whose betas may be tensors, and that refuse tensors with `foreach`."""
+_REFUSALS = {"nesterov": "Nesterov momentum requires a momentum and zero dampening"}
+"""Torch's words for an option whose needs are not met."""
+_SPARSE = dict.fromkeys(
+    _TENSOR_BETAS, "Adam does not support sparse gradients, please consider SparseAdam instead"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A keyword of the constructor.
+
+    Attributes:
+        name: Its name.
+        default: Its default as Python text.
+        doc: One line of documentation.
+    """
+
+    name: str
+    default: str
+    doc: str
+
+
+def class_name(spec: Spec) -> str:
+    """Torch's name of the class if the spec has it too, else the spec's in capitalized words."""
+    if spec.torch is not None and spec.torch.class_name.lower() == spec.name.lower():
+        return spec.torch.class_name
+    name = "".join(part[:1].upper() + part[1:] for part in spec.name.split("_"))
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def context(kernel: Kernel) -> Mapping[str, object]:
+    """What `templates/torch.py.jinja` needs."""
+    spec = kernel.spec
+    table = spec.torch or PLAIN
+    known = {argument.name: argument for argument in _arguments(spec, table)}
+    order = _order(spec, table)
+    settings = [name for name in TORCH_SETTINGS if name in order]
+    star = order.index("*") if "*" in order else len(order)
+    accepted = [known[name] for name in order if name != "*"]
+    kept = {name: name for name in order if name != "*"}
+    kept |= {key: str(value) for key, value in _fixed(table).items() if key not in kept}
+    parameters = [f"{a.name}={a.default}" for a in accepted]
+    parameters.insert(star, "*")
+    name = class_name(spec)
+    return {
+        "about": wrap(f"{spec.title}: {spec.summary}", 3).replace("\n   ", "\n"),
+        "purpose": "\n    ".join(
+            wrap(f"{spec.title}: {spec.summary}", 7).replace("\n" + " " * 7, "\n").split("\n")
+        ),
+        "reference": wrap(f"Reference: {spec.reference}", 4),
+        "module": spec.name,
+        "name": name,
+        "rule": "\n".join(f"        {line}" for line in _rule(spec.rule)),
+        "arguments": "\n".join("        " + wrap(f"{a.name}: {a.doc}", 8, 4) for a in accepted),
+        "helpers": ", check_tensors" if _has_tensors(spec) else "",
+        "attributes": "\n".join(_attributes(spec, table, name)),
+        "signature": layout("def __init__", ["self", "params", *parameters], " -> None:", "    "),
+        "checks": "\n".join(f"        {line}" for line in _checks(spec, table, settings, order)),
+        "defaults": "\n".join(f'            "{key}": {value},' for key, value in kept.items()),
+        "values": "\n".join(
+            f'            "{key}": {value},' for key, value in _values(spec, table)
+        ),
+    }
+
+
+def _arguments(spec: Spec, table: Torch) -> Iterator[Argument]:
+    """Everything the constructor may accept, in the order of the spec."""
+    docs = dict(python.documentation(spec))
+    for option in spec.options:
+        for switch, hyperparameter in table.switches.items():
+            if option.when_text == switch:
+                needed = f"`{hyperparameter} != 0`"
+                docs[option.name] = docs[option.name].replace(f"`{switch}`", needed)
+    defaults = {h.name: number(h.default) for h in spec.hyperparameters}
+    defaults |= {o.name: str(o.default) for o in spec.options}
+    group = {parts: name for name, parts in table.arguments.items()}
+    member = {part: parts for parts in group for part in parts}
+    done: set[tuple[str, ...]] = set()
+    for part, default in defaults.items():
+        if part in table.switches:
+            continue
+        parts = member.get(part, (part,))
+        if len(parts) == 1:
+            yield Argument(group.get(parts, part), default, docs[part])
+        elif parts not in done:
+            done.add(parts)
+            text = f"({', '.join(defaults[name] for name in parts)})"
+            doc = " ".join(f"{name}: {docs[name]}" for name in parts)
+            yield Argument(group[parts], text, doc)
+    for name, value in table.constants.items():
+        yield Argument(name, str(value), f"Only {value}, which is what {spec.title} means.")
+    for name, (default, doc) in _SETTINGS.items():
+        yield Argument(name, default, doc)
+
+
+def _order(spec: Spec, table: Torch) -> list[str]:
+    """Names of the constructor's arguments, with `*` where those by name only begin."""
+    if table.signature:
+        star = [] if "*" in table.signature else ["*"]
+        return [*table.signature, *star, "state_dtype"]
+    options = {option.name for option in spec.options}
+    names = [argument.name for argument in _arguments(spec, table)]
+    tunable = [n for n in names if n not in options and n not in _SETTINGS]
+    switchable = [n for n in names if n in options]
+    return [*tunable, "*", *switchable, "capturable", "state_dtype"]
+
+
+def _fixed(table: Torch) -> dict[str, bool | float]:
+    """Keys of torch's parameter groups that have one value here."""
+    return {**table.constants, **table.group}
+
+
+def _has_tensors(spec: Spec) -> bool:
+    return any(h.name == "lr" for h in spec.hyperparameters)
+
+
+def _rule(statements: Iterable[Statement], depth: int = 0, keyword: str = "if") -> Iterator[str]:
+    """The rule as the author wrote it, without comments."""
+    pad = "    " * depth
+    for statement in statements:
+        if isinstance(statement, Assign):
+            yield from wrap(f"{pad}{statement.text}", 8, 4 * depth + 4).split("\n")
+            continue
+        yield f"{pad}{keyword} {expression(statement.condition)}:"
+        yield from _rule(statement.body, depth + 1)
+        orelse = statement.orelse
+        if len(orelse) == 1 and not isinstance(orelse[0], Assign):
+            yield from _rule(orelse, depth, "elif")
+        elif orelse:
+            yield f"{pad}else:"
+            yield from _rule(orelse, depth + 1)
+
+
+def _attributes(spec: Spec, table: Torch, name: str) -> Iterator[str]:
+    """Class attributes that tell the runtime what differs from its defaults."""
+    yield "    _reference = reference"
+    keys = {state.name: table.state.get(state.name, state.name) for state in spec.states}
+    items = [f'"{state}": "{key}"' for state, key in keys.items()]
+    yield f"    _keys = {{{', '.join(items)}}}"
+    if fixed := _fixed(table):
+        constants = ", ".join(f'"{key}": {value}' for key, value in fixed.items())
+        yield f"    _constants = {{{constants}}}"
+    if not table.counter:
+        yield "    _has_counter = False"
+    if table.eager:
+        yield "    _is_eager = True"
+    if table.class_name in _SPARSE:
+        yield f'    _sparse = "{_SPARSE[table.class_name]}"'
+
+
+def _places(spec: Spec, table: Torch) -> dict[str, tuple[str, str]]:
+    """Hyperparameter or option → where the constructor has it, and torch's words for it."""
+    found = {}
+    for name in [*(h.name for h in spec.hyperparameters), *(o.name for o in spec.options)]:
+        found[name] = (name, _WORDS.get(name, f"{name} value"))
+    for argument, parts in table.arguments.items():
+        for index, part in enumerate(parts):
+            if len(parts) > 1:
+                words = f"{argument.removesuffix('s')} parameter at index {index}"
+                found[part] = (f"{argument}[{index}]", words)
+            else:
+                found[part] = (argument, f"{argument} value")
+    return found
+
+
+def _checks(spec: Spec, table: Torch, settings: list[str], order: list[str]) -> Iterator[str]:
+    """What the constructor refuses, in torch's words."""
+    if _has_tensors(spec):
+        items = ["lr=lr"]
+        if table.class_name in _TENSOR_BETAS and "betas" in table.arguments:
+            items += ["betas=betas", "foreach=foreach", "capturable=capturable"]
+        yield f"check_tensors({', '.join(items)})"
+    places = _places(spec, table)
+    first = {"lr": 0, "eps": 1}
+    for h in sorted(spec.hyperparameters, key=lambda h: first.get(h.name, 2)):
+        place, words = places[h.name]
+        if inside := within(replace(h, name=place)):
+            yield f"if not {inside}:"
+            yield from _refuse("ValueError", f'f"Invalid {words}: {{{place}}}"')
+    yield from _needs(spec, table)
+    for name, value in table.constants.items():
+        if name in order:
+            wrong = f"{name} != {value}"
+            if isinstance(value, bool):
+                wrong = f"not {name}" if value else name
+            yield f"if {wrong}:"
+            text = f'f"{class_name(spec)} has {name}={value}, not {{{name}}}"'
+            yield from _refuse("ValueError", text)
+    if "fused" in settings:
+        yield "if fused and differentiable:"
+        yield '    raise RuntimeError("`fused` does not support `differentiable`")'
+        yield "if fused and foreach:"
+        yield '    raise RuntimeError("`fused` and `foreach` cannot be `True` together.")'
+
+
+def _needs(spec: Spec, table: Torch) -> Iterator[str]:
+    """Options that need others, and those with which torch wants zeros."""
+    places = _places(spec, table)
+    for option in spec.options:
+        if option.name in table.switches:
+            continue
+        wrong = []
+        if option.when is not None:
+            text = option.when_text
+            for switch, hyperparameter in table.switches.items():
+                text = text.replace(switch, f"{places[hyperparameter][0]} != 0")
+            simple = option.when_text in table.switches
+            negated = text.replace("!=", "==") if simple else f"not ({text})"
+            wrong.append(negated if simple or " " in text else f"not {text}")
+        if zero := table.zero_with.get(option.name):
+            wrong.append(f"{places[zero][0]} != 0")
+        if wrong:
+            joined = f"({' or '.join(wrong)})" if len(wrong) > 1 else wrong[0]
+            zeros = f" and {zero} = 0" if zero else ""
+            message = _REFUSALS.get(option.name, f"{option.name} needs {option.when_text}{zeros}")
+            yield f"if {places[option.name][0]} and {joined}:"
+            yield from _refuse("ValueError", f'"{message}"')
+
+
+def _refuse(kind: str, text: str) -> Iterator[str]:
+    """The lines that raise an exception."""
+    for line in layout(f"raise {kind}", [text], "", " " * 12).split("\n"):
+        yield line[8:]
+
+
+def _values(spec: Spec, table: Torch) -> Iterator[tuple[str, str]]:
+    """Keyword of the rule's `step` → where a parameter group has it."""
+    places = _places(spec, table)
+
+    def at(name: str) -> str:
+        place, bracket, rest = places[name][0].partition("[")
+        return f'group["{place}"]{bracket}{rest}'
+
+    for h in spec.hyperparameters:
+        yield h.name, at(h.name)
+    for option in spec.options:
+        switch = table.switches.get(option.name)
+        value = f"{at(switch)} != 0" if switch else at(option.name)
+        for needed, hyperparameter in table.switches.items():
+            if option.when_text == needed:  # torch ignores the option then
+                value = f"{value} and {at(hyperparameter)} != 0"
+        yield option.name, value
+
+
+def package(classes: Mapping[str, str]) -> str:
+    """The text of the package's `__init__.py`.
+
+    Args:
+        classes: Module → the class that it holds.
+    """
+    imports = [f"from .{module} import {name}" for module, name in sorted(classes.items())]
+    names = sorted(["Optimizer", *classes.values()])
+    return "\n".join(
+        [
+            "# Generated by `stepforge build`. Do not edit: it lists the classes beside it.",
+            '"""Optimizers as drop-in classes of `torch.optim`."""',
+            "",
+            "from ._runtime import Optimizer",
+            *imports,
+            "",
+            "__all__ = [",
+            *(f'    "{name}",' for name in names),
+            "]",
+            "",
+        ]
+    )

@@ -1,0 +1,399 @@
+# Copied by `stepforge build` from templates/torch/runtime.py. Do not edit.
+"""What the optimizer classes of this folder share; it needs torch, NumPy and ml_dtypes.
+
+On the CPU a step computes on NumPy views of the tensors, with the NumPy reference beside this
+folder. On other devices it launches the Triton kernel, which is imported only then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ModuleNotFoundError(
+        "the optimizer classes need torch: pip install 'stepforge[torch]', or pip install torch",
+        name="torch",
+    ) from None
+
+Group = dict[str, Any]
+CHUNK = 1 << 15
+"""Elements of a contiguous tensor that NumPy computes at a time, so that they stay in the cache."""
+_EXACT_COUNTS = 1 << 24
+"""From here on float32 counters would stand still."""
+_HALF = (torch.bfloat16, torch.float16)
+
+
+class Job(NamedTuple):
+    """One parameter in one step, complex numbers as pairs of reals, of a DTensor the local part.
+
+    Attributes:
+        parameter: The parameter.
+        gradient: Its gradient.
+        tensors: The rule's name of a state → its tensor.
+        scalars: The rule's name of a scalar state → a tensor of one element.
+        counter: The number of steps so far; None if torch's class keeps none.
+        t: The number of this step, from 1.
+    """
+
+    parameter: torch.Tensor
+    gradient: torch.Tensor
+    tensors: dict[str, torch.Tensor]
+    scalars: dict[str, torch.Tensor]
+    counter: torch.Tensor | None
+    t: int
+
+
+class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
+    """Base of the generated classes, which say what the rule needs.
+
+    `GradScaler` hands its scale and whether it found an infinity over to the step, as it does to
+    torch's fused classes: gradients are divided by the scale in place, and a step with an infinity
+    changes nothing, counters included.
+    """
+
+    _step_supports_amp_scaling = True
+    _reference: ClassVar[Any]
+    """Module of the NumPy reference; the Triton kernel's has the same name."""
+    _keys: ClassVar[Mapping[str, str]]
+    """The rule's name of a state → torch's."""
+    _constants: ClassVar[Mapping[str, object]] = {}
+    """Options of torch's class that have one value here."""
+    _has_counter: ClassVar[bool] = True
+    _is_eager: ClassVar[bool] = False
+    _sparse: ClassVar[str] = ""
+
+    def __init__(self, params: Any, defaults: Group) -> None:
+        super().__init__(params, defaults)
+        if self._is_eager:
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    self._initialize(parameter, group, self._values(group))
+
+    @staticmethod
+    def _values(group: Group) -> dict[str, Any]:
+        """The arguments of the rule's `step` in a parameter group."""
+        raise NotImplementedError
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restores what was pickled or loaded; what older checkpoints lack gets its default."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, default in self.defaults.items():
+                group.setdefault(name, default)
+            for parameter in group["params"]:
+                if parameter in self.state:
+                    self._to_tensors(parameter, group)
+
+    def _to_tensors(self, parameter: torch.Tensor, group: Group) -> None:
+        """Counters and scalar states that an older checkpoint holds as numbers."""
+        state = self.state[parameter]
+        for key in ("step", *self._keys.values()):
+            if isinstance(state.get(key), int | float):
+                state[key] = _scalar(state[key], parameter, group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Loads a checkpoint of this class or of torch's.
+
+        Unlike torch's, states of 16-bit parameters keep the type they come with, unless the group
+        has a `state_dtype`.
+        """
+        loaded: dict[str, Any] = {}
+        before = self.register_load_state_dict_pre_hook(lambda _, final: loaded.update(final))
+        after = self.register_load_state_dict_post_hook(
+            lambda _: self._keep_types(loaded), prepend=True
+        )
+        # User's hooks may replace the checkpoint: the one that counts is that of the last hook.
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            before.remove()
+            after.remove()
+
+    def _keep_types(self, loaded: dict[str, Any]) -> None:
+        """Undoes that torch has cast the states to the type of their parameter."""
+        for group, saved in zip(self.param_groups, loaded["param_groups"], strict=True):
+            for parameter, index in zip(group["params"], saved["params"], strict=True):
+                for key in self._keys.values():
+                    value = loaded["state"].get(index, {}).get(key)
+                    if not isinstance(value, torch.Tensor):
+                        continue
+                    if value.numel() == 1 and key in self._scalars():
+                        kept = value.to(_scalar_device(parameter, group))
+                    elif parameter.is_floating_point():
+                        dtype = group["state_dtype"]
+                        if dtype is None and parameter.dtype not in _HALF:
+                            continue
+                        kept = value.to(device=parameter.device, dtype=dtype or value.dtype)
+                    else:
+                        continue
+                    self.state[parameter][key] = kept
+
+    @classmethod
+    def _scalars(cls) -> list[str]:
+        """Torch's names of the states that are one number."""
+        state = cls._reference.init(np.empty(1, np.float64))
+        return [cls._keys[name] for name, value in state.items() if np.ndim(value) == 0]
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Adds a group of parameters with options of its own."""
+        super().add_param_group(param_group)
+        self._check(self.param_groups[-1])
+
+    def share_memory(self) -> None:
+        """Moves the states to memory that processes can share."""
+        for state in self.state.values():
+            for value in state.values():
+                value.share_memory_()
+
+    @torch._disable_dynamo  # type: ignore[untyped-decorator]
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of every parameter that has a gradient.
+
+        Args:
+            closure: Evaluates the model again and returns the loss.
+
+        Returns:
+            The loss, or None without closure.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        found_inf = getattr(self, "found_inf", None)
+        if found_inf is not None and found_inf.item():
+            return loss
+        scale = getattr(self, "grad_scale", None)
+        for group in self.param_groups:
+            self._check(group)
+            values = self._values(group)
+            jobs = [
+                self._job(parameter, group, values)
+                for parameter in group["params"]
+                if parameter.grad is not None
+            ]
+            host = [job for job in jobs if job.parameter.is_cpu]
+            device = [job for job in jobs if not job.parameter.is_cpu]
+            self._step_on_host(host, values, None if scale is None else scale.item())
+            self._step_on_device(device, values, None if scale is None else scale.item())
+            for job in jobs:
+                if job.counter is not None:
+                    job.counter.fill_(job.t)
+        return loss
+
+    def _check(self, group: Group) -> None:
+        """Refuses options of a group that have no meaning here.
+
+        Raises:
+            ValueError: An option has another value than the only one of this class.
+            RuntimeError: The group is differentiable.
+        """
+        for name, value in self._constants.items():
+            if group.get(name, value) != value:
+                text = f"{type(self).__name__} has {name}={value}, not {group[name]}"
+                raise ValueError(text)
+        if group.get("differentiable"):
+            raise RuntimeError(
+                f"{type(self).__name__} does not support `differentiable`: "
+                "no gradient flows through a step"
+            )
+
+    def _job(self, parameter: torch.Tensor, group: Group, values: dict[str, Any]) -> Job:
+        """What a step of one parameter works on; makes states that are not there yet."""
+        gradient = parameter.grad
+        assert gradient is not None
+        if gradient.is_sparse:
+            name = type(self).__name__
+            raise RuntimeError(self._sparse or f"{name} does not support sparse gradients")
+        if group.get("capturable") and not group.get("fused") and parameter.is_cpu:
+            listed = ", ".join(["params", *(f"{name}s" for name in self._scalars())])
+            raise AssertionError(
+                f"If capturable=True, {listed} and state_steps must be on supported devices: "
+                "['cuda']."
+            )
+        is_first, names = self._initialize(parameter, group, values)
+        state = self.state[parameter] if names or self._has_counter else {}
+        tensors, scalars = {}, {}
+        for name, is_scalar in names.items():
+            value = state[self._keys[name]]
+            if is_scalar:
+                scalars[name] = value
+            else:
+                tensors[name] = _real(_local(value))
+        counter, t = None, 1 if is_first else 2
+        if self._has_counter:
+            counter = state["step"]
+            t = int(counter.item()) + 1
+            if t >= _EXACT_COUNTS and counter.dtype == torch.float32:
+                counter = state["step"] = counter.double()
+        if hasattr(parameter, "placements") and hasattr(gradient, "redistribute"):
+            gradient = gradient.redistribute(placements=parameter.placements)
+        return Job(_real(_local(parameter)), _real(_local(gradient)), tensors, scalars, counter, t)
+
+    def _initialize(
+        self, parameter: torch.Tensor, group: Group, values: dict[str, Any]
+    ) -> tuple[bool, dict[str, bool]]:
+        """Makes the states that these options need and that are not there.
+
+        Returns:
+            Whether there were none, and the rule's names of the states with whether each is scalar.
+        """
+        wanted = self._reference.init.__kwdefaults__ or {}
+        arguments = {name: values[name] for name in wanted}
+        first = self._reference.init(np.empty(1, np.float64), **arguments)
+        if not first and not self._has_counter:
+            return True, {}
+        state = self.state[parameter]
+        is_first = all(state.get(self._keys[name]) is None for name in first)
+        if self._has_counter and "step" not in state:
+            state["step"] = _scalar(0.0, parameter, group)
+        for name, value in first.items():
+            if state.get(self._keys[name]) is None:
+                if np.ndim(value) == 0:
+                    state[self._keys[name]] = _scalar(value, parameter, group)
+                else:
+                    state[self._keys[name]] = _full_like(parameter, value[0], group)
+        return is_first, {name: np.ndim(value) == 0 for name, value in first.items()}
+
+    def _step_on_host(self, jobs: list[Job], values: dict[str, Any], scale: float | None) -> None:
+        """One step on the CPU: the NumPy reference on views of the tensors."""
+        with np.errstate(all="ignore"):
+            for job in jobs:
+                p, g = _array(job.parameter), _array(job.gradient)
+                state = {name: _array(tensor) for name, tensor in job.tensors.items()}
+                old = {name: value.item() for name, value in job.scalars.items()}
+                new: dict[str, Any] = old
+                for p_, g_, state_ in _chunks(p, g, state):
+                    if scale is not None:
+                        real = np.result_type(g_, np.float32).type
+                        unscaled = g_.astype(real) / real(scale)
+                        g_[...] = unscaled.astype(g_.dtype)
+                        g_ = unscaled
+                    p_[...], new = self._reference.step(p_, g_, {**state_, **old}, job.t, **values)
+                    for name, view in state_.items():
+                        view[...] = new[name]
+                for name, value in job.scalars.items():
+                    value.fill_(new[name])
+
+    def _step_on_device(self, jobs: list[Job], values: dict[str, Any], scale: float | None) -> None:
+        """One step on an accelerator: one launch of the Triton kernel for each parameter.
+
+        Raises:
+            RuntimeError: The stream is being captured: the kernel takes host scalars.
+        """
+        if not jobs:
+            return
+        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError(f"{type(self).__name__} cannot be captured in a CUDA graph")
+        package, _, name = self._reference.__name__.rpartition(".")
+        kernel = importlib.import_module(f"{package.rpartition('.')[0]}.triton.{name}")
+        values = {key: _number(value) for key, value in values.items()}
+        for job in jobs:
+            if scale is not None:
+                job.gradient.div_(scale)
+            tensors = {"p": job.parameter, "g": job.gradient, **job.tensors}
+            dense = {key: value.contiguous() for key, value in tensors.items()}
+            state: dict[str, Any] = {key: dense[key] for key in job.tensors}
+            state |= {key: value.item() for key, value in job.scalars.items()}
+            device = job.parameter.device
+            with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
+                kernel.step(dense["p"], dense["g"], state, job.t, **values)
+            for key in ("p", *job.tensors):
+                if dense[key] is not tensors[key]:
+                    tensors[key].copy_(dense[key])
+            for key, value in job.scalars.items():
+                value.fill_(state[key])
+
+
+def check_tensors(
+    lr: Any, betas: tuple[Any, Any] = (0.0, 0.0), foreach: Any = None, capturable: bool = False
+) -> None:
+    """Refuses what torch's constructors refuse among hyperparameters that are tensors.
+
+    Raises:
+        ValueError: A tensor has several elements, betas are of two kinds, or `foreach` is on.
+    """
+    named = {"lr": lr, "betas[0]": betas[0], "betas[1]": betas[1]}
+    tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
+    for name, value in tensors.items():
+        if foreach and not capturable:
+            raise ValueError(
+                f"{name} as a Tensor is not supported for capturable=False and foreach=True"
+            )
+        if value.numel() != 1:
+            raise ValueError(f"Tensor {name} must be 1-element")
+    if not any(all(isinstance(beta, kind) for beta in betas) for kind in (float, torch.Tensor)):
+        raise ValueError("betas must be either both floats or both Tensors")
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) else value
+
+
+def _scalar(value: float, parameter: torch.Tensor, group: Group) -> torch.Tensor:
+    """A counter or scalar state as torch keeps it: in the default type, or on p's device."""
+    double = torch.get_default_dtype() == torch.float64 and not group.get("fused")
+    dtype = torch.float64 if double else torch.float32
+    return torch.tensor(float(value), dtype=dtype, device=_scalar_device(parameter, group))
+
+
+def _scalar_device(parameter: torch.Tensor, group: Group) -> torch.device:
+    on_device = group.get("capturable") or group.get("fused")
+    return parameter.device if on_device else torch.device("cpu")
+
+
+def _full_like(parameter: torch.Tensor, value: float, group: Group) -> torch.Tensor:
+    """A new state in the memory order of the parameter; of complex ones both parts are `value`."""
+    dtype = parameter.dtype
+    if parameter.is_floating_point():
+        dtype = group.get("state_dtype") or (torch.float32 if dtype in _HALF else dtype)
+    state = torch.zeros_like(parameter, dtype=dtype, memory_format=torch.preserve_format)
+    if value:
+        _real(state).fill_(float(value))
+    return state
+
+
+def _local(tensor: torch.Tensor) -> torch.Tensor:
+    """The part of a DTensor that is here; other tensors as they are."""
+    if hasattr(tensor, "to_local"):
+        tensor = tensor.to_local()
+        if hasattr(tensor, "wait"):
+            tensor = tensor.wait()
+    return tensor.detach()
+
+
+def _real(tensor: torch.Tensor) -> torch.Tensor:
+    """Complex numbers as pairs of reals, and without lazy signs."""
+    if tensor.is_conj() or tensor.is_neg():
+        tensor = tensor.resolve_conj().resolve_neg()
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
+def _array(tensor: torch.Tensor) -> Any:
+    """A NumPy view of a tensor on the CPU."""
+    if tensor.dtype == torch.bfloat16:
+        import ml_dtypes
+
+        return tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
+def _chunks(p: Any, g: Any, state: dict[str, Any]) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
+    """Views of the same elements of all arrays, each at most `CHUNK` of them if all are dense."""
+    arrays = [p, g, *state.values()]
+    if p.size <= CHUNK or not all(array.flags.c_contiguous for array in arrays):
+        yield p, g, state
+        return
+    p, g, *states = (array.reshape(-1) for array in arrays)
+    for start in range(0, p.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        yield p[part], g[part], {k: v[part] for k, v in zip(state, states, strict=True)}

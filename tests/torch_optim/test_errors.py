@@ -1,0 +1,173 @@
+"""What is refused, in the type and the words of torch's class."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from .support import PLAIN, Case, label, parameters
+
+by_class = pytest.mark.parametrize("case", PLAIN, ids=label)
+with_torch = pytest.mark.parametrize("case", [c for c in PLAIN if c.spec.torch], ids=label)
+
+WRONG: list[dict[str, Any]] = [
+    {"lr": -0.5},
+    {"lr": float("nan")},
+    {"lr": torch.tensor([0.1, 0.2])},
+    {"lr": torch.tensor(0.1), "foreach": True},
+    {"eps": -1e-8},
+    {"weight_decay": -1},
+    {"betas": (1.0, 0.0)},
+    {"betas": (-0.5, 0.9)},
+    {"betas": (0.0, 1.0)},
+    {"betas": (0.9, torch.tensor(0.99))},
+    {"betas": (torch.tensor(0.9), 0.99)},
+    {"betas": (torch.tensor(0.9), torch.tensor(0.99)), "foreach": True},
+    {"rho": 1.1},
+    {"rho": -0.1},
+    {"alpha": -0.5},
+    {"momentum": -0.5},
+    {"lr_decay": -0.5},
+    {"momentum_decay": -1.0},
+    {"initial_accumulator_value": -1.0},
+    {"momentum": 0.0, "nesterov": True},
+    {"momentum": 0.9, "dampening": 0.5, "nesterov": True},
+    {"fused": True, "foreach": True},
+    {"fused": True, "differentiable": True},
+    {"unknown": 1},
+]
+
+
+def refusal(make: Any) -> tuple[type[BaseException], str] | None:
+    try:
+        make()
+    except Exception as error:
+        return type(error), str(error)
+    return None
+
+
+@with_torch
+def test_arguments_are_refused_in_torchs_words(case: Case) -> None:
+    assert case.spec.torch is not None
+    fixed = dict(case.spec.torch.constants)
+    compared = 0
+    for wrong in WRONG:
+        if set(wrong) & set(fixed):
+            continue
+        theirs = refusal(lambda: case.theirs(parameters((2,)), **{**fixed, **wrong}))  # noqa: B023
+        if theirs is None or (fixed and "Nesterov" in theirs[1]):
+            continue
+        ours = refusal(lambda: case.ours(parameters((2,)), **wrong))  # noqa: B023
+        if theirs[0] is TypeError:
+            assert ours is not None
+            assert ours[0] is TypeError
+            assert ours[1].split(".")[-1] == theirs[1].split(".")[-1]
+        else:
+            assert ours == theirs, wrong
+        compared += 1
+    assert compared >= 5
+
+
+@by_class
+def test_numbers_outside_of_their_domains_are_refused(case: Case) -> None:
+    for name in case.arguments:
+        if name in case.options:
+            continue
+        value = case.arguments[name]
+        wrong: Any = (float("nan"), 0.5) if isinstance(value, tuple) else float("nan")
+        with pytest.raises(ValueError, match=r"Invalid .*: nan"):
+            case.ours(parameters((2,)), **{**case.arguments, name: wrong})
+
+
+PARAMETERS: dict[str, Any] = {
+    "a tensor": lambda: torch.nn.Parameter(torch.ones(2)),
+    "nothing": list,
+    "no tensor": lambda: [1.0],
+    "a set": lambda: [{"params": set(parameters((2,)))}],
+    "names for some": lambda: [("a", parameters((2,))[0]), parameters((2,))[0]],
+    "no leaf": lambda: [torch.ones(2, requires_grad=True) * 2],
+}
+
+
+@pytest.mark.parametrize("what", PARAMETERS)
+@with_torch
+def test_parameters_are_refused_in_torchs_words(case: Case, what: str) -> None:
+    ours = refusal(lambda: case.ours(PARAMETERS[what](), lr=0.1))
+    assert ours == refusal(lambda: case.theirs(PARAMETERS[what](), lr=0.1))
+    assert ours is not None
+
+
+@by_class
+def test_duplicates_are_refused_or_warned_of(case: Case) -> None:
+    (p,) = parameters((2,))[:1]
+    with pytest.warns(UserWarning, match="a parameter group with duplicate parameters"):
+        case.ours([p, p])
+    with pytest.raises(ValueError, match="some parameters appear in more than one parameter"):
+        case.ours([{"params": [p]}, {"params": [p]}])
+
+
+@by_class
+def test_sparse_gradients_are_refused(case: Case) -> None:
+    (p,) = parameters((4, 2))[:1]
+    p.grad = torch.eye(4, 2).to_sparse()
+    before = p.detach().clone()
+    with pytest.raises(RuntimeError, match="does not support sparse gradients") as caught:
+        case.ours([p], **case.arguments).step()
+    if case.name not in ("adagrad", "sgd", "nesterov") and case.spec.torch is not None:
+        theirs = refusal(case.theirs([p], **case.torch_arguments).step)
+        assert theirs == (RuntimeError, str(caught.value))
+    assert torch.equal(p, before)
+
+
+@by_class
+def test_capturable_needs_an_accelerator(case: Case) -> None:
+    if "capturable" not in case.ours([torch.nn.Parameter(torch.ones(1))]).defaults:
+        assert case.spec.torch is not None
+        assert "capturable" not in case.spec.torch.signature
+        return
+    (p,) = parameters((4,))[:1]
+    p.grad = torch.ones(4)
+    params = "params, mu_products" if case.name == "nadam" else "params"
+    words = f"If capturable=True, {params} and state_steps must be on supported devices: "
+    with pytest.raises(AssertionError, match=re.escape(words)):
+        case.ours([p], **case.arguments, capturable=True).step()
+    if case.spec.torch is not None:
+        theirs = refusal(case.theirs([p], **case.torch_arguments, capturable=True).step)
+        assert theirs is not None
+        assert theirs[0] is AssertionError
+        assert theirs[1].startswith(words)
+
+
+@by_class
+def test_differentiable_is_refused(case: Case) -> None:
+    (p,) = parameters((4,))[:1]
+    p.grad = torch.ones(4)
+    optimizer = case.ours([p], **case.arguments)
+    optimizer.param_groups[0]["differentiable"] = True
+    with pytest.raises(RuntimeError, match="does not support `differentiable`"):
+        optimizer.step()
+    if "differentiable" in optimizer.defaults:
+        with pytest.raises(RuntimeError, match="does not support `differentiable`"):
+            case.ours([p], **case.arguments, differentiable=True)
+
+
+def test_adam_is_not_adamw() -> None:
+    import generated.torch as ours
+
+    with pytest.raises(ValueError, match="Adam has decoupled_weight_decay=False, not True"):
+        ours.Adam(parameters((2,)), decoupled_weight_decay=True)
+    ours.Adam(parameters((2,)), decoupled_weight_decay=False)
+
+
+@by_class
+def test_a_refused_step_changes_nothing(case: Case) -> None:
+    p, q = parameters((4,), (3,))[:2]
+    before = p.detach().clone()
+    p.grad, q.grad = torch.ones(4), torch.eye(3)[0].to_sparse()
+    optimizer = case.ours([p, q], **case.arguments)
+    with pytest.raises(RuntimeError):
+        optimizer.step()
+    assert torch.equal(p, before)
