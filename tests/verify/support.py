@@ -9,6 +9,7 @@ from pathlib import Path
 from support import ROOT
 
 from codegen import emit, verify
+from codegen.backends import BACKENDS
 from codegen.reader import load, loads
 from codegen.verify.certificate import Verdict
 
@@ -16,10 +17,11 @@ Edit = tuple[str, str]
 
 
 def copy_of(name: str, folder: Path) -> Path:
-    """The generated pair of a stock spec in a folder of its own."""
-    for backend in ("numpy", "triton"):
+    """The generated files of a stock spec in a folder of its own."""
+    for backend in BACKENDS:
         (folder / backend).mkdir(parents=True)
         shutil.copy(ROOT / "generated" / backend / f"{name}.py", folder / backend)
+    shutil.copy(ROOT / "generated" / "torch" / "_runtime.py", folder / "torch")
     return folder
 
 

@@ -43,7 +43,7 @@ def test_the_whole_catalogue_passes_every_rung(tmp_path: Path) -> None:
         expected = [r for r in RUNGS if r != "files" and (r != "R8" or spec.torch)]
         assert sorted(found) == sorted(["files", *expected])
         assert all(found[rung] == sets for rung in expected)
-        assert set(certificate["hashes"]) == {"spec", "numpy", "triton"}
+        assert set(certificate["hashes"]) == {"spec", "numpy", "triton", "torch"}
         assert certificate["passed"] is True
         assert certificate["versions"]["triton"]
     assert f"{len(STOCK)} of {len(STOCK)} optimizers passed every rung" in done.stdout
@@ -91,6 +91,22 @@ def test_an_edited_file_is_called_edited(tmp_path: Path) -> None:
     verdict = generated.inspect(stock("lion"), folder)
     assert verdict.status is Status.TESTED
     assert "lion.py" in verdict.detail
+
+
+@pytest.mark.parametrize("name", ["lion", "_runtime"])
+def test_an_edited_optimizer_class_is_refuted_because_no_rung_runs_it(
+    name: str, tmp_path: Path
+) -> None:
+    folder = copy_of("lion", tmp_path / "generated")
+    path = folder / "torch" / f"{name}.py"
+    path.write_text(path.read_text() + "# edited\n")
+    verdict = generated.inspect(stock("lion"), folder)
+    assert verdict.status is Status.REFUTED
+    assert f"{name}.py differs from what build writes" in verdict.detail
+    path.unlink()
+    verdict = generated.inspect(stock("lion"), folder)
+    assert verdict.status is Status.REFUTED
+    assert f"{name}.py is missing" in verdict.detail
 
 
 @pytest.mark.parametrize(
