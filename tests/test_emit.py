@@ -20,7 +20,6 @@ from codegen.backends import BACKENDS
 from codegen.diagnostics import SpecError
 from codegen.render import HEADER
 
-
 SHARED = {"torch/__init__.py", "torch/_runtime.py"}
 
 
