@@ -30,6 +30,23 @@ CHUNK = 1 << 15
 _EXACT_COUNTS = 1 << 24
 """From here on float32 counters would stand still."""
 _HALF = (torch.bfloat16, torch.float16)
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+class Needed(NamedTuple):
+    """A state that the options of a group need.
+
+    Attributes:
+        name: The rule's name.
+        key: Torch's name.
+        first: Its first value.
+        is_scalar: Whether it is one number for each parameter.
+    """
+
+    name: str
+    key: str
+    first: float
+    is_scalar: bool
 
 
 class Job(NamedTuple):
@@ -76,7 +93,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         if self._is_eager:
             for group in self.param_groups:
                 for parameter in group["params"]:
-                    self._initialize(parameter, group, self._values(group))
+                    self._initialize(parameter, group, self._needed(self._values(group)))
 
     @staticmethod
     def _values(group: Group) -> dict[str, Any]:
@@ -176,8 +193,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         for group in self.param_groups:
             self._check(group)
             values = self._values(group)
+            needed = self._needed(values)
             jobs = [
-                self._job(parameter, group, values)
+                self._job(parameter, group, needed)
                 for parameter in group["params"]
                 if parameter.grad is not None
             ]
@@ -185,9 +203,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             device = [job for job in jobs if not job.parameter.is_cpu]
             self._step_on_host(host, values, None if scale is None else scale.item())
             self._step_on_device(device, values, None if scale is None else scale.item())
-            for job in jobs:
-                if job.counter is not None:
-                    job.counter.fill_(job.t)
+            if counters := [job.counter for job in jobs if job.counter is not None]:
+                torch._foreach_add_(counters, 1)
         return loss
 
     def _check(self, group: Group) -> None:
@@ -207,7 +224,17 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
                 "no gradient flows through a step"
             )
 
-    def _job(self, parameter: torch.Tensor, group: Group, values: dict[str, Any]) -> Job:
+    def _needed(self, values: dict[str, Any]) -> list[Needed]:
+        """The states that these arguments of the rule need."""
+        wanted = self._reference.init.__kwdefaults__ or {}
+        arguments = {name: values[name] for name in wanted}
+        first = self._reference.init(np.empty(1, np.float64), **arguments)
+        return [
+            Needed(name, self._keys[name], float(np.ravel(value)[0]), np.ndim(value) == 0)
+            for name, value in first.items()
+        ]
+
+    def _job(self, parameter: torch.Tensor, group: Group, needed: list[Needed]) -> Job:
         """What a step of one parameter works on; makes states that are not there yet."""
         gradient = parameter.grad
         assert gradient is not None
@@ -220,49 +247,36 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
                 f"If capturable=True, {listed} and state_steps must be on supported devices: "
                 "['cuda']."
             )
-        is_first, names = self._initialize(parameter, group, values)
-        state = self.state[parameter] if names or self._has_counter else {}
+        is_first = self._initialize(parameter, group, needed)
+        state = self.state[parameter] if needed or self._has_counter else {}
         tensors, scalars = {}, {}
-        for name, is_scalar in names.items():
-            value = state[self._keys[name]]
+        for name, key, _, is_scalar in needed:
             if is_scalar:
-                scalars[name] = value
+                scalars[name] = state[key]
             else:
-                tensors[name] = _real(_local(value))
+                tensors[name] = _real(_local(state[key]))
         counter, t = None, 1 if is_first else 2
         if self._has_counter:
             counter = state["step"]
             t = int(counter.item()) + 1
             if t >= _EXACT_COUNTS and counter.dtype == torch.float32:
                 counter = state["step"] = counter.double()
-        if hasattr(parameter, "placements") and hasattr(gradient, "redistribute"):
+        if type(gradient) not in _PLAIN and hasattr(gradient, "redistribute"):
             gradient = gradient.redistribute(placements=parameter.placements)
         return Job(_real(_local(parameter)), _real(_local(gradient)), tensors, scalars, counter, t)
 
-    def _initialize(
-        self, parameter: torch.Tensor, group: Group, values: dict[str, Any]
-    ) -> tuple[bool, dict[str, bool]]:
-        """Makes the states that these options need and that are not there.
-
-        Returns:
-            Whether there were none, and the rule's names of the states with whether each is scalar.
-        """
-        wanted = self._reference.init.__kwdefaults__ or {}
-        arguments = {name: values[name] for name in wanted}
-        first = self._reference.init(np.empty(1, np.float64), **arguments)
-        if not first and not self._has_counter:
-            return True, {}
+    def _initialize(self, parameter: torch.Tensor, group: Group, needed: list[Needed]) -> bool:
+        """Makes the states that are needed and not there yet; returns whether there were none."""
+        if not needed and not self._has_counter:
+            return True
         state = self.state[parameter]
-        is_first = all(state.get(self._keys[name]) is None for name in first)
         if self._has_counter and "step" not in state:
             state["step"] = _scalar(0.0, parameter, group)
-        for name, value in first.items():
-            if state.get(self._keys[name]) is None:
-                if np.ndim(value) == 0:
-                    state[self._keys[name]] = _scalar(value, parameter, group)
-                else:
-                    state[self._keys[name]] = _full_like(parameter, value[0], group)
-        return is_first, {name: np.ndim(value) == 0 for name, value in first.items()}
+        missing = [one for one in needed if state.get(one.key) is None]
+        for one in missing:
+            make = _scalar if one.is_scalar else _full_like
+            state[one.key] = make(one.first, parameter, group)
+        return len(missing) == len(needed)
 
     def _step_on_host(self, jobs: list[Job], values: dict[str, Any], scale: float | None) -> None:
         """One step on the CPU: the NumPy reference on views of the tensors."""
@@ -351,7 +365,7 @@ def _scalar_device(parameter: torch.Tensor, group: Group) -> torch.device:
     return parameter.device if on_device else torch.device("cpu")
 
 
-def _full_like(parameter: torch.Tensor, value: float, group: Group) -> torch.Tensor:
+def _full_like(value: float, parameter: torch.Tensor, group: Group) -> torch.Tensor:
     """A new state in the memory order of the parameter; of complex ones both parts are `value`."""
     dtype = parameter.dtype
     if parameter.is_floating_point():
@@ -364,11 +378,11 @@ def _full_like(parameter: torch.Tensor, value: float, group: Group) -> torch.Ten
 
 def _local(tensor: torch.Tensor) -> torch.Tensor:
     """The part of a DTensor that is here; other tensors as they are."""
-    if hasattr(tensor, "to_local"):
+    if type(tensor) not in _PLAIN and hasattr(tensor, "to_local"):
         tensor = tensor.to_local()
         if hasattr(tensor, "wait"):
             tensor = tensor.wait()
-    return tensor.detach()
+    return tensor.detach() if tensor.requires_grad else tensor
 
 
 def _real(tensor: torch.Tensor) -> torch.Tensor:

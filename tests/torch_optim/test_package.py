@@ -158,5 +158,6 @@ def test_the_name_of_a_keyword_gets_a_mark() -> None:
 def test_the_states_are_on_the_parameters_device() -> None:
     p = torch.nn.Parameter(torch.ones(2, device="meta"))
     optimizer = ours.AdamW([p], capturable=True)
-    optimizer._initialize(p, optimizer.param_groups[0], ours.AdamW._values(optimizer.defaults))
+    needed = optimizer._needed(optimizer._values(optimizer.param_groups[0]))
+    optimizer._initialize(p, optimizer.param_groups[0], needed)
     assert {str(value.device) for value in optimizer.state[p].values()} == {"meta"}
