@@ -135,9 +135,10 @@ def compare(subject: Subject, artefact: Artefact, lifted: Lifted, block: int) ->
 
 def _worst(found: Sequence[Outcome]) -> Outcome:
     """The first outcome that is no pass, or the weakest of those that are."""
-    for outcome in found:
-        if not outcome.status.passed:
-            return outcome
+    for status in (Status.REFUTED, Status.UNSUPPORTED):
+        for outcome in found:
+            if outcome.status is status:
+                return outcome
     ranked = sorted(found, key=lambda o: (o.status is Status.PROVED, o.strength == "bits"))
     weakest = ranked[0]
     return Outcome(weakest.status, weakest.strength, weakest.detail, len(found))
