@@ -263,8 +263,8 @@ def test_narrow_results_are_found() -> None:
 SPANNED = [
     "m + g", "m*g", "m*m", "-v", "v*v - v", "1 - b", "b*m", "v/c", "1/(v + w)", "rcp(c + 1)",
     "sqrt(v + w)", "abs(m)", "abs(m) - 1", "max(m, v)", "min(m, -v)", "fma(m, m, v)",
-    "m if m > 0 else -v", "exp(m)", "b*b*b", "(b - 1)*(b - 1)", "v/(1 - b)", "w + w", "fma(b, v, w)",
-    "sqrt(b)/(1 + v)", "m/(1 + m*m)",
+    "m if m > 0 else -v", "exp(m)", "b*b*b", "(b - 1)*(b - 1)", "v/(1 - b)", "w + w",
+    "fma(b, v, w)", "sqrt(b)/(1 + v)", "m/(1 + m*m)",
 ]  # fmt: skip
 
 
