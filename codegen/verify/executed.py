@@ -188,7 +188,8 @@ def of_ptx(
         shown = ", ".join(f"`{i}`" for i in sorted(launcher.approximate))
         return verdict(Status.REFUTED, f"{name} executes {shown}, which no bits follow from")
     if not bench.compared:
-        return verdict(Status.UNSUPPORTED, "no step that was tried has a value")
+        reason = "no step that was tried has a value"
+        return replace(verdict(Status.UNSUPPORTED, reason), evidence={"no value": reason})
     _PASSED[key] = verdict(Status.TESTED, f"{bench.compared} values agree in every bit")
     return _PASSED[key]
 
