@@ -92,6 +92,19 @@ def _check_written(buffer: Buffer) -> None:
         raise Fault(f"leaves elements of `{buffer.name}` as they were")
 
 
+class Compiled(Bench):
+    """Both files of a pair, the launcher of the Triton file with a compiled kernel."""
+
+    def __init__(self, spec: Spec, pair: Pair, launcher: Launcher) -> None:
+        super().__init__(spec, pair)
+        self.launcher = launcher
+        setattr(self.triton, f"{spec.name}_kernel", launcher)
+
+    def again(self) -> Compiled:
+        """The same files, imported afresh, with the same kernel."""
+        return Compiled(self.spec, self.pair, self.launcher)
+
+
 def check(
     spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
     seed: int, brief: bool = False,
@@ -163,13 +176,12 @@ def of_ptx(
     bench: Bench | None = None
     try:
         kernel = compiled.load(spec, folder)
-        bench = Bench(spec, Pair.of(spec, folder))
         launcher = Launcher(parse(text), kernel, spec, options, aligned)
+        bench = Compiled(spec, Pair.of(spec, folder), launcher)
     except Unsupported as error:
         return verdict(Status.UNSUPPORTED, f"{name}: {error}")
     except Exception as error:  # whatever an edited file does when it is imported
         return verdict(Status.REFUTED, f"{name} cannot be run: {failure(error)}")
-    setattr(bench.triton, f"{spec.name}_kernel", launcher)
     rng = np.random.default_rng([seed, 6])
     for case in cases(spec, options, kernel.block, dtype, aligned, brief, rng):
         mismatch = bench.run(case)

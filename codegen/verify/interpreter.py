@@ -92,6 +92,10 @@ class Bench:
         self.compared = 0
         self.first: Step | None = None
 
+    def again(self) -> Bench:
+        """The same files, imported afresh."""
+        return Bench(self.spec, self.pair)
+
     def run(self, case: Case) -> Mismatch | None:
         """The first difference in a case; None if every bit agrees."""
         run = _Run(self, case)
