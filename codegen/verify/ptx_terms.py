@@ -50,7 +50,14 @@ class Packed:
     parts: tuple[Term, ...]
 
 
-Value = Term | Packed | Offset | Mask | Address
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """Integers that share a register until they are taken apart; nothing computes with it."""
+
+    parts: tuple[Offset, ...]
+
+
+Value = Term | Packed | Joined | Offset | Mask | Address
 
 
 def lift(program: Program, bindings: Sequence[Binding], block: int, alignment: int = 16) -> Lifted:
@@ -493,6 +500,10 @@ def _mov(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
     target, source = operands
     if source.startswith("{"):
         found = [r.value(part.strip()) for part in source.strip("{} ").split(",")]
+        integers = [p for p in found if isinstance(p, Offset)]
+        if len(integers) == len(found) and not all(p.concrete and p.uniform for p in integers):
+            r.write(target, Joined(tuple(integers)))
+            return
         parts = [p for p in found if isinstance(p, Term)]
         if len(parts) != len(found) or sum(8 * _BYTES[p.kind] for p in parts) != _width(kind):
             parts = _padded(found, _width(kind), r.line)
@@ -500,9 +511,10 @@ def _mov(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
     elif target.startswith("{"):
         names = [part.strip() for part in target.strip("{} ").split(",")]
         value = r.value(source)
-        if not isinstance(value, Packed) or len(value.parts) != len(names):
+        if not isinstance(value, Packed | Joined) or len(value.parts) != len(names):
             raise Unsupported(r.line, f"{source} does not hold {len(names)} numbers")
-        for name, part in zip(names, value.parts, strict=True):
+        held: Sequence[Value] = value.parts
+        for name, part in zip(names, held, strict=True):
             r.write(name, part)
     else:
         r.write(target, r.value(source))
