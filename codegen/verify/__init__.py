@@ -45,6 +45,7 @@ ASSUMPTIONS = (
     "R3, R7, PROVED (bits): IEEE 754 arithmetic to nearest even; any NaN counts as any NaN",
     "R3, R7, PROVED (reals): exact arithmetic; denominators are not zero",
     "R5: compiled with the launcher's num_warps, pointers aligned to 16 bytes and to one element",
+    "R6, R7, R9: ex2.approx, of a product with log2(e), is exp within the error that R9 counts",
     "R6, R7, R9: the PTX is what runs; its translation to machine code (ptxas) is not covered",
     "R9: no intermediate result underflows or overflows, no condition is as close as its rounding",
 )

@@ -342,9 +342,24 @@ def _arithmetic(op: str) -> Function:
         others = [m for m in modifiers[:-1] if m != "rn"]
         _only(others, ["approx", "full", "ftz", "rz", "rm", "rp"])
         name = ".".join([op, *others])
-        r.write(target, apply(name, *(r.float(s, kind) for s in sources)))
+        args = [r.float(s, kind) for s in sources]
+        exponential = _exponential(name, args[0]) if op == "ex2" else None
+        r.write(target, exponential or apply(name, *args))
 
     return run
+
+
+_LOG2_E = terms.constant(1.4426950408889634, "f32")
+
+
+def _exponential(name: str, x: Term) -> Term | None:
+    """Triton's `exp` of float32: a power of two, of the product with log2(e) in float32."""
+    negative = x.op == "neg"
+    product = x.args[0] if negative else x
+    if product.op != "mul" or _LOG2_E not in product.args:
+        return None
+    factor = next((a for a in product.args if a is not _LOG2_E), _LOG2_E)
+    return apply(name.replace("ex2", "exp"), apply("neg", factor) if negative else factor)
 
 
 def _extreme(name: str) -> Function:
@@ -435,6 +450,9 @@ def _bitwise(name: str) -> Function:
         if kind == "pred":
             r.write(target, _connected(name, [r.value(s) for s in sources], r.line))
             return
+        if (signed := _sign_changed(r, name, _width(kind), sources)) is not None:
+            r.write(target, signed)
+            return
         a, b = (r.offset(s) for s in sources)
         found: Offset | None = None
         if name == "shl" and b.concrete and b.uniform and 0 <= int(b.base.max()) < _width(kind):
@@ -448,6 +466,18 @@ def _bitwise(name: str) -> Function:
         r.write(target, found.checked(_width(kind) + (0 if _width(kind) == 64 else 1)))
 
     return run
+
+
+def _sign_changed(r: _Run, name: str, width: int, sources: Sequence[str]) -> Term | None:
+    """The negative or the absolute value of a float, by its sign bit; None if it is not that."""
+    values = [r.value(s) for s in sources]
+    floats = [v for v in values if isinstance(v, Term) and v.kind in ("f32", "f64")]
+    bits = [v for v in values if isinstance(v, Offset) and v.concrete and v.uniform]
+    if len(floats) != 1 or len(bits) != 1 or 8 * _BYTES[floats[0].kind] != width:
+        return None
+    sign, pattern = 1 << width - 1, int(bits[0].base.reshape(-1)[0]) & (1 << width) - 1
+    operation = {("xor", sign): "neg", ("and", sign - 1): "abs"}.get((name, pattern))
+    return operation and apply(operation, floats[0])
 
 
 _BITS: dict[str, Callable[[Any, Any], Any]] = {
