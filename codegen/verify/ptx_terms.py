@@ -476,8 +476,8 @@ def _sign_changed(r: _Run, name: str, width: int, sources: Sequence[str]) -> Ter
     if len(floats) != 1 or len(bits) != 1 or 8 * _BYTES[floats[0].kind] != width:
         return None
     sign, pattern = 1 << width - 1, int(bits[0].base.reshape(-1)[0]) & (1 << width) - 1
-    operation = {("xor", sign): "neg", ("and", sign - 1): "abs"}.get((name, pattern))
-    return operation and apply(operation, floats[0])
+    operation = {("xor", sign): "neg", ("and", sign - 1): "abs"}.get((name, pattern), "")
+    return apply(operation, floats[0]) if operation else None
 
 
 _BITS: dict[str, Callable[[Any, Any], Any]] = {

@@ -403,6 +403,23 @@ def _given(term: Term, condition: Term, value: bool) -> Term:
     return substitute(term, known) if any(node in known for node in nodes([term])) else term
 
 
+def _larger_zero(extreme: Term) -> int:
+    """The bits of the zero that a maximum or minimum of both zeros is."""
+    return 0 if extreme.op == "max" else 1 << {"f64": 63, "f32": 31}.get(extreme.kind, 15)
+
+
+def _zero_of_operands(term: Term, extreme: Term) -> Term:
+    """A choice of operands that are the larger zero, which a zero maximum is then, without them."""
+    while term.op == "select" and term.args[0].op == "bits":
+        test, chosen, rest = term.args
+        if test.data != _larger_zero(extreme) or test.args != (chosen,):
+            break
+        if chosen not in extreme.args:
+            break
+        term = rest
+    return term
+
+
 def _compiled_extreme(condition: Term, a: Term, b: Term) -> Term | None:
     """IEEE's maximum or minimum, in the two ways in which compilers spell them out.
 
@@ -410,11 +427,15 @@ def _compiled_extreme(condition: Term, a: Term, b: Term) -> Term | None:
     their sign, which the inner one has made already.
     """
     names = {"maxnum": "max", "minnum": "min"}
+    if condition.op == "eq" and b.op in names.values() and b in condition.args:
+        (other,) = [x for x in condition.args if x != b] or [b]
+        if other.is_constant and other.number == 0 and _zero_of_operands(a, b) == b:
+            return b
     is_nan = a.is_constant and a.number != a.number
     if condition.op == "nan" and is_nan and b.op in names and set(condition.args) == set(b.args):
         return apply(names[b.op], *b.args)
     if condition.op == "eq" and b.op in names.values() and set(condition.args) == set(b.args):
-        zero = 0 if b.op == "max" else 1 << {"f64": 63, "f32": 31}.get(b.kind, 15)
+        zero = _larger_zero(b)
         if a.op == "select" and a.args[0].op == "bits" and a.args[0].data == zero:
             _, x, y = a.args
             if a.args[0].args == (x,) and {x, y} == set(b.args):
