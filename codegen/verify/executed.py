@@ -121,10 +121,9 @@ class Compiled(Bench):
         term = _approximate(self.bounded.expected.stores[name])
         columns = {"p": before[0], "g": step.g, **before[1]}
         for index in np.flatnonzero(differ):
-            values = {k: v for k, v in step.values.items()} | {"t": float(step.t)}
-            values |= {
-                k: float(np.ravel(v)[index if np.ndim(v) else 0]) for k, v in columns.items()
-            }
+            values = {**step.values, "t": float(step.t)}
+            for leaf, column in columns.items():
+                values[leaf] = float(np.ravel(column)[index if np.ndim(column) else 0])
             pair = float(ours.reshape(-1)[index]), float(theirs.reshape(-1)[index])
             differ[index] = not _within(term, values, pair, self.bounded.expected.real)
         return differ
