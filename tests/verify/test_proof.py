@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -228,7 +228,7 @@ REWRITTEN: dict[str, tuple[list[Edit], str]] = {
         "reals",
     ),
     "a product of another order": (
-        [("one_minus_beta2 * g * g", "one_minus_beta2 * (g * g)")], "reals",
+        [("one_minus_beta2 * (g * g)", "one_minus_beta2 * g * g")], "reals",
     ),
     "an explicit FMA": (
         [
@@ -242,17 +242,9 @@ REWRITTEN: dict[str, tuple[list[Edit], str]] = {
 }  # fmt: skip
 
 
-def bodies() -> Iterator[tuple[str, list[Edit], str]]:
-    text = (ROOT / "generated" / "triton" / "adamw.py").read_text()
-    for what, (edits, strength) in REWRITTEN.items():
-        if all(old in text for old, _ in edits):
-            yield what, edits, strength
-
-
-@pytest.mark.parametrize(("what", "edits", "strength"), list(bodies()))
-def test_what_is_equal_over_the_reals_alone_is_not_called_bits(
-    what: str, edits: list[Edit], strength: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("what", REWRITTEN)
+def test_what_is_equal_over_the_reals_alone_is_not_called_bits(what: str, tmp_path: Path) -> None:
+    edits, strength = REWRITTEN[what]
     folder = copy_of("adamw", tmp_path / "generated")
     edit(folder / "triton" / "adamw.py", edits)
     for verdict in run(folder):
