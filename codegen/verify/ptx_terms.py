@@ -453,6 +453,11 @@ def _bitwise(name: str) -> Function:
         if (signed := _sign_changed(r, name, _width(kind), sources)) is not None:
             r.write(target, signed)
             return
+        if not kind.startswith("s"):  # a signed shift repeats the sign
+            placed = _placed(name, _width(kind), [r.value(s) for s in sources])
+            if placed is not None:
+                r.write(target, placed)
+                return
         a, b = (r.offset(s) for s in sources)
         found: Offset | None = None
         if name == "shl" and b.concrete and b.uniform and 0 <= int(b.base.max()) < _width(kind):
@@ -466,6 +471,39 @@ def _bitwise(name: str) -> Function:
         r.write(target, found.checked(_width(kind) + (0 if _width(kind) == 64 else 1)))
 
     return run
+
+
+def _widened(value: Term, source: int, width: int, line: int) -> Packed:
+    """A float with zero bits above it, as the lower of two."""
+    if width != 2 * source or value.kind not in FLOATS or 8 * _BYTES[value.kind] != source:
+        raise Unsupported(line, f"the bits of a float of {value.kind} in {width}")
+    return Packed((value, terms.constant(0.0, value.kind)))
+
+
+def _placed(name: str, width: int, values: Sequence[Value]) -> Packed | None:
+    """Two floats side by side: one moved up or down, or two that leave each other room."""
+    a, b = values
+    if not isinstance(a, Packed) or len(a.parts) != 2:
+        return None
+    low, high = a.parts
+    half = 8 * _BYTES[low.kind]
+    if isinstance(b, Offset) and b.concrete and b.uniform and width == 2 * half:
+        zero = terms.constant(0.0, low.kind)
+        moved = {"shl": (zero, low), "shr": (high, zero)}.get(name)
+        return Packed(moved) if moved and int(b.base.reshape(-1)[0]) == half else None
+    if name == "or" and isinstance(b, Packed) and len(b.parts) == 2:
+        parts = [_other(x, y) for x, y in zip(a.parts, b.parts, strict=True)]
+        found = tuple(part for part in parts if part is not None)
+        return Packed(found) if len(found) == 2 else None
+    return None
+
+
+def _other(a: Term, b: Term) -> Term | None:
+    """What is beside a positive zero, all of whose bits are zero."""
+    for zero, found in ((a, b), (b, a)):
+        if a.kind == b.kind and zero == terms.constant(0.0, zero.kind):
+            return found
+    return None
 
 
 def _sign_changed(r: _Run, name: str, width: int, sources: Sequence[str]) -> Term | None:
@@ -582,6 +620,16 @@ def _cvt(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
         r.write(target, apply("cvt", r.float(sources[0], source), kind=kind))
     else:
         _only(others, [])
+        value = r.value(sources[0])
+        if isinstance(value, Term) and kind[0] == source[0] == "u":
+            r.write(target, _widened(value, _width(source), _width(kind), r.line))
+            return
+        if isinstance(value, Packed) and len(value.parts) == 2:
+            low = value.parts[0]
+            if 8 * _BYTES[low.kind] != _width(kind) or 2 * _width(kind) != _width(source):
+                raise KeyError(kind)
+            r.write(target, low)
+            return
         offset = r.offset(sources[0])
         r.write(target, _kept(_kept(offset, source), kind))
 
