@@ -45,7 +45,7 @@ def test_stock_launchers_pass_what_python_computes(name: str, exact: bool) -> No
         tensors = [a.name for a in made.arguments if isinstance(a, Tensor)]
         assert sorted(tensors) == sorted(proof.storage(spec, options, "fp32"))
         # The numbers that arrive are those that Python passes when the file runs.
-        # The first step: NumPy's power and Python's may differ in a bit, which 1 - beta**t enlarges.
+        # The first step: powers of NumPy and of Python may differ in a bit, which 1 - x enlarges.
         values = {h.name: h.default for h in spec.hyperparameters} | {"t": 1.0}
         values |= {s.name: 0.7 for s in spec.active_states(options) if s.scalar}
         passed, stored = ran(name, options, values, exact)
