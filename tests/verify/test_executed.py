@@ -68,7 +68,7 @@ PATCHES = {
     "a store twice": (
         "lion", "fp32", r"(?m)^(.*\bst\.global.*)$", r"\1\n\1", "twice|written|write",
     ),
-    "the mask off by one": ("lion", "fp32", r"setp\.lt\.s64", "setp.le.s64", "accesses memory of no tensor"),
+    "the mask off by one": ("lion", "fp32", r"setp\.lt\.s64", "setp.le.s64", "memory of no tensor"),
     "truncated bfloat16": ("lion", "bf16", r"cvt\.rn\.bf16x2", "cvt.rz.bf16x2", ""),
     "another constant": ("lion", "fp32", r"0f3F800000", "0f3F800001", ""),
     "an unknown instruction": ("lion", "fp32", r"add\.rn\.f32|add\.f32", "sin.approx.f32", "sin"),
