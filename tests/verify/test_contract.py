@@ -65,7 +65,10 @@ def test_integer_multiply_add_is_no_contraction() -> None:
     ("body", "what"),
     [
         (TRAFFIC + WIDE["ld"], "7 loads of 128 bits in a thread, the tensors need 6"),
-        (TRAFFIC.replace(WIDE["st"], "", 1), "3 stores of 128 bits in a thread, the tensors need 4"),
+        (
+            TRAFFIC.replace(WIDE["st"], "", 1),
+            "3 stores of 128 bits in a thread, the tensors need 4",
+        ),
         (TRAFFIC.replace("v4.b32", "b32"), "0 loads"),
     ],
 )
