@@ -294,7 +294,13 @@ def _without_zeros(x: Term) -> Term:
         case "select":
             if (extreme := _compared_extreme(x)) is not None:
                 return _any_zero(extreme)
-            return _select("", x.args[0], *map(_any_zero, x.args[1:]))
+            condition, a, b = x.args
+            a, b = _any_zero(a), _any_zero(b)
+            pair = condition.args if condition.op == "eq" else ()
+            extremes = [_extreme(op)("", *pair) for op in ("max", "min") if pair]
+            if b in extremes and set(_arms(a)) <= set(pair):
+                return b  # of equals it is one of them, too
+            return _select("", condition, a, b)
         case "mul" | "sqrt" | "neg":
             return apply(x.op, *map(_any_zero, x.args))
         case "div":
@@ -302,6 +308,11 @@ def _without_zeros(x: Term) -> Term:
         case "cvt":
             return _cvt(x.kind, _any_zero(x.args[0]))
     return x
+
+
+def _arms(x: Term) -> list[Term]:
+    """What a choice, perhaps of choices, may be."""
+    return [arm for a in x.args[1:] for arm in _arms(a)] if x.op == "select" else [x]
 
 
 def _is_no_negative_zero(x: Term) -> bool:
@@ -474,7 +485,7 @@ def _order(op: str) -> Callable[..., Term]:
         a, b = _compared(a, b)
         (minus, x), (sign, y) = _unsigned(a), _unsigned(b)
         if (minus or x.is_constant) and (sign or y.is_constant) and (minus or sign):
-            a, b = _neg("", b), _neg("", a)
+            a, b = _compared(_neg("", b), _neg("", a))
         return _plain(op, "bool", (a, b))
 
     return rule
