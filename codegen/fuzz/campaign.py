@@ -70,8 +70,8 @@ class Report:
     """What a campaign has found.
 
     Attributes:
-        outcomes: Stage and outcome → how many cases: "passed", "no value", "not run" or "failed",
-            of texts "refused", "accepted" or "failed".
+        outcomes: Stage and outcome → how many cases: "passed", "no value", "undecided", "not run"
+            or "failed", of texts "refused", "accepted" or "failed".
         findings: What fails.
     """
 
@@ -169,6 +169,8 @@ class Campaign:
                 self._count(verdict.rung, "passed", number)
             elif inconclusive(verdict):
                 self._count(verdict.rung, "no value", number)
+            elif undecided(verdict):
+                self._count(verdict.rung, "undecided", number)
             else:
                 self._found(Finding(number, verdict.rung, fault_of(verdict), task))
 
@@ -240,6 +242,11 @@ class Campaign:
 def inconclusive(verdict: Verdict) -> bool:
     """Whether the rule has hardly any value, so that there is nothing to say of it."""
     return verdict.status is Status.UNSUPPORTED and "no value" in verdict.evidence
+
+
+def undecided(verdict: Verdict) -> bool:
+    """Whether a proof has found neither a reason nor a difference: compilers rewrite a lot."""
+    return verdict.status is Status.UNSUPPORTED and "cannot be decided" in verdict.detail
 
 
 def fault_of(verdict: Verdict) -> Fault:
