@@ -81,7 +81,6 @@ EQUAL = [
 
 BEYOND = [
     ("sqrt(m*m)", "abs(m)"),  # a root whose sign no domain tells
-    ("abs(m*g)", "abs(m)*abs(g)"),  # signs of products
     ("min(max(m, -1), 1)", "max(min(m, 1), -1)"),  # cases that exclude each other
 ]
 
