@@ -38,6 +38,23 @@ def _complete_target(incomplete: str) -> list[str]:
     return [name for name in ARCHITECTURES if name.startswith(incomplete)]
 
 
+def _complete_dtype(incomplete: str) -> list[str]:
+    from codegen.verify.tasks import DTYPES
+
+    return [name for name in DTYPES if name.startswith(incomplete)]
+
+
+def _complete_option(context: typer.Context, incomplete: str) -> list[str]:
+    """The options of the spec that is on the line already; of all specs if there is none."""
+    given = next(iter(context.args), None) or context.params.get("spec")
+    try:
+        specs = _load_all([given] if given else None)
+    except SpecError:
+        return []
+    names = dict.fromkeys(option.name for spec in specs for option in spec.options)
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def _complete_code(incomplete: str) -> list[str]:
     return [code for code in CODES if code.startswith(incomplete.upper())]
 
@@ -350,7 +367,13 @@ def mutate(
     loaded = {spec.name: spec for spec in _load_all(specs)}
     with report.progress(sys.stderr) as advance, Log(keep) as log:
         found = run(
-            loaded, folder, count, equivalents, seed, jobs, log.known,
+            loaded,
+            folder,
+            count,
+            equivalents,
+            seed,
+            jobs,
+            log.known,
             lambda mutant, rungs, total: advance(log.add(mutant.name, rungs), total, mutant.kind),
         )
     if as_json is not None:
@@ -381,16 +404,54 @@ def show(
     ],
     view: Annotated[View, typer.Option("--as", help="The view to print.")] = View.text,
     option: Annotated[
-        Optional[list[str]], typer.Option("--option", help="Switch an option on (repeatable).")
+        Optional[list[str]],
+        typer.Option(
+            "--option", help="Switch an option on (repeatable).", autocompletion=_complete_option
+        ),
     ] = None,
+    target: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="GPU",
+            help="For ttir and ptx: the GPU to compile for, by default sm_90.",
+            autocompletion=_complete_target,
+        ),
+    ] = None,
+    dtype: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="TYPE",
+            help="For ttir and ptx: fp32, fp64, bf16 or fp16, by default fp32.",
+            autocompletion=_complete_dtype,
+        ),
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="For ttir and ptx: the fast mode, `exact=False`.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Print one view of a spec on stdout, and nothing else."""
-    from codegen.show import chosen
-    from codegen.show import show as text_of
+    """Print one view of a spec on stdout, and nothing else.
+
+    The code views are what `build` would write; ttir and ptx are what Triton makes of it.
+    """
+    from codegen import show as views
 
     (loaded,) = _load_all([spec])
-    text = text_of(loaded, view, chosen(loaded, option or []))
+    options = views.chosen(loaded, option or [])
+    given = {"--target": target is not None, "--dtype": dtype is not None, "--fast": fast}
+    if view in views.COMPILED:
+        compilation = views.Compilation(target or "sm_90", dtype or "fp32", not fast)
+        try:
+            text = views.show_compiled(loaded, view, options, compilation)
+        except views.CannotShow as error:
+            _note(str(error))
+            raise typer.Exit(1) from None
+    elif any(given.values()):
+        name = next(name for name, is_there in given.items() if is_there)
+        message = f"`{name}` is for --as ttir and --as ptx"
+        raise SpecError([Diagnostic("E006", message, "show")])
+    else:
+        text = views.show(loaded, view, options)
     if as_json:
         _print_json({"spec": loaded.name, "view": view.value, "text": text})
     else:

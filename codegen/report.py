@@ -68,10 +68,30 @@ def print_table(certificates: Sequence[Certificate], stream: IO[str]) -> None:
     console.print()
     for rung in rungs:
         console.print(Text(f"{rung}: {RUNGS[rung]}"))
+    for line in _figures(certificates):
+        console.print(Text(line))
     for line in _not_covered(certificates):
         console.print(Text(line, style=_STYLES[Status.UNSUPPORTED]))
     passed = sum(certificate.passed for certificate in certificates)
     console.print(Text(f"{passed} of {len(certificates)} optimizers passed every rung"))
+
+
+def _figures(certificates: Sequence[Certificate]) -> Iterator[str]:
+    """Static figures over all kernels in float32 and exact mode; R5 refutes what spills."""
+    verdicts = (v for c in certificates for v in c.of("R5"))
+    found = [
+        v.evidence["figures"]
+        for v in verdicts
+        if v.status.passed and v.exact and v.dtype == "fp32" and "figures" in v.evidence
+    ]
+    occupancies = [f["occupancy"] for f in found if "occupancy" in f]
+    shares = [f["issue_share"] for f in found if f.get("issue_share") is not None]
+    if occupancies and shares:
+        registers = max(f["registers"] for f in found if "occupancy" in f)
+        yield (
+            f"{len(occupancies)} kernels in float32: at most {registers} registers, no spills, "
+            f"occupancy at least {min(occupancies):.0%}, issue share at most {max(shares):.0%}"
+        ).replace("%", " %")
 
 
 def _not_covered(certificates: Sequence[Certificate]) -> list[str]:

@@ -1,11 +1,17 @@
-"""Views of a spec: its text, its mathematics, its lowered program, its generated code."""
+"""Views of a spec: text, mathematics, lowered program, generated code, what that compiles to."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import re
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 from codegen.diagnostics import Diagnostic, SpecError, nearest
@@ -21,6 +27,31 @@ class View(StrEnum):
     kernel = "kernel"
     numpy = "numpy"
     triton = "triton"
+    ttir = "ttir"
+    ptx = "ptx"
+
+
+COMPILED = (View.ttir, View.ptx)
+"""Views of what Triton's compiler makes of the generated kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """What a kernel is compiled for; tensors are aligned to 16 bytes, as those of torch are.
+
+    Attributes:
+        target: The GPU, such as "sm_90".
+        dtype: Triton's name of the type of parameters and gradients.
+        exact: The mode that the launcher is called with.
+    """
+
+    target: str = "sm_90"
+    dtype: str = "fp32"
+    exact: bool = True
+
+
+class CannotShow(Exception):
+    """The compiler refuses the kernel, or is not installed."""
 
 
 def show(spec: Spec, view: View, options: Options) -> str:
@@ -36,6 +67,86 @@ def show(spec: Spec, view: View, options: Options) -> str:
 
     kernel = lower(spec)
     return str(kernel) if view is View.kernel else render(kernel, view.value).rstrip("\n")
+
+
+def show_compiled(spec: Spec, view: View, options: Options, compilation: Compilation) -> str:
+    """What Triton makes of the kernel that build would write, whatever the generated files are.
+
+    Args:
+        spec: The spec.
+        view: One of `COMPILED`.
+        options: The option set.
+        compilation: GPU, type and mode.
+
+    Returns:
+        The text without locations in the source: the same on every machine.
+
+    Raises:
+        SpecError: There is no such GPU or type, or Triton is not installed.
+        CannotShow: The compiler refuses the kernel.
+    """
+    _check(view, compilation)
+    from codegen import emit
+
+    with tempfile.TemporaryDirectory(prefix="stepforge-") as name, _settings():
+        from codegen.verify.compiled import CannotCompile, compile_kernel, load
+
+        folder = Path(name)
+        emit.apply(emit.changes([spec], folder, whole=False))
+        try:
+            artefacts = compile_kernel(
+                load(spec, folder), spec, options, compilation.target, compilation.dtype,
+                exact=compilation.exact,
+            )  # fmt: skip
+        except CannotCompile as error:
+            raise CannotShow(str(error).replace(name, "generated")) from None
+    text = str(artefacts[view.value])
+    return (_without_locations(text) if view is View.ttir else text).strip("\n")
+
+
+def _check(view: View, compilation: Compilation) -> None:
+    from codegen.verify.tasks import AMD, ARCHITECTURES, DTYPES
+
+    def error(message: str, help: str) -> SpecError:
+        return SpecError([Diagnostic("E006", message, "show", help=help)])
+
+    target, dtype = compilation.target, compilation.dtype
+    if target not in ARCHITECTURES:
+        near = nearest(target, ARCHITECTURES) if target.startswith(("sm", "gfx")) else ""
+        help = near or f"there are {', '.join(ARCHITECTURES)}"
+        raise error(f"no target named `{target}`", help)
+    if dtype not in DTYPES:
+        help = nearest(dtype, DTYPES) or f"there are {', '.join(DTYPES)}"
+        raise error(f"no type named `{dtype}`", help)
+    if target == AMD and view is View.ptx:
+        raise error(f"there is no PTX for `{AMD}`", "PTX is NVIDIA's; --as ttir is for all")
+    if importlib.util.find_spec("triton") is None:
+        raise error("Triton is not installed", f"--as {view.value} is made by its compiler")
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """For a while, Triton compiles, and leaves out debugging information."""
+    settings = {"TRITON_INTERPRET": "0", "TRITON_DISABLE_LINE_INFO": "1"}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ |= settings
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+_LOCATION = re.compile(r' loc\((?:unknown|#loc\d*|"[^"\n]*"(?:\(#loc\d*\))?)\)')
+
+
+def _without_locations(text: str) -> str:
+    """Triton IR without what only says where an operation comes from."""
+    lines = (line for line in text.split("\n") if not line.startswith("#loc"))
+    return "\n".join(_LOCATION.sub("", line) for line in lines)
 
 
 def chosen(spec: Spec, switched_on: list[str]) -> dict[str, bool]:

@@ -33,6 +33,7 @@ from codegen.reader import loads
 from codegen.rules import expressions
 from codegen.spec import Spec
 from codegen.verify.certificate import Verdict, describe
+from codegen.verify.contract import uses_bounded
 from codegen.verify.tasks import DTYPES, TARGETS, Group
 
 COUNT = 200
@@ -114,7 +115,9 @@ def test_a_spec_is_placed_on_one_option_set_one_gpu_and_one_type() -> None:
         for group in cases.groups(one.spec, Path(), SEED, number)
         for task in group
     ]
-    assert len(tasks) == len(made) * len(cases.RUNGS)
+    inexact = sum(isinstance(one, Built) and uses_bounded(one.spec) for one in made)
+    assert 0 < inexact < len(made) / 2
+    assert len(tasks) == len(made) * len(cases.RUNGS) - 2 * inexact
     assert all(task.options in task.spec.option_sets() for task in tasks)
     assert {task.targets for task in tasks} == {(target,) for target in TARGETS}
     assert {task.dtypes for task in tasks} == {(dtype,) for dtype in DTYPES}
@@ -127,9 +130,9 @@ def test_random_specs_build_and_are_their_formula(tmp_path: Path) -> None:
     report = campaign(tmp_path / "kept", range(COUNT), [])
     assert report.passed, report.findings[0].fault.detail
     assert report.outcomes == {(BUILD, "passed"): COUNT}
-    report = campaign(tmp_path / "kept", range(COUNT, COUNT + 30), [], "R1")
+    report = campaign(tmp_path / "kept", range(COUNT, COUNT + 15), [], "R1")
     assert report.passed, report.findings[0].fault.detail
-    assert report.outcomes["R1", "passed"] > 25
+    assert report.outcomes["R1", "passed"] > 10
     assert not (tmp_path / "kept").exists()
 
 
@@ -140,18 +143,23 @@ def test_random_texts_have_diagnostics_or_are_accepted(tmp_path: Path) -> None:
     assert report.outcomes[TEXTS, "accepted"] > 0
 
 
+def test_random_specs_pass_every_rung(tmp_path: Path) -> None:
+    with Workers(1) as workers:
+        report = Campaign(SEED, workers).run([3, 4], [], tmp_path / "kept")
+    assert report.passed, report.findings[0].fault.detail
+    assert all(report.outcomes[rung, "passed"] for rung in cases.RUNGS)
+
+
 def test_the_command_runs_every_rung_and_says_what_it_did(tmp_path: Path) -> None:
-    options = ["--count", "3", "--ill-formed", "20", "--seed", SEED, "--jobs", "1"]
-    done = stepforge("fuzz", *map(str, options), "--json", "found.json", cwd=tmp_path)
+    options = f"--count 1 --ill-formed 20 --seed {SEED} --jobs 1 --json found.json"
+    done = stepforge("fuzz", *options.split(), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = {line.split("  ")[0]: line.split() for line in done.stdout.splitlines() if line}
     assert rows.keys() >= {BUILD, TEXTS, *cases.RUNGS}
     assert "0 failures, seed 5" in done.stdout
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["failures"] == []
-    assert {rung: sum(found["outcomes"][rung].values()) for rung in cases.RUNGS} == dict.fromkeys(
-        cases.RUNGS, 3
-    )
+    assert {sum(found["outcomes"][rung].values()) for rung in cases.RUNGS} == {1}
     assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
 
 
@@ -185,7 +193,7 @@ def test_a_wrong_power_is_found_and_made_small(
         return right(self, base, count - 1 if count > 3 else count)
 
     monkeypatch.setattr(lower._Typing, "product", wrong)
-    report = campaign(tmp_path / "kept", range(30), [], "R1")
+    report = campaign(tmp_path / "kept", range(12), [], "R1")
     found = [f for f in report.findings if f.shrunk]
     monkeypatch.undo()
     assert found

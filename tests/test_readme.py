@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from support import ROOT, STOCK, stock
+from support import ROOT, STOCK, stepforge, stock
 from typer.main import get_command
 
 from codegen.cli import app
 from codegen.diagnostics import SpecError, render
 from codegen.reader import loads
-from codegen.verify.certificate import RUNGS
+from codegen.verify import Level
+from codegen.verify.certificate import RUNGS, Certificate, Status
 
 README = (ROOT / "README.md").read_text()
 
@@ -64,3 +65,26 @@ def test_the_refutation_points_at_lines_that_exist() -> None:
     line = int(re.search(r"triton/adamw.py:(\d+)", shown)[1])  # type: ignore[index]
     kernel = (ROOT / "generated" / "triton" / "adamw.py").read_text().split("\n")[line - 1]
     assert kernel.replace("sqrt(v_hat, EXACT) + eps", "sqrt(v_hat + eps, EXACT)").strip() in shown
+
+
+def without_numbers(line: str) -> str:
+    return " ".join(re.sub(r"n=\d+", "n=…", line).split())
+
+
+def test_the_table_is_what_verify_prints_but_for_the_numbers() -> None:
+    (shown,) = [b for b in blocks("text") if b.startswith("optimizer")]
+    done = stepforge("verify", "adamw", "--level", "fast")
+    assert done.returncode == 0
+    printed = done.stdout.split("\n")[:2]
+    assert [without_numbers(line) for line in shown.strip().split("\n")] == [
+        without_numbers(line) for line in printed
+    ]
+
+
+def test_every_level_verdict_and_key_of_the_certificate_is_described() -> None:
+    for level in Level:
+        assert f"| `{level.value}`" in README
+    for status in Status:
+        assert f"| {status.value}" in README
+    for key in Certificate("lion", ()).as_dict():
+        assert f"`{key}`" in README

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from xml.etree import ElementTree
 
 import pytest
-from support import ROOT, STOCK, small, stock
+from support import ROOT, STOCK, small, stepforge, stock
 
+from codegen import cli
 from codegen.diagnostics import SpecError
 from codegen.lower import lower
-from codegen.show import View, chosen, show
+from codegen.show import COMPILED, Compilation, View, chosen, show, show_compiled
 from codegen.spec import Spec
+from codegen.verify import compiled
+from codegen.verify.tasks import ARCHITECTURES, DTYPES
 
 SETS = [(name, options) for name in STOCK for options in stock(name).option_sets()]
 ids = [f"{name}-{'-'.join(o for o, on in options.items() if on)}" for name, options in SETS]
@@ -106,3 +111,118 @@ def test_an_option_without_what_it_needs_is_refused() -> None:
 )
 def test_mathematics_without_a_real_value_is_shown_all_the_same(view: View, rule: str) -> None:
     assert show(small(rule), view, {})
+
+
+# What the compiler makes.
+
+
+def compiled_view(*arguments: str, **environment: str) -> str:
+    done = stepforge("show", *arguments, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_triton_ir_is_the_kernel_under_the_options_without_locations() -> None:
+    plain = compiled_view("adamw", "--as", "ttir")
+    assert plain.startswith("module {")
+    assert plain.rstrip().endswith("}")
+    assert plain.count("tt.func public @adamw_kernel(") == 1
+    assert "loc" not in plain
+    assert "/" not in plain
+    assert plain.count("tt.store") == 2 * 3
+    assert compiled_view("adamw", "--as", "ttir", "--option", "amsgrad").count("tt.store") == 2 * 4
+
+
+def test_ptx_is_for_the_target_type_and_mode_that_are_asked_for() -> None:
+    exact = compiled_view("adamw", "--as", "ptx", "--target", "sm_80")
+    assert ".target sm_80" in exact
+    assert ".visible .entry adamw_kernel(" in exact
+    assert re.search(r"\bdiv\.rn\.f32\b", exact)
+    fast = compiled_view("adamw", "--as", "ptx", "--fast", "--dtype", "bf16")
+    assert ".target sm_90" in fast
+    assert re.search(r"\bdiv\.full\.f32\b", fast)
+    assert not re.search(r"\bdiv\.rn\.f32\b", fast)
+    assert "bf16" in fast
+    assert "bf16" not in exact
+
+
+def test_ptx_does_not_depend_on_machine_or_settings(tmp_path: object) -> None:
+    first = compiled_view("lion", "--as", "ptx")
+    assert compiled_view("lion", "--as", "ptx", TMPDIR=str(tmp_path), TRITON_INTERPRET="1") == first
+    for machine in (".loc", ".file", ".debug", "stepforge-", str(ROOT)):
+        assert machine not in first
+
+
+def test_the_compiled_views_are_of_the_spec_not_of_the_files_on_disk() -> None:
+    """The tests' own folder has no generated files at all."""
+    done = stepforge("show", "sgd", "--as", "ttir", "--json", cwd=ROOT / "tests")
+    data = json.loads(done.stdout)
+    assert (data["spec"], data["view"]) == ("sgd", "ttir")
+    assert "@sgd_kernel" in data["text"]
+
+
+@pytest.mark.parametrize(
+    ("compilation", "view", "message", "help"),
+    [
+        (Compilation("sm_9"), View.ptx, "no target named `sm_9`", "did you mean `sm_90`?"),
+        (Compilation("H100"), View.ttir, "no target named `H100`", ", ".join(ARCHITECTURES)),
+        (Compilation(dtype="pf32"), View.ptx, "no type named `pf32`", "did you mean `fp32`?"),
+        (Compilation(dtype="half"), View.ptx, "no type named `half`", ", ".join(DTYPES)),
+        (Compilation("gfx942"), View.ptx, "there is no PTX for `gfx942`", "--as ttir"),
+    ],
+)
+def test_an_unknown_target_or_type_is_refused_with_a_suggestion(
+    compilation: Compilation, view: View, message: str, help: str
+) -> None:
+    with pytest.raises(SpecError, match=message) as error:
+        show_compiled(stock("lion"), view, defaults(stock("lion")), compilation)
+    assert help in error.value.diagnostics[0].help
+
+
+@pytest.mark.parametrize("view", COMPILED)
+def test_without_triton_the_compiled_views_are_refused(
+    view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SpecError, match="Triton is not installed"):
+        show_compiled(stock("lion"), view, defaults(stock("lion")), Compilation())
+
+
+def status(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Exit status of the command, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["stepforge", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_bad_input_is_status_2_before_anything_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compiled, "compile_kernel", None)
+    for arguments in (
+        ("--as", "ptx", "--target", "sm_9"),
+        ("--as", "ttir", "--dtype", "half"),
+        ("--as", "ptx", "--option", "amsgard"),
+        ("--as", "triton", "--fast"),
+        ("--target", "sm_90"),
+        ("--as", "kernel", "--dtype", "fp32"),
+    ):
+        assert status("show", "adamw", *arguments, monkeypatch=monkeypatch) == 2
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert "error[E006]" in shown.err
+
+
+def test_a_kernel_that_does_not_compile_is_status_1_and_named_as_build_would(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("PassManager::run failed")
+
+    monkeypatch.setattr(compiled, "compile_source", refuse)
+    assert status("show", "lion", "--as", "ptx", monkeypatch=monkeypatch) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    reason = "generated/triton/lion.py does not compile for sm_90, fp32: PassManager::run failed"
+    assert shown.err.startswith(reason)

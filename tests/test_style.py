@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-FOLDERS = ["codegen", "tests", "benchmarks"]
+FOLDERS = ["codegen", "tests", "benchmarks", "examples"]
 PRE_COMMIT = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,8 +21,10 @@ from codegen.verify.tasks import Group, Task
 
 BATCH = 250
 """Cases between two starts of the verifier's workers."""
-SHRUNK = 2
+SHRUNK = 1
 """Cases that are made small of those that fail in the same way."""
+SECONDS = 60.0
+"""After which a case is as small as it gets."""
 SLOW_TRIES = 60
 """Smaller texts that are tried of one that does not end."""
 BUILD, TEXTS = "check and build", "ill-formed texts"
@@ -67,8 +70,8 @@ class Report:
     """What a campaign has found.
 
     Attributes:
-        outcomes: Stage and outcome → how many cases: "passed", "no value" or "failed", of texts
-            "refused", "accepted" or "failed".
+        outcomes: Stage and outcome → how many cases: "passed", "no value", "undecided", "not run"
+            or "failed", of texts "refused", "accepted" or "failed".
         findings: What fails.
     """
 
@@ -155,6 +158,8 @@ class Campaign:
                 continue
             self._count(BUILD, "passed", number)
             _write(result, folder)
+            for rung in set(self.rungs) - set(cases.applying(result.spec, self.rungs)):
+                self._count(rung, "not run", number)
             for group in cases.groups(result.spec, folder, self.seed, number, self.rungs):
                 groups.append(group)
                 todo |= {(task.spec.name, task.rung): (number, task) for task in group}
@@ -164,6 +169,8 @@ class Campaign:
                 self._count(verdict.rung, "passed", number)
             elif inconclusive(verdict):
                 self._count(verdict.rung, "no value", number)
+            elif undecided(verdict):
+                self._count(verdict.rung, "undecided", number)
             else:
                 self._found(Finding(number, verdict.rung, fault_of(verdict), task))
 
@@ -197,7 +204,12 @@ class Campaign:
     def _spec_file(self, finding: Finding, small: bool) -> tuple[str, bytes]:
         draft = cases.spec_case(self.seed, finding.number)
         if small:
-            draft = shrink.smallest(draft, lambda batch: self._specs_fail(batch, finding))
+            end = time.monotonic() + SECONDS
+            draft = shrink.smallest(
+                draft,
+                lambda batch: self._specs_fail(batch, finding),
+                lambda: time.monotonic() > end,
+            )
         lines = [f"{finding.stage}: {finding.fault.what}"]
         lines += ["before it was made small:"] if small else []
         lines += finding.fault.detail.split("\n")
@@ -230,6 +242,11 @@ class Campaign:
 def inconclusive(verdict: Verdict) -> bool:
     """Whether the rule has hardly any value, so that there is nothing to say of it."""
     return verdict.status is Status.UNSUPPORTED and "no value" in verdict.evidence
+
+
+def undecided(verdict: Verdict) -> bool:
+    """Whether a proof has found neither a reason nor a difference: compilers rewrite a lot."""
+    return verdict.status is Status.UNSUPPORTED and "cannot be decided" in verdict.detail
 
 
 def fault_of(verdict: Verdict) -> Fault:

@@ -18,15 +18,20 @@ ROUNDS = 60
 TRIES = 2000
 
 
-def smallest(draft: Draft, failing: Callable[[Sequence[Draft]], Sequence[bool]]) -> Draft:
+def smallest(
+    draft: Draft,
+    failing: Callable[[Sequence[Draft]], Sequence[bool]],
+    enough: Callable[[], bool] = lambda: False,
+) -> Draft:
     """Takes parts of a spec away for as long as it fails.
 
     Args:
         draft: A spec that fails.
         failing: Says of each candidate whether it fails in the same way.
+        enough: Whether no more candidates shall be tried.
     """
     for _ in range(ROUNDS):
-        smaller = _first(_unique(draft), failing)
+        smaller = _first(_unique(draft), failing, enough)
         if smaller is None:
             return draft
         draft = smaller
@@ -41,9 +46,11 @@ def _unique(draft: Draft) -> Iterator[Draft]:
 
 
 def _first(
-    tries: Iterator[Draft], failing: Callable[[Sequence[Draft]], Sequence[bool]]
+    tries: Iterator[Draft],
+    failing: Callable[[Sequence[Draft]], Sequence[bool]],
+    enough: Callable[[], bool],
 ) -> Draft | None:
-    while batch := list(itertools.islice(tries, BATCH)):
+    while not enough() and (batch := list(itertools.islice(tries, BATCH))):
         for candidate, fails in zip(batch, failing(batch), strict=True):
             if fails:
                 return candidate

@@ -103,6 +103,7 @@ def _all(spec: Spec, folder: Path) -> Iterator[Mutant]:
         yield from rules.equivalents(spec, options)
         yield from rules.misnamed(spec, options)
         yield from texts.mutants(spec, options, files["triton"])
+        yield from texts.of_fast_mode(spec, options, files["triton"])
         yield from texts.equivalents(spec, options, files["triton"])
         yield from texts.of_reference(spec, options, files["numpy"])
         kernel = compiled.load(spec, folder)

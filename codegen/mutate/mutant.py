@@ -52,6 +52,7 @@ class Mutant:
         files: Contents of the generated files that have the fault, by backend.
         text: Of Triton IR or PTX with the fault.
         dtype: Type of the tensors.
+        fast: Whether the fault is in fast mode alone, where no bits are claimed.
         bits: Of EQ: whether every bit stays the same; else equal over the reals.
     """
 
@@ -64,6 +65,7 @@ class Mutant:
     files: Mapping[str, str] = field(default_factory=dict)
     text: str = ""
     dtype: str = "fp32"
+    fast: bool = False
     bits: bool = True
 
     @property

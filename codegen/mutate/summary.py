@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from codegen.mutate.mutant import CLASSES
-from codegen.mutate.report import GATES, Report
+from codegen.mutate.report import GOALS, Report
 from codegen.verify.certificate import RUNGS
 
 
@@ -25,9 +25,9 @@ def print_report(report: Report, stream: IO[str]) -> None:
     for kind in report.kinds:
         killed, total = report.share(kind)
         kills = report.kills(kind)
-        style = "" if killed >= GATES[kind] * total else "bold red"
+        style = "" if killed >= GOALS[kind] * total else "bold red"
         grid.add_row(
-            kind, Text(f"{killed}/{total}", style), f"{GATES[kind]:.0%}",
+            kind, Text(f"{killed}/{total}", style), f"{GOALS[kind]:.0%}" if GOALS[kind] else "–",
             *(str(kills[r]) if kills[r] else "–" for r in rungs), CLASSES[kind],
         )  # fmt: skip
     alone = [str(len(report.alone.get(r, ()))) for r in rungs]

@@ -242,6 +242,24 @@ def _instructions(file: _File) -> Iterator[Edit]:
             yield "H", "fuse", index, fused
 
 
+def of_fast_mode(spec: Spec, options: Options, text: str) -> Iterator[Mutant]:
+    """Faults of the arms that exact mode does not take."""
+    arms = (
+        ("A", "reciprocal of a quotient", "x / y", "y / x"),
+        ("A", "no root", "tl.sqrt(x)", "x"),
+        ("D", "floor under a root", "tl.sqrt(x)", "tl.sqrt(x + 1e-12)"),
+        ("G", "cancel a large number", "x / y", "(x + 4096.0 * y) / y - 4096.0"),
+        ("G", "cancel a large number", "tl.sqrt(x)", "(tl.sqrt(x) + 4096.0) - 4096.0"),
+        ("G", "float16 result", "x / y", "(x / y).to(tl.float16).to(tl.float32)"),
+    )
+    for kind, operator, old, new in arms:
+        changed = text.replace(f" else {old}\n", f" else {new}\n")
+        if changed != text:
+            what = f"else {old} -> else {new}"
+            files = {"triton": changed}
+            yield Mutant(spec, options, "triton", kind, operator, what, files, fast=True)
+
+
 def _control(file: _File) -> Iterator[Edit]:
     where = r"tl\.where\((\w+), (\w+), (.+)\)$"
     yield from _each(file, file.kernel, "I", "swap arms", where, r"tl.where(\1, \3, \2)")

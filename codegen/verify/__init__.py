@@ -14,14 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from codegen.spec import Spec
-from codegen.verify import generated
+from codegen.verify import figures, generated, provenance
 from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict
 from codegen.verify.tasks import (
     ARCHITECTURES,
@@ -48,6 +45,7 @@ ASSUMPTIONS = (
     "R3, R7, PROVED (bits): IEEE 754 arithmetic to nearest even; any NaN counts as any NaN",
     "R3, R7, PROVED (reals): exact arithmetic; denominators are not zero",
     "R5: compiled with the launcher's num_warps, pointers aligned to 16 bytes and to one element",
+    "R6, R7, R9: ex2.approx, of a product with log2(e), is exp within the error that R9 counts",
     "R6, R7, R9: the PTX is what runs; its translation to machine code (ptxas) is not covered",
     "R9: no intermediate result underflows or overflows, no condition is as close as its rounding",
 )
@@ -97,6 +95,10 @@ def verify(
         verdicts[spec.name].append(score(spec, folder, seed, jobs=jobs))
         if progress:
             progress(number, total, f"{spec.name} R12")
+    everything = [v for found in verdicts.values() for v in found]
+    verdicts = {spec.name: [] for spec in specs}
+    for verdict in figures.completed(everything, jobs or os.cpu_count() or 1):
+        verdicts[verdict.optimizer].append(verdict)
     for spec in specs:
         if generated.hashes(spec, folder) != hashes[spec.name]:
             reason = "a file has changed while it was verified"
@@ -118,15 +120,6 @@ def _certificate(spec: Spec, hashes: dict[str, str], found: list[Verdict]) -> Ce
         tuple(sorted(found, key=position)),
         ASSUMPTIONS,
         {"spec": hashlib.sha256(spec.source.text.encode()).hexdigest(), **hashes},
-        _versions(),
+        provenance.templates(),
+        provenance.versions(found),
     )
-
-
-def _versions() -> dict[str, str]:
-    versions: dict[str, Any] = {"python": platform.python_version()}
-    for name in ("stepforge", "numpy", "mpmath", "triton", "torch"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from codegen.verify.sass import Compiled
+
 
 class Status(StrEnum):
     """Strength of a verdict; only PROVED and TESTED are passes."""
@@ -35,6 +37,8 @@ RUNGS: dict[str, str] = {
     "R12": "mutants of this optimizer that the other rungs kill",
 }
 """Every rung, in the order of the table."""
+FORMAT = 1
+"""Of the machine-readable form; it counts up when a key changes its meaning or goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Verdict:
         exact: Whether the kernel is launched in exact mode.
         required: Whether verification fails without it.
         evidence: What was measured: bounds, static figures, hashes of artefacts.
+        machine_code: A kernel whose figures are still to be measured; None in a certificate.
     """
 
     rung: str
@@ -104,6 +109,7 @@ class Verdict:
     exact: bool = True
     required: bool = True
     evidence: dict[str, Any] = field(default_factory=dict)
+    machine_code: Compiled | None = field(default=None, repr=False)
 
     @property
     def passed(self) -> bool:
@@ -120,13 +126,15 @@ class Certificate:
         verdicts: In the order of `RUNGS`, then of the option sets.
         assumptions: What the verdicts take for granted.
         hashes: SHA-256 of spec and generated files.
-        versions: Of Python and the libraries that were involved.
+        templates: SHA-256 of the templates of each backend, with all that they can include.
+        versions: Of Python, libraries and assemblers that were involved.
     """
 
     optimizer: str
     verdicts: tuple[Verdict, ...]
     assumptions: tuple[str, ...] = ()
     hashes: dict[str, str] = field(default_factory=dict)
+    templates: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -140,8 +148,11 @@ class Certificate:
         return tuple(v for v in self.verdicts if v.rung == rung)
 
     def as_dict(self) -> dict[str, object]:
-        """The machine-readable form."""
-        return {**asdict(self), "passed": self.passed}
+        """The machine-readable form; README.md describes it."""
+        data = {"format": FORMAT, **asdict(self), "passed": self.passed}
+        for verdict in data["verdicts"]:
+            del verdict["machine_code"]
+        return data
 
 
 def worst(verdicts: tuple[Verdict, ...]) -> Status | None:

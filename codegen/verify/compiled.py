@@ -20,7 +20,7 @@ from typing import Any
 from codegen.backends.triton import WARPS
 from codegen.lower import lower
 from codegen.spec import Options, Spec, holds
-from codegen.verify import contract
+from codegen.verify import contract, figures, sass
 from codegen.verify.certificate import Status, Verdict
 from codegen.verify.generated import Pair, fresh
 
@@ -91,12 +91,14 @@ def check(
         exact: The mode that the launcher is called with.
     """
     evidence: dict[str, Any] = {}
+    machine_code: sass.Compiled | None = None
     made = 0
 
     def verdict(status: Status, detail: str) -> Verdict:
         return Verdict(
-            "R5", spec.name, dict(options), status, made, detail, exact=exact, evidence=evidence
-        )
+            "R5", spec.name, dict(options), status, made, detail, exact=exact, evidence=evidence,
+            machine_code=machine_code,
+        )  # fmt: skip
 
     try:
         kernel = load(spec, folder)
@@ -109,6 +111,10 @@ def check(
             passed = f"is passed as {annotated}" if annotated else "has no annotation"
             reason = f"{kernel.path}: argument `{parameter.name}` {passed}, not as 64 bits"
             return verdict(Status.REFUTED, reason)
+        if annotated == "i64" and not parameter.do_not_specialize:
+            reason = f"{kernel.path}: `{parameter.name}` is not in do_not_specialize"
+            what = "a launch with 1 or with a multiple of 16 compiles a kernel of its own"
+            return verdict(Status.REFUTED, f"{reason}: {what}")
     for target in targets:
         for dtype in dtypes:
             for aligned in (True, False):
@@ -119,6 +125,13 @@ def check(
                 except CannotCompile as error:
                     return verdict(Status.REFUTED, str(error))
                 found = _violations(artefacts, spec, options, dtype, kernel.block, aligned, exact)
+                if aligned:
+                    machine_code = _machine_code(artefacts, spec, options, target, dtype, kernel)
+                    try:
+                        evidence["figures"] = _figures(artefacts, machine_code)
+                    except (sass.ToolMissing, sass.Unmeasured) as error:
+                        return verdict(Status.UNSUPPORTED, f"{target}, {dtype}: {error}")
+                    found += _spills(evidence["figures"])
                 if found:
                     where = "" if aligned else " with unaligned tensors"
                     what = f"{kernel.path} compiled for {target}, {dtype}{where}"
@@ -148,6 +161,32 @@ def _violations(
     if not aligned:
         return []
     return list(contract.amd_violations(artefacts["amdgcn"], spec, options, dtype))
+
+
+def _machine_code(
+    artefacts: Mapping[str, Any], spec: Spec, options: Options, target: str, dtype: str,
+    kernel: Kernel,
+) -> sass.Compiled | None:  # fmt: skip
+    """What the figures are measured of; None for AMD."""
+    if "cubin" not in artefacts:
+        return None
+    shared = re.search(r"ttg\.shared = (\d+)", artefacts["ttgir"])
+    return sass.Compiled(
+        artefacts["cubin"], f"{spec.name}_kernel", target, contract.THREADS, kernel.block,
+        contract.bytes_moved(spec, options, dtype), int(shared[1]) if shared else 0,
+    )  # fmt: skip
+
+
+def _figures(artefacts: Mapping[str, Any], machine_code: sass.Compiled | None) -> dict[str, Any]:
+    if machine_code is None:
+        return figures.of_amdgcn(artefacts["amdgcn"])
+    return figures.of_cubin(machine_code)
+
+
+def _spills(found: Mapping[str, Any]) -> list[str]:
+    """Local memory that the PTX does not show: the assembler takes it when registers run out."""
+    size = found.get("local_bytes", 0)
+    return [f"a thread takes {size} bytes of local memory"] if size else []
 
 
 @cache

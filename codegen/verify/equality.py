@@ -1,6 +1,6 @@
 """Whether two terms are equal over the reals, for all values in the declared domains.
 
-First a point is looked for where they differ, in 50 digits. Without one, they are compared as
+First a point is looked for where they differ, in 120 digits. Without one, they are compared as
 rational functions over square roots, one case for every sign that a choice, maximum or absolute
 value depends on; that is a proof. Where it is too large, they are compared at random points of a
 prime field, which is a test with a known probability of an error.
@@ -41,8 +41,8 @@ TRIALS = 3
 MAX_CASES = 729
 SECONDS = 5.0
 """For a proof with polynomials."""
-_SMALL = mp.mpf(10) ** -25
-"""Relative differences below are errors of 50-digit arithmetic."""
+_SMALL = mp.mpf(10) ** -80
+"""Relative differences below are errors of 120-digit arithmetic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,8 @@ def points(
                 continue
             if index < 2 * count // 3:
                 allowed = [x for x in simple if x in domain]
-                value = float(rng.choice(allowed)) if allowed else np.nan
+                zero = 0.0 in domain and rng.random() < 0.25
+                value = 0.0 if zero else float(rng.choice(allowed)) if allowed else np.nan
             else:
                 value = float(inputs.log_uniform(1, "float64", domain, rng, 3)[0])
             rounded = float(FLOATS[kind](value))

@@ -1,4 +1,4 @@
-"""Terms in numbers: in their own rounded arithmetic, and in the reals to 50 digits."""
+"""Terms in numbers: in their own rounded arithmetic, and in the reals to 120 digits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from codegen.verify.terms import FLOATS, Term, nodes
 
 Array = np.ndarray[Any, Any]
 mp = mpmath.MPContext()
-mp.dps = 50
+mp.dps = 120
 
 
 class NoValue(Exception):
@@ -98,7 +98,7 @@ _ROUNDED: dict[str, Callable[..., Any]] = {
 
 
 def exact(term: Term, leaves: Mapping[str, Any]) -> Any:
-    """A term over the reals at one point, to 50 digits; casts change nothing.
+    """A term over the reals at one point, to 120 digits; casts change nothing.
 
     Raises:
         NoValue: It has none there.

@@ -216,7 +216,14 @@ def _extreme(base: str) -> Callable[[str, list[str]], Operation]:
         def function(a: Array, b: Array) -> Array:
             return order(a, b, propagate)
 
-        return _simple(kind, _flushing(function) if "ftz" in others else function)
+        chosen = _flushing(function) if "ftz" in others else function
+        two = _simple(kind, chosen)
+        three = _simple(kind, lambda a, b, c: chosen(chosen(a, b), c))
+
+        def execute(lanes: Lanes, operands: Operands, active: Array | None) -> None:
+            (three if len(operands) == 4 else two)(lanes, operands, active)
+
+        return execute
 
     return family
 

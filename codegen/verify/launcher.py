@@ -109,7 +109,10 @@ def _bound(source: Source, call: Call) -> tuple[list[Argument], dict[str, Any]]:
     function = source.functions[call.kernel]
     parameters = function.args.args
     given = dict(zip((p.arg for p in parameters), call.arguments, strict=False))
-    given |= {k: v for k, v in call.keywords.items() if k not in SETTINGS}
+    named = {k: v for k, v in call.keywords.items() if k not in SETTINGS}
+    if twice := sorted(set(given) & set(named)):
+        raise Refuted(call.line, f"the launch gives `{twice[0]}` of `{call.kernel}` twice")
+    given |= named
     if set(given) != {p.arg for p in parameters} or len(call.arguments) > len(parameters):
         odd = sorted(set(given) ^ {p.arg for p in parameters})[:1]
         raise Refuted(call.line, f"the launch and `{call.kernel}` differ in `{''.join(odd)}`")

@@ -134,13 +134,20 @@ def compare(subject: Subject, artefact: Artefact, lifted: Lifted, block: int) ->
 
 
 def _worst(found: Sequence[Outcome]) -> Outcome:
-    """The first outcome that is no pass, or the weakest of those that are."""
-    for outcome in found:
-        if not outcome.status.passed:
-            return outcome
+    """A refutation, best with an input, or the weakest of the outcomes that pass."""
+    failed = [outcome for outcome in found if not outcome.status.passed]
+    if failed:
+        return min(failed, key=_doubt)
     ranked = sorted(found, key=lambda o: (o.status is Status.PROVED, o.strength == "bits"))
     weakest = ranked[0]
     return Outcome(weakest.status, weakest.strength, weakest.detail, len(found))
+
+
+def _doubt(failed: Outcome) -> int:
+    """Less for what is better evidence."""
+    if failed.status is not Status.REFUTED:
+        return 2
+    return 0 if failed.counterexample is None or failed.counterexample.inputs else 1
 
 
 def _refuted_at(artefact: Artefact, line: int, what: str) -> Outcome:

@@ -50,7 +50,14 @@ class Packed:
     parts: tuple[Term, ...]
 
 
-Value = Term | Packed | Offset | Mask | Address
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """Integers that share a register until they are taken apart; nothing computes with it."""
+
+    parts: tuple[Offset, ...]
+
+
+Value = Term | Packed | Joined | Offset | Mask | Address
 
 
 def lift(program: Program, bindings: Sequence[Binding], block: int, alignment: int = 16) -> Lifted:
@@ -335,18 +342,37 @@ def _arithmetic(op: str) -> Function:
         others = [m for m in modifiers[:-1] if m != "rn"]
         _only(others, ["approx", "full", "ftz", "rz", "rm", "rp"])
         name = ".".join([op, *others])
-        r.write(target, apply(name, *(r.float(s, kind) for s in sources)))
+        args = [r.float(s, kind) for s in sources]
+        exponential = _exponential(name, args[0]) if op == "ex2" else None
+        r.write(target, exponential or apply(name, *args))
 
     return run
+
+
+_LOG2_E = terms.constant(1.4426950408889634, "f32")
+
+
+def _exponential(name: str, x: Term) -> Term | None:
+    """Triton's `exp` of float32: a power of two, of the product with log2(e) in float32."""
+    negative = x.op == "neg"
+    product = x.args[0] if negative else x
+    if product.op != "mul" or _LOG2_E not in product.args:
+        return None
+    factor = next((a for a in product.args if a is not _LOG2_E), _LOG2_E)
+    return apply(name.replace("ex2", "exp"), apply("neg", factor) if negative else factor)
 
 
 def _extreme(name: str) -> Function:
     def run(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
         *others, kind = modifiers
         _only(others, ["NaN"])
-        if kind not in ("f32", "f64"):
-            raise KeyError(kind)
         op = name if "NaN" in others else f"{name}num"
+        if kind in ("bf16x2", "f16x2"):
+            pairs = zip(*(r.packed(s, kind[:-2], 2) for s in operands[1:]), strict=True)
+            r.write(operands[0], Packed(tuple(apply(op, *pair) for pair in pairs)))
+            return
+        if kind not in FLOATS:
+            raise KeyError(kind)
         r.write(operands[0], apply(op, *(r.float(s, kind) for s in operands[1:])))
 
     return run
@@ -428,6 +454,13 @@ def _bitwise(name: str) -> Function:
         if kind == "pred":
             r.write(target, _connected(name, [r.value(s) for s in sources], r.line))
             return
+        values = [r.value(s) for s in sources]
+        bits: Value | None = _sign_bits(name, _width(kind), values)
+        if bits is None and not kind.startswith("s"):  # a signed shift repeats the sign
+            bits = _placed(name, _width(kind), values)
+        if bits is not None:
+            r.write(target, bits)
+            return
         a, b = (r.offset(s) for s in sources)
         found: Offset | None = None
         if name == "shl" and b.concrete and b.uniform and 0 <= int(b.base.max()) < _width(kind):
@@ -441,6 +474,62 @@ def _bitwise(name: str) -> Function:
         r.write(target, found.checked(_width(kind) + (0 if _width(kind) == 64 else 1)))
 
     return run
+
+
+def _widened(value: Term, source: int, width: int, line: int) -> Packed:
+    """A float with zero bits above it, as the lower of two."""
+    if width != 2 * source or value.kind not in FLOATS or 8 * _BYTES[value.kind] != source:
+        raise Unsupported(line, f"the bits of a float of {value.kind} in {width}")
+    return Packed((value, terms.constant(0.0, value.kind)))
+
+
+def _placed(name: str, width: int, values: Sequence[Value]) -> Packed | None:
+    """Two floats side by side: one moved up or down, or two that leave each other room."""
+    a, b = values
+    if not isinstance(a, Packed) or len(a.parts) != 2:
+        return None
+    low, high = a.parts
+    half = 8 * _BYTES[low.kind]
+    if isinstance(b, Offset) and b.concrete and b.uniform and width == 2 * half:
+        zero = terms.constant(0.0, low.kind)
+        moved = {"shl": (zero, low), "shr": (high, zero)}.get(name)
+        return Packed(moved) if moved and int(b.base.reshape(-1)[0]) == half else None
+    if name == "or" and isinstance(b, Packed) and len(b.parts) == 2:
+        parts = [_other(x, y) for x, y in zip(a.parts, b.parts, strict=True)]
+        found = tuple(part for part in parts if part is not None)
+        return Packed(found) if len(found) == 2 else None
+    return None
+
+
+def _other(a: Term, b: Term) -> Term | None:
+    """What is beside a positive zero, all of whose bits are zero."""
+    for zero, found in ((a, b), (b, a)):
+        if a.kind == b.kind and zero == terms.constant(0.0, zero.kind):
+            return found
+    return None
+
+
+def _sign_bits(name: str, width: int, values: Sequence[Value]) -> Value | None:
+    """Absolute value and negation as operations on the bits of floats."""
+    if len(values) != 2 or not isinstance(values[1], Offset) or not values[1].uniform:
+        return None
+    value, mask = values[0], int(values[1].base.reshape(-1)[0]) & (1 << width) - 1
+    parts = value.parts if isinstance(value, Packed) else (value,)
+    if not all(isinstance(p, Term) and p.kind != "bool" for p in parts) or not values[1].concrete:
+        return None
+    each = width // len(parts)
+    signs = sum(1 << (each * (i + 1) - 1) for i in range(len(parts)))
+    ops: dict[tuple[str, int], tuple[str, ...]] = {
+        ("and", (1 << width) - 1 - signs): ("abs",),
+        ("xor", signs): ("neg",),
+        ("or", signs): ("abs", "neg"),
+    }
+    if (name, mask) not in ops:
+        return None
+    changed = [p for p in parts if isinstance(p, Term)]
+    for op in ops[name, mask]:
+        changed = [apply(op, p) for p in changed]
+    return changed[0] if len(changed) == 1 else Packed(tuple(changed))
 
 
 _BITS: dict[str, Callable[[Any, Any], Any]] = {
@@ -478,8 +567,10 @@ def _unary(op: str) -> Function:
         target, source = operands
         if kind == "pred" and op == "not":
             r.write(target, _connected("not", [r.value(source)], r.line))
-        elif kind in ("f32", "f64"):
+        elif kind in FLOATS:
             r.write(target, apply(op, r.float(source, kind)))
+        elif kind in ("bf16x2", "f16x2"):
+            r.write(target, Packed(tuple(apply(op, p) for p in r.packed(source, kind[:-2], 2))))
         elif op == "neg":
             r.write(target, _kept(-r.offset(source), kind))
         else:
@@ -492,38 +583,61 @@ def _mov(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
     (kind,) = modifiers
     target, source = operands
     if source.startswith("{"):
-        found = [r.value(part.strip()) for part in source.strip("{} ").split(",")]
-        parts = [p for p in found if isinstance(p, Term)]
-        if len(parts) != len(found) or sum(8 * _BYTES[p.kind] for p in parts) != _width(kind):
-            parts = _padded(found, _width(kind), r.line)
-        r.write(target, Packed(tuple(parts)))
+        names = [part.strip() for part in source.strip("{} ").split(",")]
+        found = [_part(r, name) for name in names]
+        integers = [p for p in found if isinstance(p, Offset)]
+        if len(integers) == len(found) and not all(p.concrete and p.uniform for p in integers):
+            r.write(target, Joined(tuple(integers)))
+            return
+        r.write(target, Packed(_flat(found, _width(kind) // len(found), r.line)))
     elif target.startswith("{"):
         names = [part.strip() for part in target.strip("{} ").split(",")]
         value = r.value(source)
-        if not isinstance(value, Packed) or len(value.parts) != len(names):
+        if isinstance(value, Joined) and len(value.parts) == len(names):
+            for name, integer in zip(names, value.parts, strict=True):
+                r.write(name, integer)
+            return
+        if not isinstance(value, Packed) or len(value.parts) % len(names):
             raise Unsupported(r.line, f"{source} does not hold {len(names)} numbers")
-        for name, part in zip(names, value.parts, strict=True):
-            r.write(name, part)
+        each = len(value.parts) // len(names)
+        for index, name in enumerate(names):
+            own = value.parts[index * each : (index + 1) * each]
+            r.write(name, own[0] if each == 1 else Packed(own))
     else:
         r.write(target, r.value(source))
 
 
-def _padded(found: Sequence[Value], width: int, line: int) -> list[Term]:
-    """Floats beside literal bits, which take the type of the floats."""
-    kinds = {p.kind for p in found if isinstance(p, Term)}
+def _part(r: _Run, name: str) -> Value | str:
+    """A register that is packed; its name if nothing was ever written to it."""
+    unset = name.startswith("%") and name not in r.registers
+    return name if unset else r.value(name)
+
+
+def _flat(found: Sequence[Value | str], width: int, line: int) -> tuple[Term, ...]:
+    """The floats of registers of some bits; literal bits take the type of the floats beside."""
+    terms_of: list[tuple[Value | str, ...]] = [
+        v.parts if isinstance(v, Packed) else (v,) for v in found
+    ]
+    kinds = {p.kind for parts in terms_of for p in parts if isinstance(p, Term)}
     if len(kinds) != 1:
         raise Unsupported(line, "a register of mixed parts")
     kind = kinds.pop()
-    parts = []
-    for part in found:
-        if isinstance(part, Offset) and part.concrete and part.uniform:
-            part = _from_bits(int(part.base.reshape(-1)[0]), kind)
-        if not isinstance(part, Term):
-            raise Unsupported(line, "a register of mixed parts")
-        parts.append(part)
-    if len(parts) * 8 * _BYTES[kind] != width:
+    size = 8 * _BYTES[kind]
+    flat: list[Term] = []
+    for parts in terms_of:
+        for part in parts:
+            if isinstance(part, Offset) and part.concrete and part.uniform:
+                bits = int(part.base.reshape(-1)[0])
+                flat += [_from_bits(bits >> i, kind) for i in range(0, width, size)]
+            elif isinstance(part, Term):
+                flat.append(part)
+            elif isinstance(part, str):
+                flat += [terms.fresh(f"{part} at {i}", kind) for i in range(0, width, size)]
+            else:
+                raise Unsupported(line, "a register of mixed parts")
+    if len(flat) * size != width * len(found):
         raise Unsupported(line, "a register of mixed parts")
-    return parts
+    return tuple(flat)
 
 
 def _cvt(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
@@ -540,6 +654,16 @@ def _cvt(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
         r.write(target, apply("cvt", r.float(sources[0], source), kind=kind))
     else:
         _only(others, [])
+        value = r.value(sources[0])
+        if isinstance(value, Term) and kind[0] == source[0] == "u":
+            r.write(target, _widened(value, _width(source), _width(kind), r.line))
+            return
+        if isinstance(value, Packed) and len(value.parts) == 2:
+            low = value.parts[0]
+            if 8 * _BYTES[low.kind] != _width(kind) or 2 * _width(kind) != _width(source):
+                raise KeyError(kind)
+            r.write(target, low)
+            return
         offset = r.offset(sources[0])
         r.write(target, _kept(_kept(offset, source), kind))
 
@@ -547,9 +671,14 @@ def _cvt(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
 def _setp(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
     comparison, kind = modifiers
     target, *sources = operands
-    if kind in ("f32", "f64"):
+    if kind in FLOATS:
         x, y = (r.float(s, kind) for s in sources)
         r.write(target, compared(_COMPARISONS[comparison], x, y, r.line))
+        return
+    if kind in ("bf16x2", "f16x2"):
+        pairs = zip(*(r.packed(s, kind[:-2], 2) for s in sources), strict=True)
+        for name, (x, y) in zip(target.split("|"), pairs, strict=True):
+            r.write(name, compared(_COMPARISONS[comparison], x, y, r.line))
         return
     values = [r.value(s) for s in sources]
     if isinstance(values[0], Term) and isinstance(values[1], Offset) and comparison == "eq":
@@ -592,7 +721,7 @@ def _selp(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
     if not isinstance(test, Term) or test.kind != "bool":
         raise Unsupported(r.line, f"the condition {condition}")
     x, y = r.value(a), r.value(b)
-    if kind not in ("f32", "f64"):
+    if kind not in FLOATS:
         kinds = {v.kind for v in (x, y) if isinstance(v, Term)}
         if len(kinds) != 1 or 8 * _BYTES[min(kinds)] != _width(kind):
             raise Unsupported(r.line, "a choice between integers")

@@ -168,8 +168,8 @@ def _value(node: Term, args: list[Error]) -> tuple[Any, Any]:
             value = max(values) if "max" in op else min(values)
             steady = min(values) >= 0 and all(a.condition == 1 for a in args)
             return value, value if steady else max(ms)
-        case "exp" | "ex2.approx":
-            value = mp.exp(values[0]) if node.op == "exp" else mp.power(2, values[0])
+        case "exp" | "exp.approx" | "ex2.approx" as op:
+            value = mp.power(2, values[0]) if op == "ex2.approx" else mp.exp(values[0])
             return value, value
         case "log" | "lg2.approx":
             if values[0] <= 0:
@@ -225,8 +225,12 @@ def _units(node: Term, args: list[Error], own: float, u: float) -> float:
 
 def _transcendental(op: str, args: list[Error], own: float, u: float) -> float:
     """exp and powers turn absolute errors of the exponent into relative ones, log the reverse."""
-    ulps = 2.0 * OPERATIONS[{"ex2.approx": "exp", "lg2.approx": "log"}.get(op, op)].ulps
     x = args[0]
+    if op == "exp.approx":
+        # Of the power of two 2**-22; of its argument, a product with a rounded constant, twice u.
+        before = x.units * x.magnitude + 2 * abs(x.value)
+        return _both(float(mp.expm1(before * u)) / u, own * 4.0, u)
+    ulps = 2.0 * OPERATIONS[{"ex2.approx": "exp", "lg2.approx": "log"}.get(op, op)].ulps
     relative = x.units * x.condition
     if op in ("exp", "ex2.approx"):
         before = float(mp.expm1(x.units * u * x.magnitude)) / u
@@ -288,7 +292,7 @@ def universal(term: Term, unit: float, sign: Sign) -> float:
 def _relative_arguments(node: Term) -> Sequence[Term]:
     """The arguments whose relative errors count, which cancellation makes large."""
     op = node.op.removesuffix(".ftz")
-    if op in ("exp", "log", "pow", "ex2.approx", "lg2.approx"):
+    if op in ("exp", "log", "pow", "exp.approx", "ex2.approx", "lg2.approx"):
         raise NoBound(f"the error of {op} depends on its argument")
     return node.args[-1:] if op.startswith(("div", "sqrt", "rcp")) else ()
 

@@ -149,13 +149,31 @@ def measure(kernels: Sequence[Compiled]) -> list[Figures]:
         ToolMissing: A tool of Triton is not there or fails.
         Unmeasured: The machine code of one of them is not understood.
     """
+    found = []
+    for figures in measure_each(kernels):
+        if isinstance(figures, Unmeasured):
+            raise figures
+        found.append(figures)
+    return found
+
+
+def measure_each(kernels: Sequence[Compiled]) -> list[Figures | Unmeasured]:
+    """The figures of many kernels, in their order, or why one has none.
+
+    Raises:
+        ToolMissing: A tool of Triton is not there or fails.
+        Unmeasured: There is no machine code, or the disassembly cannot be read.
+    """
     code = [machine_code(kernel.cubin, kernel.name) for kernel in kernels]
-    found: dict[int, Figures] = {}
+    found: dict[int, Figures | Unmeasured] = {}
     for target in {kernel.target for kernel in kernels}:
         chosen = [index for index, kernel in enumerate(kernels) if kernel.target == target]
         programs = disassemble([code[index] for index in chosen], target)
         for index, program in zip(chosen, programs, strict=True):
-            found[index] = _figures(kernels[index], program)
+            try:
+                found[index] = _figures(kernels[index], program)
+            except Unmeasured as error:
+                found[index] = error
     return [found[index] for index in range(len(kernels))]
 
 

@@ -376,6 +376,8 @@ class Source:
         """An infix operation."""
         if isinstance(a, Offset) or isinstance(b, Offset):
             return self.affine(op, a, b, node)
+        if type(a) is type(b) is int and op in _WHOLE:
+            return _WHOLE[op](a, b)
         if op in _BITWISE:
             x, y = self.number(a, node), self.number(b, node)
             if x.term.kind == y.term.kind == "bool":
@@ -498,6 +500,9 @@ def _same(a: Any, b: Any) -> bool:
 _BITWISE: dict[type[ast.operator], str] = {ast.BitAnd: "and", ast.BitOr: "or"}
 _INFIX: dict[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div",
+}  # fmt: skip
+_WHOLE: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
 }  # fmt: skip
 _COMPARISONS: dict[type[ast.cmpop], tuple[str, Callable[[Any, Any], bool]]] = {
     ast.Lt: ("lt", operator.lt), ast.LtE: ("le", operator.le), ast.Gt: ("gt", operator.gt),

@@ -246,14 +246,99 @@ def _signed(negative: bool, x: Term) -> Term:
 def _add(_: str, a: Term, b: Term) -> Term:
     for x, y in ((a, b), (b, a)):
         if x.is_constant and x.number == 0:
-            if np.signbit(x.number):
-                return y
-            # The sum forgets which zero it was.
-            if y.op in ("anymax", "anymin"):
-                return _add("", x, apply(y.op.removeprefix("any"), *y.args))
-            if y.op == "select" and (extreme := _compared_extreme(y)) is not None:
-                return _add("", x, extreme)
-    return _plain("add", a.kind, (a, b))
+            return y if np.signbit(x.number) else _plus_zero(_any_zero(y))
+    return _settled(_plain("add", a.kind, (a, b)))
+
+
+def _plus_zero(x: Term) -> Term:
+    """The sum with +0, which changes nothing but -0."""
+    return x if _is_no_negative_zero(x) else _plain("add", x.kind, (x, constant(0.0, x.kind)))
+
+
+def _settled(x: Term) -> Term:
+    """What is surely not -0, as a sum with +0 of what need not care for the signs of zeros.
+
+    Compilers drop a sum with +0 wherever its sign is of no consequence; so does this, everywhere.
+    """
+    if not _is_no_negative_zero(x):
+        return x
+    plain = _any_zero(x)
+    return x if plain is x else _plus_zero(plain)
+
+
+_ANY_ZERO: weakref.WeakKeyDictionary[Term, Term | None] = weakref.WeakKeyDictionary()
+"""What `_any_zero` gives, None for the term itself."""
+
+
+def _any_zero(x: Term) -> Term:
+    """A term with the same value up to the sign of zero, without sums with +0."""
+    if x not in _ANY_ZERO:
+        _ANY_ZERO[x] = None  # what is made of it on the way is settled itself
+        found = _without_zeros(x)
+        _ANY_ZERO[x] = None if found is x else found
+    return _ANY_ZERO[x] or x
+
+
+def _without_zeros(x: Term) -> Term:
+    match x.op:
+        case "const" if x.kind != "bool":
+            return constant(0.0, x.kind) if x.number == 0 else x
+        case "add":
+            for zero, other in (x.args, x.args[::-1]):
+                if zero.is_constant and zero.number == 0:
+                    return _any_zero(other)
+            a, b = map(_any_zero, x.args)
+            return _plain("add", x.kind, (a, b))
+        case "anymax" | "anymin" | "max" | "min":
+            return _extreme(x.op.removeprefix("any"))("", *map(_any_zero, x.args))
+        case "select":
+            if (extreme := _compared_extreme(x)) is not None:
+                return _any_zero(extreme)
+            condition, a, b = x.args
+            a, b = _any_zero(a), _any_zero(b)
+            pair = condition.args if condition.op == "eq" else ()
+            extremes = [_extreme(op)("", *pair) for op in ("max", "min") if pair]
+            if b in extremes and set(_arms(a)) <= set(pair):
+                return b  # of equals it is one of them, too
+            return _select("", condition, a, b)
+        case "mul" | "sqrt" | "neg":
+            return apply(x.op, *map(_any_zero, x.args))
+        case "div":
+            return _div("", _any_zero(x.args[0]), x.args[1])
+        case "cvt":
+            return _cvt(x.kind, _any_zero(x.args[0]))
+    return x
+
+
+def _arms(x: Term) -> list[Term]:
+    """What a choice, perhaps of choices, may be."""
+    return [arm for a in x.args[1:] for arm in _arms(a)] if x.op == "select" else [x]
+
+
+def _is_no_negative_zero(x: Term) -> bool:
+    """Whether it is surely not -0, so that the sum with +0 is it again.
+
+    A sum that is rounded to nearest is -0 for two of them alone.
+    """
+    match x.op:
+        case "const":
+            return bool(x.number != 0 or not np.signbit(x.number))
+        case "abs":
+            return True
+        case "add":
+            return any(map(_is_no_negative_zero, x.args))
+        case "mul":
+            return x.args[0] is x.args[1]
+        case "select":
+            return all(map(_is_no_negative_zero, x.args[1:]))
+        case "max" | "min":
+            limit = 1 if x.op == "max" else -1
+            if any(a.is_constant and a.number * limit > 0 for a in x.args):
+                return True
+            return all(map(_is_no_negative_zero, x.args))
+        case "cvt":
+            return widens(x.args[0].kind, x.kind) and _is_no_negative_zero(x.args[0])
+    return False
 
 
 def _compared_extreme(choice: Term) -> Term | None:
@@ -274,6 +359,8 @@ def _mul(_: str, a: Term, b: Term) -> Term:
             return _signed(negative, y)
         if x.is_constant and x.number == 2:
             return _signed(negative, _add("", y, y))
+    if a is b and a.op == "abs":
+        a = b = a.args[0]
     return _signed(negative, _plain("mul", a.kind, (a, b)))
 
 
@@ -293,15 +380,48 @@ def _has_exact_reciprocal(x: Term) -> bool:
 
 
 def _abs(_: str, x: Term) -> Term:
-    x = _unsigned(x)[1]
-    return x if x.op == "abs" or x.is_constant else _term("abs", x.kind, (x,))
+    x = _any_zero(_unsigned(x)[1])
+    if x.op == "abs" or x.is_constant:
+        return x
+    if x.op in ("mul", "div"):
+        return apply(x.op, *(_abs("", a) for a in x.args))
+    if x.op == "select":
+        return _select("", x.args[0], *(_abs("", a) for a in x.args[1:]))
+    if x.op == "neg":
+        return _abs("", x.args[0])
+    return _term("abs", x.kind, (x,))
 
 
 def _extreme(op: str) -> Callable[..., Term]:
-    def rule(_: str, a: Term, b: Term) -> Term:
-        return a if a is b else _plain(op, a.kind, (a, b))
+    """Of any number of operands; IEEE's maximum and minimum are associative."""
+
+    def rule(_: str, *args: Term) -> Term:
+        if op not in ("max", "min"):
+            first, *others = dict.fromkeys(args)
+            for other in others:
+                first = _plain(op, first.kind, (first, other))
+            return first
+        parts = {part: None for a in args for part in _operands(op, a)}
+        for part in list(parts):
+            opposite = _neg("", part)
+            if part in parts and opposite in parts and opposite is not part:
+                del parts[part], parts[opposite]
+                size = _abs("", part)
+                parts[size if op == "max" else _neg("", size)] = None
+        numbers = [p for p in parts if p.is_constant]
+        first, *others = sorted(set(parts) - set(numbers), key=lambda p: p.digest) + numbers
+        for other in others:
+            first = _plain(op, first.kind, (first, other))
+        return _settled(first)
 
     return rule
+
+
+def _operands(op: str, term: Term) -> list[Term]:
+    """The operands of nested operations of one kind."""
+    if term.op != op:
+        return [term]
+    return [part for a in term.args for part in _operands(op, a)]
 
 
 def _fma(_: str, a: Term, b: Term, c: Term) -> Term:
@@ -319,6 +439,10 @@ def _cvt(kind: str, x: Term) -> Term:
         return apply(x.op, _cvt(kind, x.args[0]))
     if x.op == "cvt" and widens(x.args[0].kind, x.kind):
         return _cvt(kind, x.args[0])  # the inner one is exact
+    if x.op == "select":
+        return _select("", x.args[0], *(_cvt(kind, a) for a in x.args[1:]))
+    if x.op in ("max", "min", "maxnum", "minnum") and widens(x.kind, kind):
+        return apply(x.op, *(_cvt(kind, a) for a in x.args))
     return _term("cvt", kind, (x,))
 
 
@@ -346,17 +470,29 @@ def _or(_: str, a: Term, b: Term) -> Term:
     return _not("", _and("", _not("", a), _not("", b)))
 
 
+def _compared(a: Term, b: Term) -> tuple[Term, Term]:
+    """What is compared: the signs of zeros do not count.
+
+    Numbers of 16 bits are ones of float32, too, in which they are compared.
+    """
+    if a.kind in ("bf16", "f16"):
+        a, b = _cvt("f32", a), _cvt("f32", b)
+    return (_any_zero(a), _any_zero(b)) if a.kind != "bool" else (a, b)
+
+
 def _order(op: str) -> Callable[..., Term]:
     def rule(_: str, a: Term, b: Term) -> Term:
+        a, b = _compared(a, b)
         (minus, x), (sign, y) = _unsigned(a), _unsigned(b)
         if (minus or x.is_constant) and (sign or y.is_constant) and (minus or sign):
-            a, b = _neg("", b), _neg("", a)
+            a, b = _compared(_neg("", b), _neg("", a))
         return _plain(op, "bool", (a, b))
 
     return rule
 
 
 def _eq(_: str, a: Term, b: Term) -> Term:
+    a, b = _compared(a, b)
     if a is b:
         return _not("", _nan("", a, a))
     (minus, x), (sign, y) = _unsigned(a), _unsigned(b)
@@ -366,6 +502,7 @@ def _eq(_: str, a: Term, b: Term) -> Term:
 
 
 def _nan(_: str, a: Term, b: Term) -> Term:
+    a, b = _compared(a, b)
     a, b = (_unsigned(x)[1] for x in (a, b))
     for x, y in ((a, b), (b, a)):
         if x.is_constant and not y.is_constant:
@@ -385,7 +522,20 @@ def _select(_: str, condition: Term, a: Term, b: Term) -> Term:
         return a
     if a.kind == "bool":
         return _or("", _and("", condition, a), _and("", _not("", condition), b))
-    return _compiled_extreme(condition, a, b) or _term("select", a.kind, (condition, a, b))
+    if (extreme := _compiled_extreme(condition, a, b)) is not None:
+        return extreme
+    # A choice in a choice with an arm in common is one, by both conditions.
+    if a.op == "select" and b in a.args[1:]:
+        inner, x, y = a.args
+        if b is y:
+            return _select("", _and("", condition, inner), x, b)
+        return _select("", _and("", condition, _not("", inner)), y, b)
+    if b.op == "select" and a in b.args[1:]:
+        inner, x, y = b.args
+        if a is x:
+            return _select("", _or("", condition, inner), a, y)
+        return _select("", _or("", condition, _not("", inner)), a, x)
+    return _settled(_term("select", a.kind, (condition, a, b)))
 
 
 def _given(term: Term, condition: Term, value: bool) -> Term:
@@ -403,6 +553,23 @@ def _given(term: Term, condition: Term, value: bool) -> Term:
     return substitute(term, known) if any(node in known for node in nodes([term])) else term
 
 
+def _larger_zero(extreme: Term) -> int:
+    """The bits of the zero that a maximum or minimum of both zeros is."""
+    return 0 if extreme.op == "max" else 1 << {"f64": 63, "f32": 31}.get(extreme.kind, 15)
+
+
+def _zero_of_operands(term: Term, extreme: Term) -> Term:
+    """A choice of operands that are the larger zero, which a zero maximum is then, without them."""
+    while term.op == "select" and term.args[0].op == "bits":
+        test, chosen, rest = term.args
+        if test.data != _larger_zero(extreme) or test.args != (chosen,):
+            break
+        if chosen not in extreme.args:
+            break
+        term = rest
+    return term
+
+
 def _compiled_extreme(condition: Term, a: Term, b: Term) -> Term | None:
     """IEEE's maximum or minimum, in the two ways in which compilers spell them out.
 
@@ -410,11 +577,16 @@ def _compiled_extreme(condition: Term, a: Term, b: Term) -> Term | None:
     their sign, which the inner one has made already.
     """
     names = {"maxnum": "max", "minnum": "min"}
+    if condition.op == "eq" and b.op in names.values() and b in condition.args:
+        (other,) = [x for x in condition.args if x != b] or [b]
+        if other.is_constant and other.number == 0 and _zero_of_operands(a, b) == b:
+            return b
     is_nan = a.is_constant and a.number != a.number
-    if condition.op == "nan" and is_nan and b.op in names and set(condition.args) == set(b.args):
+    is_quiet = condition.op == "nan" and is_nan and b.op in names
+    if is_quiet and set(condition.args) == set(_nan("", *b.args).args):
         return apply(names[b.op], *b.args)
     if condition.op == "eq" and b.op in names.values() and set(condition.args) == set(b.args):
-        zero = 0 if b.op == "max" else 1 << {"f64": 63, "f32": 31}.get(b.kind, 15)
+        zero = _larger_zero(b)
         if a.op == "select" and a.args[0].op == "bits" and a.args[0].data == zero:
             _, x, y = a.args
             if a.args[0].args == (x,) and {x, y} == set(b.args):

@@ -129,7 +129,8 @@ def test_understood_statements_are_no_unsupported_ones() -> None:
 
 
 def test_both_branches_of_an_open_choice_are_joined() -> None:
-    text = "def step(x, a):\n    if a > 1:\n        x = x * a\n    else:\n        x = -x\n    return x\n"
+    body = "    if a > 1:\n        x = x * a\n    else:\n        x = -x\n    return x\n"
+    text = f"def step(x, a):\n{body}"
     given = {"x": Value(terms.load("x", "f32")), "a": Value(terms.scalar("a"), weak=True)}
     term = Source(text).run("step", given).term
     x = np.arange(4, dtype=np.float32)

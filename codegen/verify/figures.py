@@ -1,0 +1,83 @@
+"""Static figures of the kernels that R5 compiled, for their verdicts' evidence.
+
+The resources of a kernel are known as soon as it is assembled. Instructions are counted in the
+disassembly, and the disassembler takes as long to start as a kernel takes to compile: so all
+kernels of a target are measured together, when everything else is done.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from typing import Any
+
+from codegen.verify import sass
+from codegen.verify.certificate import Verdict
+
+
+def of_cubin(kernel: sass.Compiled) -> dict[str, Any]:
+    """Registers, memory and occupancy of a kernel for NVIDIA.
+
+    Raises:
+        sass.ToolMissing: A tool of Triton is not there or fails.
+        sass.Unmeasured: The cubin, or what the target can hold, is not known.
+    """
+    usage = sass.resources(kernel.cubin, kernel.name)
+    shared = usage["SHARED"] + kernel.dynamic_shared
+    return {
+        "registers": usage["REG"],
+        "local_bytes": usage["STACK"] + usage["LOCAL"],
+        "shared_bytes": shared,
+        "occupancy": sass.occupancy(kernel.target, usage["REG"], kernel.threads, shared),
+    }
+
+
+_AMD = {
+    "registers": r"\.vgpr_count:\s+(\d+)",
+    "scalar_registers": r"\.sgpr_count:\s+(\d+)",
+    "local_bytes": r"\.private_segment_fixed_size:\s+(\d+)",
+    "shared_bytes": r"\.group_segment_fixed_size:\s+(\d+)",
+}
+
+
+def of_amdgcn(text: str) -> dict[str, Any]:
+    """Registers and memory of a kernel for AMD, as far as its metadata names them."""
+    found = {name: re.search(pattern, text) for name, pattern in _AMD.items()}
+    return {name: int(match[1]) for name, match in found.items() if match}
+
+
+def completed(verdicts: Iterable[Verdict], jobs: int) -> list[Verdict]:
+    """The verdicts with the figures of their machine code, which they carry no longer.
+
+    A kernel that cannot be measured says why, under "unmeasured".
+    """
+    verdicts = list(verdicts)
+    batches: dict[str, list[int]] = {}
+    for index, verdict in enumerate(verdicts):
+        if verdict.machine_code is not None:
+            batches.setdefault(verdict.machine_code.target, []).append(index)
+    with ThreadPoolExecutor(jobs) as pool:  # the disassembler is a process of its own
+        for batch, found in pool.map(lambda b: (b, _measured([verdicts[i] for i in b])),
+                                     batches.values()):  # fmt: skip
+            for index, figures in zip(batch, found, strict=True):
+                verdicts[index] = _with(verdicts[index], figures)
+    return verdicts
+
+
+def _measured(verdicts: Sequence[Verdict]) -> list[Mapping[str, Any]]:
+    kernels = [v.machine_code for v in verdicts if v.machine_code is not None]
+    try:
+        found = sass.measure_each(kernels)
+    except (sass.ToolMissing, sass.Unmeasured) as error:
+        return [{"unmeasured": str(error)}] * len(kernels)
+    return [
+        {"unmeasured": str(figures)} if isinstance(figures, sass.Unmeasured) else asdict(figures)
+        for figures in found
+    ]
+
+
+def _with(verdict: Verdict, figures: Mapping[str, Any]) -> Verdict:
+    known = {**verdict.evidence.get("figures", {}), **figures}
+    return replace(verdict, machine_code=None, evidence={**verdict.evidence, "figures": known})
