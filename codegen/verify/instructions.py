@@ -12,7 +12,16 @@ from functools import cache
 import numpy as np
 
 from codegen.verify import arithmetic
-from codegen.verify.lanes import FLOATS, INTEGERS, UNSIGNED, Array, Lanes, is_float, width_of
+from codegen.verify.lanes import (
+    FLOATS,
+    INTEGERS,
+    SPECIAL,
+    UNSIGNED,
+    Array,
+    Lanes,
+    is_float,
+    width_of,
+)
 from codegen.verify.ptx import Unsupported
 
 Operands = tuple[str, ...]
@@ -332,12 +341,23 @@ def _move(_: str, modifiers: list[str]) -> Operation:
                 lanes.set(part, np.ascontiguousarray(column), active)
         elif source.startswith("{"):
             parts = names(source)
-            rows = np.stack([lanes.bits(part, width // len(parts)) for part in parts], 1)
+            rows = np.stack([_packed(lanes, part, width // len(parts)) for part in parts], 1)
             lanes.set(target, rows.view(UNSIGNED[width]).reshape(-1), active)
         else:
             lanes.set(target, lanes.bits(source, width), active)
 
     return execute
+
+
+def _packed(lanes: Lanes, part: str, width: int) -> Array:
+    """The bits of a register that is packed with others.
+
+    Compilers pack registers that nothing was written to, where no one reads that half; its bits
+    here are those of a NaN, which would show in a result.
+    """
+    if part.startswith("%") and part not in lanes.registers and part not in SPECIAL:
+        return np.full(lanes.count, (1 << width) - 1, UNSIGNED[width])
+    return lanes.bits(part, width)
 
 
 def names(operand: str) -> list[str]:

@@ -100,7 +100,7 @@ class Lanes:
         if not operand.startswith("%"):
             value = self.symbols[operand] if operand in self.symbols else _immediate(operand, width)
             return np.full(self.count, value, kind)
-        found = self._special(operand) if operand in _SPECIAL else self.registers[operand]
+        found = self._special(operand) if operand in SPECIAL else self.registers[operand]
         if found.dtype == np.bool_ or found.itemsize * 8 < width:
             raise ValueError(f"{operand} has no {width} bits")
         if found.itemsize * 8 > width and not narrows:
@@ -160,7 +160,8 @@ class Lanes:
         self.registers[register] = bits
 
 
-_SPECIAL = ("%tid.x", "%ctaid.x", "%ntid.x")
+SPECIAL = ("%tid.x", "%ctaid.x", "%ntid.x")
+"""Registers that the hardware sets."""
 
 
 @cache

@@ -593,3 +593,13 @@ def test_a_kernel_without_an_end_or_with_a_strange_name_is_unsupported() -> None
     program = parse(kernel("mov.u32 %r1, 0;").replace("\tret;\n", ""))
     with pytest.raises(Unsupported, match="without `ret`"):
         Executor(program, [0], []).run(1)
+
+
+def test_half_of_a_pair_may_be_a_register_that_nothing_has_written() -> None:
+    rows = [(i + 1,) for i in range(32)]
+    (column,) = table(F32, rows)
+    pack = f"mov.b64 %rd90, {{{operand(column, 0)}, %r89}};"
+    first, _ = compute(f"{pack}\nmov.b64 {{%r91, %r92}}, %rd90;", "%r91", column)
+    assert first.tolist()[: len(rows)] == [row[0] for row in rows]
+    second, _ = compute(f"{pack}\nmov.b64 {{%r91, %r92}}, %rd90;", "%r92", column)
+    assert all(F32.value(int(bits)) != F32.value(int(bits)) for bits in second)
