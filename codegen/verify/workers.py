@@ -11,8 +11,10 @@ import importlib.util
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, as_completed
+from contextlib import contextmanager
 
 import pebble
 
@@ -52,6 +54,8 @@ def execute(todo: Iterable[Task | Group], jobs: int, seconds: float = SECONDS) -
                     initargs=(interpreted,),
                 )
                 pools.append(pool)
+                with _deaf():
+                    assert pool.active  # starts its workers
                 for group in groups:
                     futures[pool.schedule(run_group, args=[group], timeout=seconds)] = group
         for future in as_completed(futures):
@@ -65,6 +69,22 @@ def execute(todo: Iterable[Task | Group], jobs: int, seconds: float = SECONDS) -
         for pool in pools:
             pool.stop()
             pool.join()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Ignores Ctrl-C while workers start, which inherit that.
+
+    One that it ended in its first moments would keep a lock that all of them wait for.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run_group(group: Sequence[Task]) -> list[Verdict]:
