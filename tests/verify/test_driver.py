@@ -238,7 +238,13 @@ def test_what_a_generated_file_prints_is_not_shown(tmp_path: Path) -> None:
 def test_an_interrupt_ends_all_workers(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "codegen", "verify", "rmsprop"]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # What starts in the background of a shell ignores Ctrl-C, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         time.sleep(4)
         os.killpg(process.pid, signal.SIGINT)
