@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import mpmath
@@ -22,6 +23,7 @@ from codegen.kinds import Kind, Kinds
 from codegen.literals import literal
 from codegen.operations import OPERATIONS
 from codegen.spec import Options, Spec, constant, holds, is_option_condition, straight
+from codegen.verify.powers import power
 
 DIGITS = 50
 mp = mpmath.MPContext()
@@ -374,14 +376,14 @@ def _exp(x: Any) -> Any:
 def _pow(a: Enclosure, b: Enclosure) -> Enclosure:
     if a.value == 0 and b.value < 0:
         raise Undefined
-    exact = mp.power(a.value, b.value)
+    exact = power(mp, a.value, b.value)
     if not isinstance(exact, mp.mpf):
         raise Undefined
     if a.low == a.high and b.low == b.high:
         return Enclosure(exact, exact, exact)
     if a.low <= 0:
         return _anything(exact)
-    return _monotone(mp.power)(a, b)
+    return _monotone(partial(power, mp))(a, b)
 
 
 def _abs(a: Enclosure) -> Enclosure:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import mpmath
 import numpy as np
 
 from codegen.verify import arithmetic
+from codegen.verify.powers import power
 from codegen.verify.terms import FLOATS, Term, nodes
 
 Array = np.ndarray[Any, Any]
@@ -136,7 +138,7 @@ def _real(node: Term, args: list[Any], leaves: Mapping[str, Any]) -> Any:
 _REAL: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b,
     "sqrt": mp.sqrt, "neg": lambda a: -a, "abs": abs, "rcp": lambda x: 1 / x,
-    "exp": mp.exp, "log": mp.log, "pow": mp.power, "ex2": lambda x: mp.power(2, x),
+    "exp": mp.exp, "log": mp.log, "pow": partial(power, mp), "ex2": lambda x: mp.power(2, x),
     "lg2": lambda x: mp.log(x, 2), "fma": lambda a, b, c: a * b + c, "cvt": lambda x: x,
     "max": max, "min": min, "anymax": max, "anymin": min, "maxnum": max, "minnum": min,
     "lt": lambda a, b: bool(a < b), "le": lambda a, b: bool(a <= b),

@@ -407,7 +407,7 @@ def _set_predicate(_: str, modifiers: list[str]) -> Operation:
     comparison, *others, kind = modifiers
     if others not in ([], ["ftz"]) or (others and kind != "f32"):
         raise ValueError(modifiers)
-    if is_float(kind) and not kind.endswith("x2"):
+    if is_float(kind):
         compare = _ORDERED.get(comparison) or _UNORDERED[comparison]
     elif kind in _BITS:
         compare = {"eq": np.equal, "ne": np.not_equal}[comparison]
@@ -420,7 +420,11 @@ def _set_predicate(_: str, modifiers: list[str]) -> Operation:
     def execute(lanes: Lanes, operands: Operands, active: Array | None) -> None:
         target, *sources = operands
         a, b = (lanes.read(s, kind) for s in sources)
-        lanes.set(target, compare(flush(a), flush(b)) if flush else compare(a, b), active)
+        found = compare(flush(a), flush(b)) if flush else compare(a, b)
+        targets = target.split("|") if kind.endswith("x2") else [target]
+        columns = found.reshape(len(found), -1).T
+        for register, column in zip(targets, columns, strict=True):
+            lanes.set(register, column, active)
 
     return execute
 

@@ -20,6 +20,7 @@ from typing import Any
 import mpmath
 
 from codegen.operations import OPERATIONS
+from codegen.verify.powers import power
 from codegen.verify.terms import Term, nodes
 
 mp = mpmath.MPContext()
@@ -180,7 +181,7 @@ def _value(node: Term, args: list[Error]) -> tuple[Any, Any]:
         case "pow":
             if values[0] < 0 or (values[0] == 0 and values[1] <= 0):
                 raise Excluded("a power of no positive number")
-            value = mp.power(values[0], values[1])
+            value = power(mp, values[0], values[1])
             return value, value
         case _:
             raise NoBound(f"`{node.op}` has no documented error")

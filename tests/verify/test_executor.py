@@ -352,10 +352,19 @@ ORDER: dict[str, Callable[[float, float], bool]] = {
     "ne": lambda a, b: a != b,
 }
 CHOOSE = "selp.b32 %r90, 1, 0, %p1;"
+COMPARISONS = [*ORDER, *(f"{o}u" for o in ORDER), "num", "nan"]
+
+
+def compares(name: str, a: float, b: float) -> bool:
+    """What a comparison of PTX says of two numbers."""
+    unordered = math.isnan(a) or math.isnan(b)
+    if name in ("num", "nan"):
+        return unordered == (name == "nan")
+    return len(name) == 3 if unordered else ORDER[name[:2]](a, b)
 
 
 @pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
-@pytest.mark.parametrize("name", [*ORDER, *(f"{o}u" for o in ORDER), "num", "nan"])
+@pytest.mark.parametrize("name", COMPARISONS)
 def test_comparisons_of_numbers(name: str, form: Format) -> None:
     rows = pairs(form)[:1000]
     columns = table(form, rows)
@@ -363,14 +372,24 @@ def test_comparisons_of_numbers(name: str, form: Format) -> None:
     got, _ = compute(f"setp.{name}.{form.name} %p1, {sources};\n{CHOOSE}", "%r90", *columns)
     for row, found in zip(rows, got, strict=True):
         a, b = map(form.value, row)
-        unordered = math.isnan(a) or math.isnan(b)
-        if name in ("num", "nan"):
-            wanted = unordered == (name == "nan")
-        elif unordered:
-            wanted = len(name) == 3
-        else:
-            wanted = ORDER[name[:2]](a, b)
-        assert bool(found) == wanted, (a, b)
+        assert bool(found) == compares(name, a, b), (a, b)
+
+
+@pytest.mark.parametrize("form", [BF16, F16], ids=["bf16", "f16"])
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_comparisons_of_packed_pairs_set_a_predicate_for_each_half(name: str, form: Format) -> None:
+    rows = pairs(form)[:1000]
+    lows, highs = rows[:500], rows[500:]
+    columns = [
+        np.array([h[i] << 16 | v[i] for v, h in zip(lows, highs, strict=True)], np.uint32)
+        for i in (0, 1)
+    ]
+    sources = ", ".join(operand(c, i) for i, c in enumerate(columns))
+    lines = f"setp.{name}.{form.name}x2 %p1|%p2, {sources};\n{CHOOSE}\nselp.b32 %r90, "
+    for register, half in (("%p1", lows), ("%p2", highs)):
+        got, _ = compute(f"{lines}1, 0, {register};", "%r90", *columns)
+        wanted = [compares(name, *map(form.value, row)) for row in half]
+        assert got.astype(bool).tolist() == wanted
 
 
 INTEGERS = {"u16": 16, "s16": 16, "u32": 32, "s32": 32, "u64": 64, "s64": 64}
