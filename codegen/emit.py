@@ -17,7 +17,7 @@ from typing import Literal
 from codegen.backends import BACKENDS, torch
 from codegen.diagnostics import Diagnostic, SpecError
 from codegen.lower import lower
-from codegen.render import HEADER, render, runtime
+from codegen.render import COPIED, HEADER, copied, render
 from codegen.spec import Spec
 
 _PREFIX = ".stepforge-"
@@ -69,7 +69,7 @@ def expected(
         classes[spec.name] = torch.class_name(spec)
         for backend in BACKENDS:
             files[out / backend / f"{spec.name}.py"] = render(kernel, backend)
-    files[out / "torch" / "_runtime.py"] = runtime()
+    files |= {out / file: copied(file) for file in COPIED}
     files[out / "torch" / "__init__.py"] = torch.package(classes)
     return files
 

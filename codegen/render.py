@@ -65,12 +65,19 @@ def render(kernel: Kernel, backend: str) -> str:
     return text.rstrip("\n") + "\n"
 
 
+COPIED = {
+    "torch/_runtime.py": "torch/runtime.py",
+    "multi_tensor/_tables.py": "multi_tensor/tables.py",
+}
+"""Generated files that are the same for all specs → what they are copied from."""
+
+
 @cache
-def runtime() -> str:
-    """What the optimizer classes share, copied beside them as it is."""
+def copied(file: str) -> str:
+    """The text of a key of `COPIED`."""
     env = environment()
-    text = env.loader.get_source(env, "torch/runtime.py")[0]  # type: ignore[union-attr]
-    origin = "# Copied by `stepforge build` from templates/torch/runtime.py. Do not edit."
+    text = env.loader.get_source(env, COPIED[file])[0]  # type: ignore[union-attr]
+    origin = f"# Copied by `stepforge build` from templates/{COPIED[file]}. Do not edit."
     return f"{origin}\n{text}"
 
 

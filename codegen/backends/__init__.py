@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from codegen.backends import numpy, torch, triton
+from codegen.backends import multi_tensor, numpy, torch, triton
 from codegen.kernel import Kernel
 
 
@@ -24,5 +24,6 @@ class Backend:
 BACKENDS: dict[str, Backend] = {
     "numpy": Backend("numpy", numpy.context),
     "triton": Backend("triton", triton.context),
+    "multi_tensor": Backend("multi_tensor", multi_tensor.context),
     "torch": Backend("torch", torch.context),
 }

@@ -24,7 +24,8 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     values = [let.value for let in lets(kernel.rule)]
     rule = writer.steps(kernel.rule, 1)
     read = [name for value in values for name in value.names()]
-    shared = python.common(spec, read, "tuple[np.ndarray, dict]")
+    positional = ["p", "g", "state", "t"]
+    shared = python.common(spec, read, positional, "tuple[np.ndarray, dict]")
     helpers = writer.helpers(values)
     scalars = "".join(f'name != "{s.name}" and ' for s in spec.states if s.scalar)
     checks = [
@@ -44,6 +45,7 @@ def context(kernel: Kernel) -> Mapping[str, object]:
             ]
         ),
         "checks": "\n".join("    " + line for line in checks),
+        "init_signature": python.signature("init", ["p"], python.init_parameters(spec), "dict"),
         "init": python.initial_state(spec, "np.result_type(p, np.float32)", _init),
         "load": _each(spec.states, _load),
         "rule": "\n".join(rule),

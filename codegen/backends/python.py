@@ -83,13 +83,15 @@ def initial_state(spec: Spec, real: str, line: Callable[[State], str]) -> str:
 
 
 def common(
-    spec: Spec, scalars: list[str], result: str, settings: Mapping[str, tuple[str, str]] = {}
-) -> dict[str, object]:
-    """The keys that both Python templates share.
+    spec: Spec, scalars: list[str], positional: list[str], result: str,
+    settings: Mapping[str, tuple[str, str]] = {},
+) -> dict[str, object]:  # fmt: skip
+    """The keys that all templates of functions share.
 
     Args:
         spec: The spec.
         scalars: Names that the host reads; its hyperparameters are turned into Python floats.
+        positional: The arguments of `step` before its keywords.
         result: The return type of `step`.
         settings: Further keywords of `step` that the backend has: their defaults and documentation.
     """
@@ -118,8 +120,7 @@ def common(
     return {
         "about": wrap(f"{spec.title}: {spec.summary}", 3).replace("\n   ", "\n"),
         "reference": wrap(f"Reference: {spec.reference}", 0),
-        "init_signature": signature("init", ["p"], init_parameters(spec), "dict"),
-        "step_signature": signature("step", ["p", "g", "state", "t"], keywords, result),
+        "step_signature": signature("step", positional, keywords, result),
         "arguments": "\n".join(
             "        " + wrap(f"{name}: {text}", 8, 4) for name, text in documented
         ),

@@ -56,6 +56,33 @@ def _constant(text: str) -> str:
 def context(kernel: Kernel) -> Mapping[str, object]:
     """What `templates/triton.py.jinja` needs."""
     spec = kernel.spec
+    shared = program(kernel, ["p", "g", "state", "t"])
+    checks = [
+        "if not p.is_floating_point():",
+        '    raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")',
+        "if g is None:",
+        '    raise ValueError("p has no gradient: g is None")',
+        *shared.pop("checks"),  # type: ignore[misc]
+        *_checks(spec),
+    ]
+    return {
+        **shared,
+        "checks": "\n".join("    " + line for line in checks),
+        "init_signature": python.signature("init", ["p"], python.init_parameters(spec), "dict"),
+        "init": python.initial_state(spec, _LIKE, _init),
+        "launch": _launch(kernel),
+        "kernel_signature": _kernel_signature(kernel),
+    }
+
+
+def program(kernel: Kernel, positional: list[str]) -> dict[str, object]:
+    """What launchers and kernels share, however they come by their tensors.
+
+    Args:
+        kernel: The kernel.
+        positional: The arguments of `step` before its keywords.
+    """
+    spec = kernel.spec
     host, device = (
         Writer(scalar),
         Writer(column, str.upper, _constant, Kind.OPTION),
@@ -65,7 +92,6 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     host_values = [let.value for let in lets(kernel.host)]
     read = {name for value in host_values for name in value.names()}
     read |= {argument.name for argument in kernel.arguments}
-    shared = python.common(spec, list(read), "None", SETTINGS)
     imports = ["import math"] if any("math." in line for line in host_lines) else []
     loaded = [tensor for tensor in kernel.tensors if tensor.loaded]
     stored = [tensor for tensor in kernel.tensors if tensor.stored]
@@ -78,28 +104,16 @@ def context(kernel: Kernel) -> Mapping[str, object]:
         else layout(f"{a.name} = tl.full", ["()", a.name, "real"], "", "    ")
         for a in kernel.arguments
     ]
-    checks = [
-        "if not p.is_floating_point():",
-        '    raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")',
-        "if g is None:",
-        '    raise ValueError("p has no gradient: g is None")',
-        *shared.pop("checks"),  # type: ignore[misc]
-        *_checks(spec),
-    ]
     return {
-        **shared,
+        **python.common(spec, list(read), positional, "None", SETTINGS),
         "imports": "\n\n".join([*imports, "import triton\nimport triton.language as tl"]),
         "block": block(kernel),
-        "checks": "\n".join("    " + line for line in checks),
-        "init": python.initial_state(spec, _LIKE, _init),
         "host": "\n".join([line for lines in fetch for line in lines] + host_lines),
-        "launch": _launch(kernel),
         "store_scalars": "\n".join(
             text
             for s in scalars
             for text in under(s.when_text, [f'state["{s.name}"] = float({s.name})'], 1)
         ),
-        "kernel_signature": _kernel_signature(kernel),
         # After the loads they take fewer instructions, before them fewer registers.
         "arrive_early": "\n".join(arrive) if wide(kernel) else "",
         "arrive_late": "" if wide(kernel) else "\n".join(arrive),
@@ -156,30 +170,37 @@ def _launch(kernel: Kernel) -> str:
         text = tensor.name if tensor.name in ("p", "g") else f'state["{tensor.name}"]'
         condition = when.get(tensor.name)
         tensors.append(f"{text} if {condition} else None" if condition else text)
-    arguments = [
-        *tensors,
-        "n",
+    arguments = [*tensors, "n", *launched(kernel)]
+    return layout(f"{name(spec)}[(triton.cdiv(n, BLOCK),)]", arguments, "", " " * 8)
+
+
+def launched(kernel: Kernel) -> list[str]:
+    """The arguments of a launch behind its tensors."""
+    return [
         # Conditions travel as 0 and 1: Triton 3.6 interprets no boolean arguments.
         *(f"float({a.name})" if a.boolean else a.name for a in kernel.arguments),
-        *(f"{option.name.upper()}={option.name}" for option in spec.options),
+        *(f"{option.name.upper()}={option.name}" for option in kernel.spec.options),
         "EXACT=exact",
         "BLOCK=BLOCK",
         f"num_warps={WARPS}",
         "enable_fp_fusion=not exact",
     ]
-    return layout(f"{name(spec)}[(triton.cdiv(n, BLOCK),)]", arguments, "", " " * 8)
 
 
 def _kernel_signature(kernel: Kernel) -> str:
-    parameters = [
-        *(f"{tensor.name}_ptr" for tensor in kernel.tensors),
-        "n: tl.int64",
+    tensors = [f"{tensor.name}_ptr" for tensor in kernel.tensors]
+    parameters = [*tensors, "n: tl.int64", *arguments(kernel)]
+    return layout(f"def {name(kernel.spec)}", parameters, ":")
+
+
+def arguments(kernel: Kernel) -> list[str]:
+    """The parameters of a kernel behind its tensors."""
+    return [
         *(f"{argument.name}: tl.float64" for argument in kernel.arguments),
         *(f"{option.name.upper()}: tl.constexpr" for option in kernel.spec.options),
         "EXACT: tl.constexpr",
         "BLOCK: tl.constexpr",
     ]
-    return layout(f"def {name(kernel.spec)}", parameters, ":")
 
 
 def name(spec: Spec) -> str:

@@ -9,6 +9,7 @@ that of the rule as it is written: right formula, bad numerics.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from codegen.verify import inputs, lifted, parting, proof, rounding
 from codegen.verify.certificate import Counterexample, Status, Verdict
 from codegen.verify.compiled import CannotCompile
 from codegen.verify.evaluation import NoValue, evaluate
+from codegen.verify.generated import LAUNCHERS
 from codegen.verify.ranges import sign
 from codegen.verify.rounding import UNIT, Error, Excluded, NoBound, mp
 from codegen.verify.terms import FLOATS, Term, nodes
@@ -106,11 +108,11 @@ def check(
         exact: The mode that the launcher is called with.
     """
     found: list[Rounding] = []
-    for dtype in dtypes:
-        subject = proof.Subject.of(spec, options, dtype, seed)
+    for dtype, backend in itertools.product(dtypes, LAUNCHERS):
+        subject = proof.Subject.of(spec, options, dtype, seed, backend)
         for target in targets:
             try:
-                text = proof.ptx_of(spec, folder, options, target, dtype, True, exact)
+                text = proof.ptx_of(subject, folder, target, True, exact)
             except CannotCompile as error:
                 return _verdict(subject, Status.REFUTED, str(error), found)
             verdict = of_ptx(subject, folder, target, text, exact, found)

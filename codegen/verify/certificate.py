@@ -92,7 +92,7 @@ class Verdict:
         exact: Whether the kernel is launched in exact mode.
         required: Whether verification fails without it.
         evidence: What was measured: bounds, static figures, hashes of artefacts.
-        machine_code: A kernel whose figures are still to be measured; None in a certificate.
+        machine_code: Kernels whose figures are still to be measured, by backend.
     """
 
     rung: str
@@ -109,7 +109,7 @@ class Verdict:
     exact: bool = True
     required: bool = True
     evidence: dict[str, Any] = field(default_factory=dict)
-    machine_code: Compiled | None = field(default=None, repr=False)
+    machine_code: dict[str, Compiled] = field(default_factory=dict, repr=False)
 
     @property
     def passed(self) -> bool:

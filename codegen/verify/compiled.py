@@ -7,6 +7,7 @@ compiler makes is held against the contract of `codegen.verify.contract`.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import tempfile
@@ -22,10 +23,12 @@ from codegen.lower import lower
 from codegen.spec import Options, Spec, holds
 from codegen.verify import contract, figures, sass
 from codegen.verify.certificate import Status, Verdict
-from codegen.verify.generated import Pair, fresh
+from codegen.verify.generated import LAUNCHERS, Pair, fresh
 
 WIDE = {"fp32": "fp32", "fp64": "fp64", "bf16": "fp32", "fp16": "fp32"}
 """Types of parameters and gradients → type of the states; in Triton's names."""
+TABLES = {"programs_ptr": "*i32", "rows_ptr": "*i64"}
+"""Parameters of multi-tensor kernels → the types of the tables that they are; always aligned."""
 ALIGNMENT = 16
 """Bytes; torch's allocator aligns tensors to more, a slice of one to its elements alone."""
 
@@ -50,6 +53,11 @@ class Kernel:
     block: int
     digest: str
 
+    @property
+    def is_tabular(self) -> bool:
+        """Whether it finds its tensors in a table."""
+        return any(parameter.name in TABLES for parameter in self.function.params)
+
     def __hash__(self) -> int:
         return hash((self.path, self.digest))
 
@@ -57,13 +65,18 @@ class Kernel:
         return isinstance(other, Kernel) and (self.path, self.digest) == (other.path, other.digest)
 
 
-def load(spec: Spec, folder: Path) -> Kernel:
+def load(spec: Spec, folder: Path, backend: str = "triton") -> Kernel:
     """Imports the kernel of a spec.
+
+    Args:
+        spec: The spec.
+        folder: The folder of generated code.
+        backend: One of `generated.LAUNCHERS`.
 
     Raises:
         CannotCompile: The file cannot be imported, or has no such kernel.
     """
-    path = Pair.of(spec, folder).triton
+    path = Pair.of(spec, folder).launches(backend)
     try:
         return _load(spec.name, path, hashlib.sha256(path.read_bytes()).hexdigest())
     except Exception as error:  # whatever an edited file does when it is imported
@@ -91,7 +104,7 @@ def check(
         exact: The mode that the launcher is called with.
     """
     evidence: dict[str, Any] = {}
-    machine_code: sass.Compiled | None = None
+    machine_code: dict[str, sass.Compiled] = {}
     made = 0
 
     def verdict(status: Status, detail: str) -> Verdict:
@@ -100,49 +113,55 @@ def check(
             machine_code=machine_code,
         )  # fmt: skip
 
-    try:
-        kernel = load(spec, folder)
-    except CannotCompile as error:
-        return verdict(Status.REFUTED, str(error))
+    for backend in LAUNCHERS:
+        try:
+            kernel = load(spec, folder, backend)
+        except CannotCompile as error:
+            return verdict(Status.REFUTED, str(error))
+        if reason := _wrong_parameter(kernel):
+            return verdict(Status.REFUTED, reason)
+        for target, dtype, aligned in itertools.product(targets, dtypes, (True, False)):
+            of_kernel = evidence.setdefault(backend, {})
+            try:
+                artefacts = compile_kernel(
+                    kernel, spec, options, target, dtype, aligned=aligned, exact=exact
+                )
+                found = _violations(artefacts, kernel, spec, options, dtype, aligned, exact)
+                if aligned:
+                    code = _machine_code(artefacts, spec, options, target, dtype, kernel)
+                    of_kernel["figures"] = _figures(artefacts, code)
+                    found += _spills(of_kernel["figures"])
+                    machine_code |= {} if code is None else {backend: code}
+            except CannotCompile as error:
+                return verdict(Status.REFUTED, str(error))
+            except (sass.ToolMissing, sass.Unmeasured) as error:
+                return verdict(Status.UNSUPPORTED, f"{target}, {dtype}: {error}")
+            if found:
+                where = "" if aligned else " with unaligned tensors"
+                what = f"{kernel.path} compiled for {target}, {dtype}{where}"
+                return verdict(Status.REFUTED, f"{what}: {'; '.join(found[:3])}")
+            made += 1
+            text = artefacts.get("ptx") or artefacts["amdgcn"]
+            name = "artefact" if aligned else "artefact_unaligned"
+            of_kernel[name] = hashlib.sha256(text.encode()).hexdigest()
+            evidence["ptxas"] = ptxas(target)
+    evidence["bytes_per_element"] = {d: contract.bytes_moved(spec, options, d) for d in dtypes}
+    return verdict(Status.TESTED, _summary(spec, exact))
+
+
+def _wrong_parameter(kernel: Kernel) -> str:
+    """What is wrong with how a number arrives in a kernel, or ""."""
     for parameter in kernel.function.params:
         annotated = parameter.annotation_type
         pointer = parameter.name.endswith("_ptr") or parameter.is_constexpr
         if not pointer and annotated not in ("fp64", "i64"):
             passed = f"is passed as {annotated}" if annotated else "has no annotation"
-            reason = f"{kernel.path}: argument `{parameter.name}` {passed}, not as 64 bits"
-            return verdict(Status.REFUTED, reason)
+            return f"{kernel.path}: argument `{parameter.name}` {passed}, not as 64 bits"
         if annotated == "i64" and not parameter.do_not_specialize:
             reason = f"{kernel.path}: `{parameter.name}` is not in do_not_specialize"
             what = "a launch with 1 or with a multiple of 16 compiles a kernel of its own"
-            return verdict(Status.REFUTED, f"{reason}: {what}")
-    for target in targets:
-        for dtype in dtypes:
-            for aligned in (True, False):
-                try:
-                    artefacts = compile_kernel(
-                        kernel, spec, options, target, dtype, aligned=aligned, exact=exact
-                    )
-                except CannotCompile as error:
-                    return verdict(Status.REFUTED, str(error))
-                found = _violations(artefacts, spec, options, dtype, kernel.block, aligned, exact)
-                if aligned:
-                    machine_code = _machine_code(artefacts, spec, options, target, dtype, kernel)
-                    try:
-                        evidence["figures"] = _figures(artefacts, machine_code)
-                    except (sass.ToolMissing, sass.Unmeasured) as error:
-                        return verdict(Status.UNSUPPORTED, f"{target}, {dtype}: {error}")
-                    found += _spills(evidence["figures"])
-                if found:
-                    where = "" if aligned else " with unaligned tensors"
-                    what = f"{kernel.path} compiled for {target}, {dtype}{where}"
-                    return verdict(Status.REFUTED, f"{what}: {'; '.join(found[:3])}")
-                made += 1
-                code = artefacts.get("ptx") or artefacts["amdgcn"]
-                name = "artefact" if aligned else "artefact_unaligned"
-                evidence[name] = hashlib.sha256(code.encode()).hexdigest()
-        evidence["ptxas"] = ptxas(target)
-    evidence["bytes_per_element"] = {d: contract.bytes_moved(spec, options, d) for d in dtypes}
-    return verdict(Status.TESTED, _summary(spec, exact))
+            return f"{reason}: {what}"
+    return ""
 
 
 def _summary(spec: Spec, exact: bool) -> str:
@@ -151,13 +170,17 @@ def _summary(spec: Spec, exact: bool) -> str:
 
 
 def _violations(
-    artefacts: Mapping[str, Any], spec: Spec, options: Options, dtype: str, block: int,
+    artefacts: Mapping[str, Any], kernel: Kernel, spec: Spec, options: Options, dtype: str,
     aligned: bool, exact: bool,
 ) -> list[str]:  # fmt: skip
     """What the artefacts do against the contract."""
     if "ptx" in artefacts:
-        text = artefacts["ptx"]
-        return list(contract.violations(text, spec, options, dtype, block, aligned, exact))
+        return list(
+            contract.violations(
+                artefacts["ptx"], spec, options, dtype, kernel.block, aligned, exact,
+                contract.entries(spec, options) if kernel.is_tabular else 0,
+            )
+        )  # fmt: skip
     if not aligned:
         return []
     return list(contract.amd_violations(artefacts["amdgcn"], spec, options, dtype))
@@ -174,6 +197,7 @@ def _machine_code(
     return sass.Compiled(
         artefacts["cubin"], f"{spec.name}_kernel", target, contract.THREADS, kernel.block,
         contract.bytes_moved(spec, options, dtype), int(shared[1]) if shared else 0,
+        8 + 8 * contract.entries(spec, options) if kernel.is_tabular else 0,
     )  # fmt: skip
 
 
@@ -203,18 +227,27 @@ def ptxas(target: str) -> str:
 
 
 def signature(
-    kernel: Kernel, spec: Spec, options: Options, dtype: str, exact: bool
+    kernel: Kernel, spec: Spec, options: Options, dtype: str, exact: bool, aligned: bool = True
 ) -> tuple[dict[str, str], dict[tuple[int, ...], Any], list[int]]:
     """Types of the kernel's parameters, the values of those that are compiled in, the pointers."""
-    when = {f"{tensor.name}_ptr": tensor.when for tensor in lower(spec).tensors}
-    constants = {"BLOCK": kernel.block, "EXACT": exact}
+    import triton.language as tl
+
+    tensors = {tensor.name: tensor.when for tensor in lower(spec).tensors}
+    when = {f"{name}_ptr": condition for name, condition in tensors.items()}
+    constants: dict[str, Any] = {"BLOCK": kernel.block, "EXACT": exact, "ALIGNED": aligned}
     constants |= {name.upper(): value for name, value in options.items()}
+    for name, condition in tensors.items():
+        kind = tl.dtype(dtype if name in ("p", "g") else WIDE[dtype])
+        constants[f"{name}_type"] = kind if holds(condition, options) else None
     types: dict[str, str] = {}
     values: dict[tuple[int, ...], Any] = {}
     pointers: list[int] = []
     for index, parameter in enumerate(kernel.function.params):
         name = parameter.name
-        if name in when and holds(when[name], options):
+        if name in TABLES:
+            types[name] = TABLES[name]
+            pointers.append(index)
+        elif name in when and holds(when[name], options):
             types[name] = f"*{dtype if name in ('p_ptr', 'g_ptr') else WIDE[dtype]}"
             pointers.append(index)
         elif name in when or parameter.is_constexpr:
@@ -274,8 +307,10 @@ def _compile(
 ) -> Mapping[str, Any]:  # fmt: skip
     from triton.compiler import ASTSource
 
-    types, values, pointers = signature(kernel, held.spec, dict(options), dtype, exact)
-    attributes = {(i,): [["tt.divisibility", ALIGNMENT]] for i in pointers} if aligned else {}
+    types, values, pointers = signature(kernel, held.spec, dict(options), dtype, exact, aligned)
+    names = [parameter.name for parameter in kernel.function.params]
+    divisible = [i for i in pointers if aligned or names[i] in TABLES]
+    attributes = {(i,): [["tt.divisibility", ALIGNMENT]] for i in divisible}
     source = ASTSource(kernel.function, types, values, attributes)
     try:
         return compile_source(source, target, exact, assembled=aligned)

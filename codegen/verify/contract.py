@@ -54,7 +54,7 @@ def instructions(ptx: str) -> list[str]:
 
 def violations(
     ptx: str, spec: Spec, options: Options, dtype: str, block: int, aligned: bool = True,
-    exact: bool = True,
+    exact: bool = True, entries: int = 0,
 ) -> Iterator[str]:  # fmt: skip
     """What a kernel does against the contract.
 
@@ -67,6 +67,7 @@ def violations(
         block: Elements of one program.
         aligned: Whether it was compiled for aligned tensors, whose accesses can be wide.
         exact: Whether it was compiled for exact mode.
+        entries: 64-bit numbers that it reads from a table.
     """
     names = instructions(ptx)
     rules = _FORBIDDEN if not exact or uses_bounded(spec) else {**_INEXACT, **_FORBIDDEN}
@@ -76,7 +77,7 @@ def violations(
                 yield f"`{name}` {reason}"
                 break
     if aligned:
-        yield from _traffic(names, spec, options, dtype, block)
+        yield from _traffic(names, spec, options, dtype, block, entries)
 
 
 def uses_bounded(spec: Spec) -> bool:
@@ -98,6 +99,11 @@ def bytes_moved(spec: Spec, options: Options, dtype: str) -> int:
     return sum((t.loaded + t.stored) * itemsize(t.name, dtype) for t in tensors)
 
 
+def entries(spec: Spec, options: Options) -> int:
+    """64-bit numbers that a multi-tensor kernel reads from a row: addresses, and a size."""
+    return 1 + sum(holds(t.when, options) for t in lower(spec).tensors)
+
+
 def active_tensors(spec: Spec, options: Options) -> list[Tensor]:
     """The tensors of an option set, `loaded` if their old value reaches anything that is stored.
 
@@ -111,7 +117,7 @@ def active_tensors(spec: Spec, options: Options) -> list[Tensor]:
 
 
 def _traffic(
-    names: list[str], spec: Spec, options: Options, dtype: str, block: int
+    names: list[str], spec: Spec, options: Options, dtype: str, block: int, entries: int
 ) -> Iterator[str]:
     """Full blocks read and write every tensor once, 128 bits at a time.
 
@@ -122,6 +128,7 @@ def _traffic(
     for name in names:
         if access := re.fullmatch(r"(ld|st)\.global(?:\.v(\d))?\.b(\d+)", name):
             found[access[1], int(access[2] or 1) * int(access[3]) // 8] += 1
+    found["ld", 8] -= entries
     needed = active_tensors(spec, options)
     written = [t for t in lower(spec).tensors if holds(t.when, options)]
     for prefix, verb in (("ld", "loads"), ("st", "stores")):

@@ -7,7 +7,8 @@ tensor, no byte may be written twice in a launch, and none of a stored tensor be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,17 @@ import numpy as np
 
 from codegen.lower import lower
 from codegen.spec import Options, Spec, holds
-from codegen.verify import compiled, contract, inputs, interpreter, locate, proof, shrink
+from codegen.verify import (
+    compiled,
+    contract,
+    inputs,
+    interpreter,
+    locate,
+    proof,
+    shrink,
+    tables,
+)
+from codegen.verify.bounds import apart
 from codegen.verify.certificate import Counterexample, Status, Verdict
 from codegen.verify.compiled import CannotCompile
 from codegen.verify.executor import Buffer, Executor, Fault
@@ -25,9 +36,7 @@ from codegen.verify.generated import Pair
 from codegen.verify.interpreter import Bench, Case, Step
 from codegen.verify.ptx import Program, Unsupported, parse
 from codegen.verify.reference import failure
-from codegen.verify.rounding import UNIT, Excluded, NoBound, analyse
 from codegen.verify.tensors import Tensor
-from codegen.verify.terms import Term, apply, nodes
 
 NUMPY = {
     "fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64),
@@ -116,37 +125,11 @@ class Compiled(Bench):
     ) -> inputs.Array:  # fmt: skip
         """As `Bench.differing`; without correct rounding, by more than the bounds of both."""
         differ = super().differing(name, ours, theirs, before, step)
-        if self.bounded is None or name not in self.bounded.expected.stores:
+        if self.bounded is None:
             return differ
-        term = _approximate(self.bounded.expected.stores[name])
         columns = {"p": before[0], "g": step.g, **before[1]}
-        for index in np.flatnonzero(differ):
-            values = {**step.values, "t": float(step.t)}
-            for leaf, column in columns.items():
-                values[leaf] = float(np.ravel(column)[index if np.ndim(column) else 0])
-            pair = float(ours.reshape(-1)[index]), float(theirs.reshape(-1)[index])
-            differ[index] = not _within(term, values, pair, self.bounded.expected.real)
-        return differ
-
-
-def _approximate(term: Term) -> Term:
-    """The rule with the exponential that Triton has: it has the larger error of both."""
-    done: dict[Term, Term] = {}
-    for node in nodes([term]):
-        op = "exp.approx" if node.op == "exp" and node.kind == "f32" else node.op
-        args = tuple(done[a] for a in node.args)
-        done[node] = apply(op, *args, kind=node.kind, data=node.data) if args else node
-    return done[term]
-
-
-def _within(term: Term, values: dict[str, float], pair: tuple[float, float], real: str) -> bool:
-    """Whether two results are as near as their bounds; where there are none, both are right."""
-    unit = max(UNIT[real], UNIT[term.kind])
-    try:
-        error = analyse(term, values, unit)
-    except (Excluded, NoBound):
-        return True
-    return bool(abs(pair[0] - pair[1]) <= 2 * error.units * unit * error.magnitude)
+        values = {**step.values, "t": float(step.t)}
+        return apart(self.bounded, name, differ, (ours, theirs), columns, values)
 
 
 def check(
@@ -165,20 +148,25 @@ def check(
         brief: Whether a smaller selection of inputs is enough.
     """
     compared = 0
-    for dtype in dtypes:
-        for target in targets:
+    for dtype, target in itertools.product(dtypes, targets):
+        found: list[Verdict] = []
+        try:
             for aligned in (True, False):
-                try:
-                    kernel = compiled.load(spec, folder)
-                    made = compiled.compile_kernel(kernel, spec, options, target, dtype, aligned)
-                except CannotCompile as error:
-                    return _verdict(spec, options, Status.REFUTED, str(error), seed)
-                found = of_ptx(
-                    spec, folder, options, target, dtype, made["ptx"], aligned, seed, brief
+                subject = proof.Subject.of(spec, options, dtype, seed)
+                text = proof.ptx_of(subject, folder, target, aligned, True)
+                found.append(
+                    of_ptx(spec, folder, options, target, dtype, text, aligned, seed, brief)
                 )
-                compared += found.values
-                if not found.status.passed:
-                    return replace(found, values=compared)
+            if all(v.status.passed for v in found):
+                subject = replace(subject, backend="multi_tensor")
+                texts = {a: proof.ptx_of(subject, folder, target, a, True) for a in (True, False)}
+                found.append(of_tables(subject, folder, target, texts, brief))
+        except CannotCompile as error:
+            return _verdict(spec, options, Status.REFUTED, str(error), seed)
+        compared += sum(v.values for v in found)
+        for verdict in found:
+            if not verdict.status.passed:
+                return replace(verdict, values=compared)
     how = "within the bounds of exp and log" if contract.uses_bounded(spec) else "in every bit"
     detail = f"{compared} values agree with NumPy {how}; aligned tensors and unaligned ones"
     return _verdict(spec, options, Status.TESTED, detail, seed, compared)
@@ -252,6 +240,43 @@ def of_ptx(
     agree = "agree within the bounds of exp and log" if bounded else "agree in every bit"
     _PASSED[key] = verdict(Status.TESTED, f"{bench.compared} values {agree}")
     return _PASSED[key]
+
+
+def of_tables(
+    subject: proof.Subject, folder: Path, target: str, texts: Mapping[bool, str], brief: bool
+) -> Verdict:
+    """R6 for the PTX of a multi-tensor kernel.
+
+    Args:
+        subject: The rule.
+        folder: The folder of generated code.
+        target: The GPU that it was compiled for.
+        texts: The PTX for aligned tensors, and for such that are not.
+        brief: Whether a smaller selection of inputs is enough.
+    """
+    spec, options, seed = subject.spec, subject.options, subject.seed
+    keys = (proof.proof_key(subject, folder, texts[aligned]) for aligned in (True, False))
+    key = (*keys, brief)
+    if (known := _PASSED.get(key)) is not None:
+        return known
+    name = f"PTX for {target}, {subject.dtype}, multi-tensor"
+    try:
+        programs = {aligned: parse(text) for aligned, text in texts.items()}
+    except Unsupported as error:
+        return _verdict(spec, options, Status.UNSUPPORTED, f"{name}: {error}", seed)
+    dtype = NUMPY[subject.dtype].name
+    bounded = contract.uses_bounded(spec)
+    found, compared = tables.executed(
+        spec, folder, options, programs, dtype, seed, brief, subject if bounded else None
+    )
+    if found is None:
+        agree = "agree in every bit"
+        _PASSED[key] = _verdict(spec, options, Status.TESTED, agree, seed, compared)
+        return _PASSED[key]
+    is_unknown = "Unsupported: " in found.detail
+    status = Status.UNSUPPORTED if is_unknown else Status.REFUTED
+    detail = f"{name}: {found.detail}"
+    return _verdict(spec, options, status, detail, seed, compared, found.counterexample)
 
 
 _PASSED: dict[Any, Verdict] = {}

@@ -54,20 +54,19 @@ def completed(verdicts: Iterable[Verdict], jobs: int) -> list[Verdict]:
     A kernel that cannot be measured says why, under "unmeasured".
     """
     verdicts = list(verdicts)
-    batches: dict[str, list[int]] = {}
+    batches: dict[str, list[tuple[int, str, sass.Compiled]]] = {}
     for index, verdict in enumerate(verdicts):
-        if verdict.machine_code is not None:
-            batches.setdefault(verdict.machine_code.target, []).append(index)
+        for backend, kernel in verdict.machine_code.items():
+            batches.setdefault(kernel.target, []).append((index, backend, kernel))
     with ThreadPoolExecutor(jobs) as pool:  # the disassembler is a process of its own
-        for batch, found in pool.map(lambda b: (b, _measured([verdicts[i] for i in b])),
+        for batch, found in pool.map(lambda b: (b, _measured([k for _, _, k in b])),
                                      batches.values()):  # fmt: skip
-            for index, figures in zip(batch, found, strict=True):
-                verdicts[index] = _with(verdicts[index], figures)
+            for (index, backend, _), figures in zip(batch, found, strict=True):
+                verdicts[index] = _with(verdicts[index], backend, figures)
     return verdicts
 
 
-def _measured(verdicts: Sequence[Verdict]) -> list[Mapping[str, Any]]:
-    kernels = [v.machine_code for v in verdicts if v.machine_code is not None]
+def _measured(kernels: Sequence[sass.Compiled]) -> list[Mapping[str, Any]]:
     try:
         found = sass.measure_each(kernels)
     except (sass.ToolMissing, sass.Unmeasured) as error:
@@ -78,6 +77,8 @@ def _measured(verdicts: Sequence[Verdict]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _with(verdict: Verdict, figures: Mapping[str, Any]) -> Verdict:
-    known = {**verdict.evidence.get("figures", {}), **figures}
-    return replace(verdict, machine_code=None, evidence={**verdict.evidence, "figures": known})
+def _with(verdict: Verdict, backend: str, figures: Mapping[str, Any]) -> Verdict:
+    before = verdict.evidence.get(backend, {})
+    known = {**before, "figures": {**before.get("figures", {}), **figures}}
+    left = {k: v for k, v in verdict.machine_code.items() if k != backend}
+    return replace(verdict, machine_code=left, evidence={**verdict.evidence, backend: known})

@@ -25,17 +25,26 @@ Array = np.ndarray[Any, Any]
 _counter = itertools.count()
 
 
+LAUNCHERS = ("triton", "multi_tensor")
+"""The backends whose files launch kernels."""
+
+
 @dataclass(frozen=True)
 class Pair:
-    """The two files of an optimizer that compute."""
+    """The files of an optimizer that compute: the reference, and the kernels beside it."""
 
     numpy: Path
     triton: Path
+    multi_tensor: Path
 
     @classmethod
     def of(cls, spec: Spec, folder: Path) -> Pair:
         """The files of a spec under a folder of generated code."""
-        return cls(folder / "numpy" / f"{spec.name}.py", folder / "triton" / f"{spec.name}.py")
+        return cls(*(folder / b / f"{spec.name}.py" for b in ("numpy", *LAUNCHERS)))
+
+    def launches(self, backend: str) -> Path:
+        """The file of one of `LAUNCHERS`."""
+        return self.multi_tensor if backend == "multi_tensor" else self.triton
 
 
 def inspect(spec: Spec, folder: Path) -> Verdict:
@@ -72,17 +81,20 @@ def inspect(spec: Spec, folder: Path) -> Verdict:
 
 
 def _shared(folder: Path, spec: Spec) -> str | None:
-    """What is wrong with the file that all optimizer classes share."""
-    from codegen.render import runtime
+    """What is wrong with the files that are the same for all specs."""
+    from codegen.render import COPIED, copied
 
-    path = folder / "torch" / "_runtime.py"
-    try:
-        same = path.read_text(encoding="utf-8") == runtime()
-    except FileNotFoundError:
-        return f"{path} is missing; run `stepforge build {spec.name}`"
-    except (OSError, UnicodeDecodeError) as error:
-        return f"{path} cannot be read: {error}"
-    return None if same else f"{path} differs from what build writes, and no rung runs it"
+    for file in COPIED:
+        path = folder / file
+        try:
+            same = path.read_text(encoding="utf-8") == copied(file)
+        except FileNotFoundError:
+            return f"{path} is missing; run `stepforge build {spec.name}`"
+        except (OSError, UnicodeDecodeError) as error:
+            return f"{path} cannot be read: {error}"
+        if not same:
+            return f"{path} differs from what build writes: it is the same for all specs"
+    return None
 
 
 def _refuted(spec: Spec, reason: str) -> Verdict:

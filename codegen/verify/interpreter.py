@@ -373,7 +373,7 @@ def trajectory(
 
 def check(spec: Spec, folder: Path, options: Options, seed: int, *, brief: bool = False) -> Verdict:
     """Runs all cases of one option set; a difference comes back as its smallest input."""
-    from codegen.verify import locate, shrink
+    from codegen.verify import locate, shrink, tables
 
     pair = Pair.of(spec, folder)
 
@@ -411,8 +411,13 @@ def check(spec: Spec, folder: Path, options: Options, seed: int, *, brief: bool 
     if not bench.compared:
         reason = "no step that was tried has a value"
         return replace(verdict(Status.UNSUPPORTED, reason), evidence={"no value": reason})
-    detail = f"{bench.compared} values in {steps} steps agree in every bit"
-    return verdict(Status.TESTED, detail, bench.compared)
+    different, of_tables = tables.interpreted(spec, folder, options, seed)
+    if different is not None:
+        compared, counter = bench.compared + of_tables, different.counterexample
+        return verdict(Status.REFUTED, different.detail, compared, counter)
+    compared = bench.compared + of_tables
+    detail = f"{compared} values agree in every bit, in {steps} steps and on tables of tensors"
+    return verdict(Status.TESTED, detail, compared)
 
 
 def refusals(bench: Bench, options: Options) -> str:

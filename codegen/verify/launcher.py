@@ -11,14 +11,14 @@ from codegen.spec import Options, Spec
 from codegen.verify import reference_proof, terms
 from codegen.verify.lifted import Refuted, Unsupported
 from codegen.verify.offsets import SIZE, Offset
-from codegen.verify.source_terms import Call, Programs, Source, Tensor, Value
+from codegen.verify.source_terms import Call, Programs, Source, Table, Tensor, Value
 from codegen.verify.terms import Term, apply
 
 _FLOATS = {"": "f32", "float64": "f64", "float32": "f32"}
 """The kind in which a float arrives, by the annotation of its parameter."""
 
 
-Argument = Tensor | Offset | Term
+Argument = Tensor | Table | Offset | Term
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Launch:
 
     Attributes:
         kernel: Name of the kernel function.
-        arguments: In the order of its parameters, those that are compiled in left out: a tensor,
-            the number of elements, or a number as it arrives in the kernel. Tensors that an option
-            set does not have are left out, too.
+        arguments: In the order of its parameters, those that are compiled in left out: a tensor, a
+            part of the table, the number of elements, or a number as it arrives in the kernel.
+            Tensors that an option set does not have are left out, too.
         constants: Parameters that are compiled in.
         block: Elements of one program.
         num_warps: Of one program.
@@ -48,7 +48,9 @@ class Launch:
     line: int
 
 
-def launch(source: Source, spec: Spec, options: Options, exact: bool = True) -> Launch:
+def launch(
+    source: Source, spec: Spec, options: Options, exact: bool = True, tabular: bool = False
+) -> Launch:
     """Runs `step` of the launcher on symbols.
 
     Args:
@@ -56,6 +58,7 @@ def launch(source: Source, spec: Spec, options: Options, exact: bool = True) -> 
         spec: Its spec.
         options: The option set.
         exact: The mode that it is called with.
+        tabular: Whether it takes a table of tensors, and of the state the scalars alone.
 
     Raises:
         Unsupported: It holds something that cannot be lifted.
@@ -63,8 +66,11 @@ def launch(source: Source, spec: Spec, options: Options, exact: bool = True) -> 
     """
     source.launches.clear()
     state = _state(spec, options)
+    if tabular:
+        state = {k: v for k, v in state.items() if not isinstance(v, Tensor)}
     before = dict(state)
-    given = {**reference_proof.inputs(spec, options), "p": Tensor("p"), "g": Tensor("g")}
+    given = reference_proof.inputs(spec, options)
+    given |= {"table": Table()} if tabular else {"p": Tensor("p"), "g": Tensor("g")}
     step = source.functions.get("step")
     if step is not None and any(a.arg == "exact" for a in step.args.kwonlyargs):
         given["exact"] = exact
@@ -79,17 +85,20 @@ def launch(source: Source, spec: Spec, options: Options, exact: bool = True) -> 
     block, warps = constants.get("BLOCK"), call.keywords.get("num_warps")
     fusion = call.keywords.get("enable_fp_fusion")
     grid = call.grid[0] if isinstance(call.grid, tuple) and len(call.grid) == 1 else None
-    if not isinstance(grid, Programs) or grid.size is not SIZE or grid.block != block:
+    if tabular:
+        if grid != Table("size") or block != source.globals.get("BLOCK"):
+            raise Refuted(call.line, "the grid is not the number of programs of the table")
+    elif not isinstance(grid, Programs) or grid.size is not SIZE or grid.block != block:
         raise Refuted(call.line, "the grid is not cdiv(n, BLOCK) programs")
-    if not isinstance(warps, int) or not isinstance(fusion, bool):
-        raise Refuted(call.line, "the launch leaves num_warps or enable_fp_fusion open")
+    if not isinstance(block, int) or not isinstance(warps, int) or not isinstance(fusion, bool):
+        raise Refuted(call.line, "the launch leaves BLOCK, num_warps or enable_fp_fusion open")
     step = source.functions["step"]
     scalars = {
         s.name: source.number(state[s.name], step).term
         for s in spec.active_states(options)
         if s.scalar
     }
-    made = tuple(arguments), constants, grid.block, warps, fusion, scalars
+    made = tuple(arguments), constants, block, warps, fusion, scalars
     return Launch(call.kernel, *made, call.line)
 
 
@@ -123,10 +132,13 @@ def _bound(source: Source, call: Call) -> tuple[list[Argument], dict[str, Any]]:
         written = annotation.attr if isinstance(annotation, ast.Attribute) else ""
         value = given[parameter.arg]
         if written == "constexpr" or value is None:
-            if isinstance(value, Value | Tensor | Offset):
+            if _depends_on_table(parameter.arg):
+                if value not in (None, _of_table(parameter.arg)):
+                    raise Refuted(call.line, f"`{parameter.arg}` is not what the table says")
+            elif isinstance(value, Value | Tensor | Offset | Table):
                 raise Refuted(call.line, f"`{parameter.arg}` is compiled in, but changes")
             constants[parameter.arg] = value
-        elif isinstance(value, Tensor | Offset):
+        elif isinstance(value, Tensor | Offset | Table):
             arguments.append(value)
         elif written in _FLOATS:
             term = source.number(value, parameter).term
@@ -134,6 +146,18 @@ def _bound(source: Source, call: Call) -> tuple[list[Argument], dict[str, Any]]:
         else:
             raise Unsupported(parameter.lineno, f"a parameter of type {written}")
     return arguments, constants
+
+
+def _depends_on_table(parameter: str) -> bool:
+    """Whether a parameter that is compiled in follows from the table."""
+    return parameter == "ALIGNED" or parameter.endswith("_type")
+
+
+def _of_table(parameter: str) -> Table:
+    """What has to be passed for such a parameter."""
+    if parameter == "ALIGNED":
+        return Table("aligned")
+    return Table("types", parameter.removesuffix("_type"))
 
 
 def findings(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from codegen.verify import terms
-from codegen.verify.offsets import SIZE, Facts, Offset
+from codegen.verify.offsets import GRID, PROGRAM, ROW, SIZE, Facts, Offset, number
 from codegen.verify.terms import Term
 
 
@@ -42,8 +42,70 @@ class Pointer:
     kind: str
 
 
-Binding = Pointer | Term | Offset
+@dataclass(frozen=True, slots=True)
+class ProgramTable:
+    """The address of int32 pairs: for every program the row of its tensor, and its block."""
+
+    def entry(self, index: Offset, line: int) -> Offset:
+        """What an element is.
+
+        Raises:
+            Refuted: It is not one of the pair of this program.
+        """
+        for place, found in enumerate((ROW, PROGRAM)):
+            if not _differs(index, GRID.times(2) + number(place)):
+                return found
+        raise Refuted(line, "reads what is not this program's in the table of programs")
+
+
+@dataclass(frozen=True, slots=True)
+class RowTable:
+    """The address of int64 rows: for every tensor its addresses, and its number of elements.
+
+    Attributes:
+        columns: The tensors of the columns; None where the option set has none.
+    """
+
+    columns: tuple[Pointer | None, ...]
+
+    def entry(self, index: Offset, line: int) -> Pointer | Offset:
+        """What an element is.
+
+        Raises:
+            Refuted: It is not one of this program's row, or there is no such tensor.
+        """
+        found: list[Pointer | Offset | None] = [*self.columns, SIZE]
+        for place, entry in enumerate(found):
+            if entry and not _differs(index, ROW.times(len(found)) + number(place)):
+                return entry
+        raise Refuted(line, "reads what is not this tensor's in the table of rows")
+
+
+Table = ProgramTable | RowTable
+TABLE_BYTES = {ProgramTable: 4, RowTable: 8}
+"""Of an element."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableAddress:
+    """Addresses in a table.
+
+    Attributes:
+        table: The table.
+        offset: From its first element, in the units of the artefact.
+    """
+
+    table: Table
+    offset: Offset
+
+
+Binding = Pointer | Table | Term | Offset
 """What a parameter of the compiled kernel is: a tensor, a float64 of the host, or `n` (`SIZE`)."""
+
+
+def starts_at(bindings: Sequence[Binding]) -> Offset:
+    """What the number of a program is: with a table its place in the grid alone."""
+    return GRID if any(isinstance(b, Table) for b in bindings) else PROGRAM
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,11 +201,7 @@ class Path:
         lanes = np.broadcast_to(mask.lanes, np.broadcast(mask.lanes, index.base).shape)
         if not lanes.any():
             return
-        if (
-            index.program < 0
-            or index.size < 0
-            or (np.broadcast_to(index.base, lanes.shape)[lanes] < 0).any()
-        ):
+        if min(index.factors) < 0 or (np.broadcast_to(index.base, lanes.shape)[lanes] < 0).any():
             raise Refuted(line, f"{verb} before the first element of `{tensor}`")
         over = index - SIZE
         known = self.facts.is_below(over)
@@ -254,7 +312,7 @@ def findings(path: Path, block: int, stored: Sequence[str]) -> Iterator[tuple[in
             count = np.zeros(block, np.int64)
             for access in mine:
                 index, mask = access.index, path.simplified(access.mask)
-                if (index.program, index.size) != (block, 0):
+                if index.factors != (block, 0, 0, 0):
                     yield access.line, f"{verb} `{tensor}` with a stride of {index.program}"
                     break
                 lanes = np.broadcast(index.base, mask.lanes).shape
@@ -281,4 +339,4 @@ def findings(path: Path, block: int, stored: Sequence[str]) -> Iterator[tuple[in
 
 
 def _differs(a: Offset, b: Offset) -> bool:
-    return (a.program, a.size) != (b.program, b.size) or bool((a.base != b.base).any())
+    return a.factors != b.factors or bool((a.base != b.base).any())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def _wrong_scalar(bench: Bench, case: Case, kernel: Events) -> int:
     with tempfile.TemporaryDirectory(prefix="stepforge-") as folder:
         path = Path(folder) / bench.pair.triton.name
         path.write_text(built, encoding="utf-8")
-        right = _recorded(bench, Pair(bench.pair.numpy, path), path, case)
+        right = _recorded(bench, replace(bench.pair, triton=path), path, case)
     found = {e.name: e for e in kernel if e.function == "step"}
     for event in {e.name: e for e in right if e.function == "step"}.values():
         other = found.get(event.name)

@@ -28,20 +28,33 @@ class Overflow(Exception):
 class Offset:
     """`base + program*(number of the program) + size*n`, one for each lane.
 
+    Where a table says which tensor and which block of it a program steps, the number of that block
+    is what counts as the program's; its place in the grid and the row of the tensor are symbols of
+    their own, with which only the table can be read.
+
     Attributes:
         base: int64, of shape (lanes,), or () for one that all lanes share.
         program: Factor of the program's number.
         size: Factor of `n`.
+        grid: Factor of the program's place in the grid.
+        row: Factor of the row in the table.
     """
 
     base: np.ndarray[Any, Any]
     program: int = 0
     size: int = 0
+    grid: int = 0
+    row: int = 0
+
+    @property
+    def factors(self) -> tuple[int, int, int, int]:
+        """Those of the symbols."""
+        return self.program, self.size, self.grid, self.row
 
     @property
     def concrete(self) -> bool:
         """Whether it depends on the lane alone."""
-        return self.program == 0 and self.size == 0
+        return not any(self.factors)
 
     @property
     def uniform(self) -> bool:
@@ -52,14 +65,13 @@ class Offset:
     def key(self) -> str:
         """Equal for equal offsets."""
         lanes = np.ascontiguousarray(self.base, np.int64).tobytes()
-        return hashlib.blake2b(
-            lanes + f"{self.program},{self.size}".encode(), digest_size=12
-        ).hexdigest()
+        return hashlib.blake2b(lanes + repr(self.factors).encode(), digest_size=12).hexdigest()
 
     def extent(self) -> tuple[int, int]:
         """Smallest and largest value that it can have."""
         low, high = int(self.base.min()), int(self.base.max())
-        for factor, most in ((self.program, LARGEST_PROGRAM), (self.size, LARGEST_N)):
+        largest = (LARGEST_PROGRAM, LARGEST_N, LARGEST_PROGRAM, LARGEST_PROGRAM)
+        for factor, most in zip(self.factors, largest, strict=True):
             low, high = low + min(0, factor * most), high + max(0, factor * most)
         return low, high
 
@@ -77,7 +89,8 @@ class Offset:
 
     def __add__(self, other: Offset) -> Offset:
         self._lanes_fit(lambda x, y: x + y, other)
-        return Offset(self.base + other.base, self.program + other.program, self.size + other.size)
+        factors = (x + y for x, y in zip(self.factors, other.factors, strict=True))
+        return Offset(self.base + other.base, *factors)
 
     def __neg__(self) -> Offset:
         return self.times(-1)
@@ -88,7 +101,7 @@ class Offset:
     def times(self, factor: int) -> Offset:
         """Its product with a number."""
         self._lanes_fit(lambda x, y: x * y, number(factor))
-        return Offset(self.base * factor, self.program * factor, self.size * factor)
+        return Offset(self.base * factor, *(f * factor for f in self.factors))
 
     def _lanes_fit(self, function: Callable[[int, int], int], other: Offset) -> None:
         """NumPy would wrap around; the results of the extremes are the extreme results."""
@@ -99,17 +112,16 @@ class Offset:
 
     def divided(self, divisor: int) -> Offset | None:
         """Its quotient if every part is divisible, else None."""
-        parts = (self.program % divisor, self.size % divisor, int((self.base % divisor).any()))
-        if any(parts):
+        if any(f % divisor for f in self.factors) or (self.base % divisor).any():
             return None
-        return Offset(self.base // divisor, self.program // divisor, self.size // divisor)
+        return Offset(self.base // divisor, *(f // divisor for f in self.factors))
 
     def joined(self, other: Offset) -> Offset | None:
         """`self | other` where no bit is set in both, which is a sum; None if that is not known."""
         for high, low in ((self, other), (other, self)):
             if low.concrete and int(low.base.min()) >= 0 and int(high.base.min()) >= 0:
                 bits = int(low.base.max()).bit_length()
-                clear = high.program % (1 << bits) == 0 and high.size % (1 << bits) == 0
+                clear = all(f % (1 << bits) == 0 for f in high.factors)
                 if clear and not (np.bitwise_and(high.base, low.base)).any():
                     within = high.concrete or not (high.base % (1 << bits)).any()
                     if within:
@@ -129,6 +141,8 @@ def lanes(count: int) -> Offset:
 
 PROGRAM = Offset(np.zeros((), np.int64), program=1)
 SIZE = Offset(np.zeros((), np.int64), size=1)
+GRID = Offset(np.zeros((), np.int64), grid=1)
+ROW = Offset(np.zeros((), np.int64), row=1)
 
 
 @dataclass(frozen=True)
@@ -182,5 +196,4 @@ class Facts:
 
 def _comparable(fact: Offset, offset: Offset) -> bool:
     """Whether their difference is a number in each lane."""
-    same = (fact.program, fact.size) == (offset.program, offset.size)
-    return same and (fact.base.shape in ((), offset.base.shape))
+    return fact.factors == offset.factors and (fact.base.shape in ((), offset.base.shape))

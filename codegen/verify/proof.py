@@ -7,6 +7,7 @@ the reals by `equality`; what that can only test is TESTED, with the probability
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,19 +33,21 @@ from codegen.verify import (
 )
 from codegen.verify.certificate import Counterexample, Status, Verdict
 from codegen.verify.compiled import ALIGNMENT, CannotCompile, Kernel
-from codegen.verify.generated import Pair, Text
+from codegen.verify.generated import LAUNCHERS, Pair, Text
 from codegen.verify.launcher import Launch, launch
 from codegen.verify.lifted import (
     Binding,
     Lifted,
     Pointer,
+    ProgramTable,
     Refuted,
+    RowTable,
     Unsupported,
     findings,
 )
 from codegen.verify.parting import Artefact, artefact_line, counterexample, spec_line
 from codegen.verify.rule import Expected
-from codegen.verify.source_terms import Source, Tensor
+from codegen.verify.source_terms import Source, Table, Tensor
 from codegen.verify.terms import Term
 
 KINDS = {"fp32": "f32", "fp64": "f64", "bf16": "bf16", "fp16": "f16"}
@@ -95,6 +98,7 @@ class Subject:
         dtype: Type of parameters and gradients.
         expected: The rule as terms.
         seed: Of random points.
+        backend: Whose kernel it is, "triton" or "multi_tensor".
     """
 
     spec: Spec
@@ -102,12 +106,19 @@ class Subject:
     dtype: str
     expected: Expected
     seed: int
+    backend: str = "triton"
 
     @classmethod
-    def of(cls, spec: Spec, options: Options, dtype: str, seed: int) -> Subject:
+    def of(
+        cls, spec: Spec, options: Options, dtype: str, seed: int, backend: str = "triton"
+    ) -> Subject:
         """The rule for these."""
         kinds = storage(spec, options, dtype)
-        return cls(spec, options, dtype, rule.expected(spec, options, kinds), seed)
+        return cls(spec, options, dtype, rule.expected(spec, options, kinds), seed, backend)
+
+    def file(self, folder: Path) -> Path:
+        """The generated file that launches the kernel."""
+        return Pair.of(self.spec, folder).launches(self.backend)
 
     @property
     def stored(self) -> list[str]:
@@ -116,9 +127,23 @@ class Subject:
         return [t.name for t in tensors if t.stored and holds(t.when, self.options)]
 
 
-def bindings(made: Launch, kinds: Mapping[str, str]) -> list[Binding]:
+def bindings(made: Launch, kinds: Mapping[str, str], source: Source) -> list[Binding]:
     """What the parameters of the compiled kernel are, from what the launcher passes."""
-    return [Pointer(a.name, kinds[a.name]) if isinstance(a, Tensor) else a for a in made.arguments]
+    found: list[Binding] = []
+    for argument in made.arguments:
+        if isinstance(argument, Tensor):
+            found.append(Pointer(argument.name, kinds[argument.name]))
+        elif argument == Table("programs"):
+            found.append(ProgramTable())
+        elif argument == Table("rows"):
+            names = source.globals.get("COLUMNS", ())
+            columns = [Pointer(n, kinds[n]) if n in kinds else None for n in names]
+            found.append(RowTable(tuple(columns)))
+        elif isinstance(argument, Table):
+            raise Refuted(made.line, f"passes `table.{argument.part}` as a number")
+        else:
+            found.append(argument)
+    return found
 
 
 def compare(subject: Subject, artefact: Artefact, lifted: Lifted, block: int) -> Outcome:
@@ -228,13 +253,12 @@ def check_source(
     found = []
     for dtype in dtypes:
         subject = Subject.of(spec, options, dtype, seed)
-        pair = Pair.of(spec, folder)
-        found += [
-            _guarded(partial(_numpy, subject, folder), pair.numpy),
-            _guarded(partial(_launcher, subject, folder), pair.triton),
-        ]
-        if all(outcome.status.passed for outcome in found):
-            found.append(_triton(subject, folder, target))
+        found.append(_guarded(partial(_numpy, subject, folder), Pair.of(spec, folder).numpy))
+        for backend in LAUNCHERS:
+            one = replace(subject, backend=backend)
+            found.append(_guarded(partial(_launcher, one, folder), one.file(folder)))
+            if all(outcome.status.passed for outcome in found):
+                found.append(_triton(one, folder, target))
     return _verdict("R3", spec, options, found, seed)
 
 
@@ -272,14 +296,14 @@ def _numpy(subject: Subject, folder: Path) -> Outcome:
 
 
 def _launch(subject: Subject, folder: Path, exact: bool) -> tuple[Launch, Source]:
-    path = Pair.of(subject.spec, folder).triton
-    source = Source(path.read_text(encoding="utf-8"))
-    return launch(source, subject.spec, subject.options, exact), source
+    source = Source(subject.file(folder).read_text(encoding="utf-8"))
+    tabular = subject.backend == "multi_tensor"
+    return launch(source, subject.spec, subject.options, exact, tabular), source
 
 
 def _launcher(subject: Subject, folder: Path) -> Outcome:
     """How the kernel is launched in both modes, and the scalar states."""
-    path = Pair.of(subject.spec, folder).triton
+    path = subject.file(folder)
     found = []
     for exact in (True, False):
         made, source = _launch(subject, folder, exact)
@@ -293,7 +317,7 @@ def _launcher(subject: Subject, folder: Path) -> Outcome:
 def _triton(subject: Subject, folder: Path, target: str) -> Outcome:
     """Triton IR."""
     try:
-        kernel = compiled.load(subject.spec, folder)
+        kernel = compiled.load(subject.spec, folder, subject.backend)
         artefacts = compiled.compile_kernel(
             kernel, subject.spec, subject.options, target, subject.dtype
         )
@@ -304,12 +328,12 @@ def _triton(subject: Subject, folder: Path, target: str) -> Outcome:
 
 def of_triton(subject: Subject, folder: Path, text: str) -> Outcome:
     """Triton IR that belongs to the launcher of a generated file."""
-    path = Pair.of(subject.spec, folder).triton
+    path = subject.file(folder)
     lines = ttir.source_lines(text)
     name = f"Triton IR, {subject.dtype}"
     try:
-        made, _ = _launch(subject, folder, True)
-        given = bindings(made, storage(subject.spec, subject.options, subject.dtype))
+        made, source = _launch(subject, folder, True)
+        given = bindings(made, storage(subject.spec, subject.options, subject.dtype), source)
         lifted = ttir.lift(text, given, made.block)
     except (Refuted, Unsupported) as error:
         return _not_lifted(error, Artefact(name, text, {}, lines, path))
@@ -335,12 +359,12 @@ def check_compiled(
         exact: The mode that the launcher is called with.
     """
     found = []
-    for dtype in dtypes:
-        subject = Subject.of(spec, options, dtype, seed)
+    for dtype, backend in itertools.product(dtypes, LAUNCHERS):
+        subject = Subject.of(spec, options, dtype, seed, backend)
         for target in targets:
             for aligned in (False, True):
                 try:
-                    text = ptx_of(spec, folder, options, target, dtype, aligned, exact)
+                    text = ptx_of(subject, folder, target, aligned, exact)
                 except CannotCompile as error:
                     found.append(Outcome(Status.REFUTED, "", str(error)))
                     continue
@@ -348,12 +372,11 @@ def check_compiled(
     return _verdict("R7", spec, options, found, seed)
 
 
-def ptx_of(
-    spec: Spec, folder: Path, options: Options, target: str, dtype: str, aligned: bool, exact: bool
-) -> str:
+def ptx_of(subject: Subject, folder: Path, target: str, aligned: bool, exact: bool) -> str:
     """The PTX of a generated kernel; raises `CannotCompile`."""
-    kernel: Kernel = compiled.load(spec, folder)
-    made = compiled.compile_kernel(kernel, spec, options, target, dtype, aligned, exact)
+    kernel: Kernel = compiled.load(subject.spec, folder, subject.backend)
+    options, dtype = subject.options, subject.dtype
+    made = compiled.compile_kernel(kernel, subject.spec, options, target, dtype, aligned, exact)
     return str(made["ptx"])
 
 
@@ -382,7 +405,8 @@ _PASSED: dict[Any, Outcome] = {}
 def proof_key(subject: Subject, folder: Path, text: str) -> tuple[Any, ...]:
     """All that a verdict about a PTX depends on; what GPU it is for changes no instruction."""
     pair = Pair.of(subject.spec, folder)
-    files = tuple(hashlib.sha256(path.read_bytes()).digest() for path in (pair.numpy, pair.triton))
+    paths = (pair.numpy, subject.file(folder))
+    files = tuple(hashlib.sha256(path.read_bytes()).digest() for path in paths)
     body = re.sub(r"^(\.target|\.version|//).*$", "", text, flags=re.MULTILINE)
     code = hashlib.sha256(body.encode()).digest()
     options = tuple(subject.options.items())
@@ -418,7 +442,7 @@ def parting_lines(
     Returns:
         None if the PTX cannot be lifted.
     """
-    path = Pair.of(subject.spec, folder).triton
+    path = subject.file(folder)
     try:
         lifted, _ = _lifted(subject, folder, text, True, True)
     except (Refuted, Unsupported):
@@ -434,8 +458,9 @@ def parting_lines(
 
 
 def _artefact(subject: Subject, folder: Path, target: str, text: str, aligned: bool) -> Artefact:
-    name = f"PTX for {target}, {subject.dtype}{'' if aligned else ', unaligned'}"
-    path = Pair.of(subject.spec, folder).triton
+    many = ", multi-tensor" if subject.backend == "multi_tensor" else ""
+    name = f"PTX for {target}, {subject.dtype}{'' if aligned else ', unaligned'}{many}"
+    path = subject.file(folder)
     return Artefact(name, text, {}, ptx_terms.source_lines(text), path)
 
 
@@ -445,8 +470,8 @@ def _lifted(
     """The lifted PTX and the elements of a program; the last one is kept."""
     key = (proof_key(subject, folder, text), aligned, exact)
     if key not in _LIFTED:
-        made, _ = _launch(subject, folder, exact)
-        given = bindings(made, storage(subject.spec, subject.options, subject.dtype))
+        made, source = _launch(subject, folder, exact)
+        given = bindings(made, storage(subject.spec, subject.options, subject.dtype), source)
         program = ptx_terms.parsed(text)
         found = ptx_terms.lift(program, given, made.block, ALIGNMENT if aligned else 1)
         _LIFTED.clear()

@@ -10,23 +10,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from codegen.verify import ptx, terms
 from codegen.verify.lifted import (
+    TABLE_BYTES,
     Binding,
     Lifted,
     Mask,
     Pointer,
     Refuted,
+    Table,
+    TableAddress,
     Unsupported,
     Walk,
+    starts_at,
     walked,
 )
-from codegen.verify.offsets import PROGRAM, Offset, Overflow, number
+from codegen.verify.offsets import Offset, Overflow, number
 from codegen.verify.ptx import Instruction, Program
 from codegen.verify.terms import FLOATS, Term, apply
 from codegen.verify.ttir import compared, mask_of
@@ -57,7 +61,7 @@ class Joined:
     parts: tuple[Offset, ...]
 
 
-Value = Term | Packed | Joined | Offset | Mask | Address
+Value = Term | Packed | Joined | Offset | Mask | Address | TableAddress
 
 
 def lift(program: Program, bindings: Sequence[Binding], block: int, alignment: int = 16) -> Lifted:
@@ -78,11 +82,16 @@ def lift(program: Program, bindings: Sequence[Binding], block: int, alignment: i
         raise Refuted(0, f"{len(program.parameters)} parameters for {len(bindings)} arguments")
     parameters: dict[str, Value] = {}
     for name, binding in zip(program.parameters, bindings, strict=False):
-        parameters[name] = Address(binding, number(0)) if isinstance(binding, Pointer) else binding
+        if isinstance(binding, Pointer):
+            parameters[name] = Address(binding, number(0))
+        elif isinstance(binding, Table):
+            parameters[name] = TableAddress(binding, number(0))
+        else:
+            parameters[name] = binding
     origin: dict[Term, int] = {}
 
     def walk(way: Walk) -> None:
-        _Run(program, parameters, way, alignment, origin).run()
+        _Run(program, parameters, way, alignment, origin, starts_at(bindings)).run()
 
     return Lifted(walked(block, walk), origin)
 
@@ -96,6 +105,7 @@ class _Run:
     walk: Walk
     alignment: int
     origin: dict[Term, int]
+    place: Offset
     registers: dict[str, Value] = field(default_factory=dict)
     line: int = 0
 
@@ -168,7 +178,7 @@ class _Run:
         if operand == "%tid.x":
             return Offset(np.arange(self.program.threads, dtype=np.int64))
         if operand == "%ctaid.x":
-            return PROGRAM
+            return self.place
         if operand.startswith("%"):
             if operand not in self.registers:
                 raise Unsupported(self.line, f"{operand} has no value")
@@ -232,6 +242,11 @@ class _Run:
         if len(registers) != count or not set(parts) <= known:
             raise Unsupported(self.line, f"`{i.name}`")
         address = self.address(place)
+        if isinstance(address, TableAddress):
+            if count > 1 or not is_load or not (mask.below is None and mask.lanes.all()):
+                raise Unsupported(self.line, f"`{i.name}` of a table")
+            self.write(registers[0], self.entry(address, size))
+            return
         self.aligned(address, size * count)
         lanes = np.broadcast_to(mask.lanes, (self.program.threads,))
         mask = self.walk.path.simplified(Mask(lanes, mask.below))
@@ -242,10 +257,20 @@ class _Run:
             else:
                 self.store(place_of, size, mask, register)
 
-    def address(self, place: str) -> Address:
+    def entry(self, address: TableAddress, size: int) -> Value:
+        """An element of a table."""
+        index = address.offset.divided(size)
+        if size != TABLE_BYTES[type(address.table)] or index is None:
+            raise Refuted(self.line, "reads parts of elements of the table")
+        found = address.table.entry(index, self.line)
+        return Address(found, number(0)) if isinstance(found, Pointer) else found
+
+    def address(self, place: str) -> Address | TableAddress:
         """The operand in brackets."""
         base, _, offset = place.strip("[] ").partition("+")
         value = self.value(base.strip())
+        if isinstance(value, TableAddress):
+            return TableAddress(value.table, value.offset + number(int(offset.strip() or 0)))
         if not isinstance(value, Address):
             raise Unsupported(self.line, f"{base.strip()} is no address of a tensor")
         return Address(value.pointer, value.offset + number(int(offset.strip() or 0)))
@@ -400,6 +425,11 @@ def _kept(offset: Offset, kind: str) -> Offset:
     return offset.checked(_width(kind))
 
 
+def _moved(address: Address | TableAddress, by: Offset) -> Address | TableAddress:
+    """An address so many bytes further on."""
+    return replace(address, offset=_kept(address.offset + by, "s64"))
+
+
 def _sum(sign: int) -> Function:
     """Integers, and addresses with integers."""
 
@@ -407,13 +437,13 @@ def _sum(sign: int) -> Function:
         (kind,) = modifiers
         target, a, b = operands
         x, y = r.value(a), r.value(b)
-        if isinstance(y, Address) and sign > 0:
+        if isinstance(y, Address | TableAddress) and sign > 0:
             x, y = y, x
         if not isinstance(y, Offset):
             raise Unsupported(r.line, f"{b} is no integer")
         y = y.times(sign)
-        if isinstance(x, Address) and _width(kind) == 64:
-            r.write(target, Address(x.pointer, _kept(x.offset + y, "s64")))
+        if isinstance(x, Address | TableAddress) and _width(kind) == 64:
+            r.write(target, _moved(x, y))
         elif isinstance(x, Offset):
             r.write(target, _kept(x + y, kind))
         else:
@@ -438,8 +468,8 @@ def _product(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
         raise KeyError(modifiers)
     if len(sources) == 3:
         added = r.value(sources[2])
-        if isinstance(added, Address) and _width(kind) == 64:
-            r.write(target, Address(added.pointer, _kept(added.offset + found, "s64")))
+        if isinstance(added, Address | TableAddress) and _width(kind) == 64:
+            r.write(target, _moved(added, found))
             return
         found = found + r.offset(sources[2])
     r.write(target, _kept(found, kind))

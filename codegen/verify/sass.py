@@ -41,6 +41,7 @@ class Compiled:
         elements: Of one program.
         bytes_per_element: That a step has to move: every tensor read once and written once.
         dynamic_shared: Bytes of shared memory that a launch asks for, which no cubin says.
+        table_bytes: That a thread reads from a table beside them.
     """
 
     cubin: bytes
@@ -50,6 +51,7 @@ class Compiled:
     elements: int
     bytes_per_element: float
     dynamic_shared: int = 0
+    table_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +198,12 @@ def occupancy(target: str, registers: int, threads: int, shared_bytes: int) -> f
 def _figures(kernel: Compiled, program: Sequence[Instruction]) -> Figures:
     usage = resources(kernel.cubin, kernel.name)
     each = kernel.threads / kernel.elements
-    path = fast_path(program, int(kernel.bytes_per_element / each))
+    path = fast_path(program, int(kernel.bytes_per_element / each) + kernel.table_bytes)
     shared = usage["SHARED"] + kernel.dynamic_shared
     instructions = len(path) * each
     limit = ISSUE_LIMIT.get(kernel.target)
-    widths = [i.bits for i in path if i.is_global]
+    tables = kernel.table_bytes // 8 + 1 if kernel.table_bytes else 0  # one is a pair of int32
+    widths = [i.bits for i in path if i.is_global][tables:]
     return Figures(
         registers=usage["REG"],
         local_bytes=usage["STACK"] + usage["LOCAL"],

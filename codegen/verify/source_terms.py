@@ -48,6 +48,19 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """A table of tensors that is passed on, or what it holds: "programs", or "types" of a column.
+
+    Attributes:
+        part: The attribute; "" for the table itself.
+        column: Of `types`.
+    """
+
+    part: str = ""
+    column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Programs:
     """`cdiv(n, block)`: the grid of a launch."""
 
@@ -302,6 +315,8 @@ class Source:
                 return Library(name)
             case Value() | Tensor():
                 return (holder, name)
+            case Table(part="") if name in ("programs", "rows", "size", "types", "aligned"):
+                return Table(name)
         raise Unsupported(_line(node), f"the attribute `{name}`")
 
     def item(self, holder: Any, key: Any, node: ast.AST) -> Any:
@@ -312,6 +327,8 @@ class Source:
             return holder[key]
         if isinstance(holder, Library) and holder.name in self.functions:
             return (holder, key)
+        if holder == Table("types") and isinstance(key, str):
+            return Table("types", key)
         raise Unsupported(_line(node), "an index")
 
     def call(self, e: ast.Call, scope: Scope) -> Any:
@@ -434,6 +451,8 @@ class Source:
 
     def compare(self, op: type[ast.cmpop], a: Any, b: Any, node: ast.AST) -> Any:
         """A comparison."""
+        if a == Table("size") and (op, b) == (ast.Gt, 0):
+            return True  # without programs there is nothing to prove
         if isinstance(a, Offset) and isinstance(b, int):
             if (a is SIZE) and (op, b) in ((ast.Gt, 0), (ast.NotEq, 0), (ast.GtE, 1)):
                 return True  # without elements there is nothing to prove

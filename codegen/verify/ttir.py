@@ -20,12 +20,16 @@ from codegen.verify.lifted import (
     Lifted,
     Mask,
     Pointer,
+    ProgramTable,
     Refuted,
+    Table,
+    TableAddress,
     Unsupported,
     Walk,
+    starts_at,
     walked,
 )
-from codegen.verify.offsets import PROGRAM, Offset, Overflow, lanes, number
+from codegen.verify.offsets import Offset, Overflow, lanes, number
 from codegen.verify.terms import FLOATS, Term, apply
 
 
@@ -37,7 +41,8 @@ class Address:
     index: Offset
 
 
-Value = Term | Offset | Mask | Address
+Value = Term | Offset | Mask | Address | Pointer | TableAddress
+"""A `Pointer` is the integer that a table holds for it."""
 
 
 @dataclass
@@ -89,7 +94,7 @@ def lift(text: str, bindings: Sequence[Binding], block: int) -> Lifted:
     origin: dict[Term, int] = {}
 
     def walk(way: Walk) -> None:
-        _run(body, _Run(way, dict(given), origin))
+        _run(body, _Run(way, dict(given), origin, starts_at(bindings)))
 
     return Lifted(walked(block, walk), origin)
 
@@ -100,6 +105,10 @@ def _bound(name: str, kind: str, binding: Binding) -> Value:
         if kind != f"*{binding.kind}":
             raise Refuted(0, f"parameter {name} is {kind}, not the address of {binding.kind}")
         return Address(binding, number(0))
+    if isinstance(binding, Table):
+        if kind != ("*i32" if isinstance(binding, ProgramTable) else "*i64"):
+            raise Refuted(0, f"parameter {name} is {kind}, not the address of the table")
+        return TableAddress(binding, number(0))
     if isinstance(binding, Offset):
         if not re.fullmatch(r"i\d+", kind):
             raise Refuted(0, f"parameter {name} is {kind}, not an integer")
@@ -206,6 +215,7 @@ class _Run:
     walk: Walk
     values: dict[str, Value]
     origin: dict[Term, int]
+    program: Offset
 
     def of(self, name: str, line: int) -> Value:
         """The value of a name."""
@@ -486,14 +496,26 @@ def _range(_: _Run, o: Operation) -> Value:
     return Offset(lanes(found["end"] - found["start"]).base + found["start"])
 
 
-def _program(_: _Run, o: Operation) -> Value:
+def _program(r: _Run, o: Operation) -> Value:
     if o.text.split()[0] != "x":
         raise Unsupported(o.line, "a grid of several dimensions")
-    return PROGRAM
+    return r.program
+
+
+def _to_pointer(r: _Run, o: Operation) -> Value:
+    """An integer of a table as the address that it is."""
+    value, wanted = r.of(o.operands[0], o.line), re.search(r"-> !tt\.ptr<(\w+)>$", o.text)
+    if isinstance(value, Pointer) and wanted:
+        if wanted[1] != value.kind:
+            raise Refuted(o.line, f"takes `{value.tensor}`, of {value.kind}, for {wanted[1]}")
+        return Address(value, number(0))
+    raise Unsupported(o.line, "an integer as an address")
 
 
 def _advance(r: _Run, o: Operation) -> Value:
     address = r.of(o.operands[0], o.line)
+    if isinstance(address, TableAddress):
+        return TableAddress(address.table, address.offset + r.offset(o.operands[1], o.line))
     if not isinstance(address, Address):
         raise Unsupported(o.line, "an address that is none of a tensor")
     return Address(address.pointer, address.index + r.offset(o.operands[1], o.line))
@@ -513,6 +535,9 @@ def _access(r: _Run, o: Operation, names: Sequence[str]) -> tuple[Address, Mask]
 
 
 def _load(r: _Run, o: Operation) -> Value:
+    place = r.of(o.operands[0], o.line)
+    if isinstance(place, TableAddress) and len(o.operands) == 1:
+        return place.table.entry(place.offset, o.line)
     address, mask = _access(r, o, o.operands[:2])
     other = r.term(o.operands[2], o.line) if len(o.operands) == 3 else None
     mask = r.walk.path.simplified(mask)
@@ -570,6 +595,7 @@ _OPERATIONS: dict[str, Function] = {
     "tt.make_range": _range,
     "tt.get_program_id": _program,
     "tt.addptr": _advance,
+    "tt.int_to_ptr": _to_pointer,
     "tt.load": _load,
     "tt.store": _store,
 }
