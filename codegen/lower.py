@@ -7,8 +7,8 @@ argument, computed on the host in float64.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from codegen import kinds
 from codegen.expression import Apply, Assign, Expression, Name, Number, Statement, assignments
@@ -25,7 +25,7 @@ from codegen.kernel import (
 )
 from codegen.kinds import Kind
 from codegen.literals import literal
-from codegen.spec import Spec, straight, taken
+from codegen.spec import Options, Spec, holds, is_option_condition, straight, taken
 
 Guard = tuple[Value, bool]
 """A condition that the host decides, and the arm that is taken."""
@@ -33,7 +33,8 @@ Guard = tuple[Value, bool]
 
 def lower(spec: Spec) -> Kernel:
     """Lowers a checked spec; raises `GeneratorBug` if the result breaks its own rules."""
-    rule = _Typing(spec).block(spec.rule, kinds.declared(spec))
+    reached = tuple(_live(spec.rule, list(spec.option_sets())))
+    rule = _Typing(spec).block(reached, kinds.declared(spec))
     split = _Split(spec)
     body = split.block(rule, split.host)
     kernel = Kernel(
@@ -46,6 +47,39 @@ def lower(spec: Spec) -> Kernel:
     )
     validate(kernel)
     return kernel
+
+
+def _live(statements: Iterable[Statement], sets: Sequence[Options]) -> Iterator[Statement]:
+    """Statements without the arms that no option set reaches, where names may have no value."""
+    for statement in statements:
+        if isinstance(statement, Assign):
+            yield replace(statement, value=_reached(statement.value, sets))
+            continue
+        left, right = _parted(statement.condition, sets)
+        if left and right:
+            body, orelse = tuple(_live(statement.body, left)), tuple(_live(statement.orelse, right))
+            yield replace(statement, body=body, orelse=orelse)
+        else:
+            yield from _live(statement.body if left else statement.orelse, sets)
+
+
+def _reached(e: Expression, sets: Sequence[Options]) -> Expression:
+    if not isinstance(e, Apply):
+        return e
+    if e.op == "select" and is_option_condition(e.args[0]):
+        condition, *arms = e.args
+        left, right = _parted(condition, sets)
+        if not (left and right):
+            return _reached(arms[0 if left else 1], sets)
+        found = (_reached(arm, part) for arm, part in zip(arms, (left, right), strict=True))
+        return replace(e, args=(condition, *found))
+    return replace(e, args=tuple(_reached(argument, sets) for argument in e.args))
+
+
+def _parted(condition: Expression, sets: Sequence[Options]) -> tuple[list[Options], list[Options]]:
+    """The option sets for which a condition holds, and the others."""
+    left = [s for s in sets if holds(condition, s)]
+    return left, [s for s in sets if s not in left]
 
 
 def _tensors(spec: Spec) -> tuple[Tensor, ...]:

@@ -14,7 +14,8 @@ _GENERATED = {
     # Modules, arguments and locals of the generated files, whatever the backend.
     "np", "numpy", "tl", "triton", "math", "torch", "init", "step", "state", "new", "name",
     "tensor", "dtype", "real", "shape", "n", "pid", "program", "start", "offsets", "block",
-    "mask", "full", "where", "inf", "nan", "pi", "self", "cls", "BLOCK", "exact", "EXACT",
+    "mask", "full", "table", "row", "COLUMNS", "ALIGNED", "where", "inf", "nan", "pi", "self", "cls",
+    "BLOCK", "exact", "EXACT",
     # The optimizer class.
     "defaults", "foreach", "fused", "capturable", "differentiable", "state_dtype", "group",
     "reference", "Optimizer", "check_tensors", "super", "staticmethod",
@@ -74,6 +75,8 @@ def malformed(name: str) -> str:
         return "it holds a double underscore"
     if name.endswith("_ptr"):
         return "it ends with `_ptr`, like the pointers of a kernel"
+    if name.endswith("_type"):
+        return "it ends with `_type`, like the types of a kernel's tensors"
     return "it has more than 40 characters" if len(name) > 40 else ""
 
 

@@ -80,9 +80,11 @@ def _figures(certificates: Sequence[Certificate]) -> Iterator[str]:
     """Static figures over all kernels in float32 and exact mode; R5 refutes what spills."""
     verdicts = (v for c in certificates for v in c.of("R5"))
     found = [
-        v.evidence["figures"]
+        kernel["figures"]
         for v in verdicts
-        if v.status.passed and v.exact and v.dtype == "fp32" and "figures" in v.evidence
+        if v.status.passed and v.exact and v.dtype == "fp32"
+        for kernel in (v.evidence, v.evidence.get("multi_tensor", {}))
+        if "figures" in kernel
     ]
     occupancies = [f["occupancy"] for f in found if "occupancy" in f]
     shares = [f["issue_share"] for f in found if f.get("issue_share") is not None]

@@ -98,11 +98,14 @@ def test_show_prints_the_view_and_nothing_else() -> None:
 
 def test_build_prints_what_it_did_and_dry_run_does_nothing(project: Path) -> None:
     done = stepforge("build", "mine", "--dry-run", cwd=project)
-    written = ("numpy/mine", "torch/__init__", "torch/_runtime", "torch/mine", "triton/mine")
+    written = (
+        "multi_tensor/_tables", "multi_tensor/mine", "numpy/mine", "torch/__init__",
+        "torch/_runtime", "torch/mine", "triton/mine",
+    )  # fmt: skip
     assert done.stdout == "".join(f"write   generated/{name}.py\n" for name in written)
-    assert done.stderr == "1 spec: 5 files would change\n"
+    assert done.stderr == "1 spec: 7 files would change\n"
     assert not (project / "generated").exists()
-    assert stepforge("build", "mine", cwd=project).stderr == "1 spec: 5 files changed\n"
+    assert stepforge("build", "mine", cwd=project).stderr == "1 spec: 7 files changed\n"
     again = stepforge("build", "mine", cwd=project)
     assert (again.stdout, again.stderr) == ("", "1 spec: 0 files changed\n")
 
@@ -113,11 +116,11 @@ def test_a_build_of_one_spec_removes_nothing(project: Path) -> None:
     assert {p.stem for p in (project / "generated").rglob("[!_]*.py")} == {"mine", "sgd"}
     (project / "specs" / "adamw.toml").unlink()
     assert stepforge("build", cwd=project).stdout == "", "sgd can still be built: it is stock"
-    for backend in ("numpy", "torch", "triton"):
+    folders = ("multi_tensor", "numpy", "torch", "triton")
+    for backend in folders:
         orphan = project / "generated" / backend / "gone.py"
         orphan.write_bytes((orphan.parent / "sgd.py").read_bytes())
     done = stepforge("build", cwd=project)
-    folders = ("numpy", "torch", "triton")
     assert done.stdout == "".join(f"remove  generated/{name}/gone.py\n" for name in folders)
 
 
@@ -173,7 +176,10 @@ def test_json_of_check_has_the_diagnostics(project: Path) -> None:
 def test_json_of_build_check_says_what_is_out_of_date(project: Path) -> None:
     done = stepforge("build", "mine", "--check", "--json", cwd=project)
     assert done.returncode == 1
-    assert json.loads(done.stdout)[0] == {"action": "write", "path": "generated/numpy/mine.py"}
+    assert json.loads(done.stdout)[0] == {
+        "action": "write",
+        "path": "generated/multi_tensor/_tables.py",
+    }
 
 
 # new.

@@ -18,11 +18,14 @@ from support import ROOT, STOCK, lowered, stock
 from codegen.backends import BACKENDS
 from codegen.diagnostics import GeneratorBug
 from codegen.lower import lower
-from codegen.render import HEADER, environment, render
+from codegen.render import COPIED, HEADER, environment, render
 
 GENERATED = sorted((ROOT / "generated").rglob("[!_]*.py"))
 SHARED = sorted((ROOT / "generated").rglob("_*.py"))
-ALLOWED = {"numpy": {"math", "numpy"}, "triton": {"math", "triton"}, "torch": {"_runtime"}}
+ALLOWED = {
+    "numpy": {"math", "numpy"}, "triton": {"math", "triton"}, "multi_tensor": {"math", "triton"},
+    "torch": {"_runtime"},
+}  # fmt: skip
 BANNED = {"codegen", "sympy", "jinja2"}
 
 
@@ -95,13 +98,18 @@ def test_a_generated_file_compiles_and_imports_neither_generator_nor_sympy(path:
     assert not imported & BANNED
 
 
-def test_what_the_classes_share_is_copied_and_imports_nothing_of_ours() -> None:
-    assert [path.name for path in SHARED] == ["__init__.py", "_runtime.py"]
-    text = SHARED[1].read_text("utf-8")
-    template = (ROOT / "codegen" / "templates" / "torch" / "runtime.py").read_text("utf-8")
+@pytest.mark.parametrize("file", COPIED)
+def test_what_is_the_same_for_all_specs_is_copied_and_imports_nothing_of_ours(file: str) -> None:
+    text = (ROOT / "generated" / file).read_text("utf-8")
+    template = (ROOT / "codegen" / "templates" / COPIED[file]).read_text("utf-8")
     assert text.split("\n", 1)[1] == template
-    assert text.startswith("# Copied by `stepforge build` from templates/torch/runtime.py.")
+    assert text.startswith(f"# Copied by `stepforge build` from templates/{COPIED[file]}.")
     assert not any(re.search(rf"(?m)^\s*(from|import) {name}", text) for name in BANNED)
+
+
+def test_nothing_else_is_shared() -> None:
+    found = {str(path.relative_to(ROOT / "generated")) for path in SHARED}
+    assert found == {*COPIED, "torch/__init__.py"}
 
 
 @pytest.mark.parametrize("path", [*GENERATED, *SHARED], ids=lambda p: f"{p.parent.name}-{p.stem}")

@@ -236,7 +236,8 @@ def test_every_name_of_generated_code_is_reserved(backend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "1x", "_x", "x__y", "x_ptr", "x-y", "x y", "β", "x\n", "a" * 41, "x.y", "ｘ"]
+    "name",
+    ["", "1x", "_x", "x__y", "x_ptr", "x_type", "x-y", "x y", "β", "x\n", "a" * 41, "x.y", "ｘ"],
 )
 def test_malformed_names_are_refused(name: str) -> None:
     problem = name_problem(name)

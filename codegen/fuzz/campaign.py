@@ -15,6 +15,7 @@ from codegen.diagnostics import printable
 from codegen.fuzz import cases, shrink
 from codegen.fuzz.draft import Draft
 from codegen.fuzz.front import Built, Fault
+from codegen.render import COPIED, copied
 from codegen.spec import Options, Spec
 from codegen.verify.certificate import Status, Verdict, describe
 from codegen.verify.tasks import Group, Task
@@ -266,3 +267,7 @@ def _write(built: Built, folder: Path) -> None:
         path = folder / backend / f"{built.spec.name}.py"
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    for file in COPIED:
+        path = folder / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(copied(file), encoding="utf-8")

@@ -13,11 +13,14 @@ from pathlib import Path
 import pebble
 
 from codegen.mutate.mutant import LEVELS, Mutant
+from codegen.render import copied
 from codegen.verify.certificate import Status, Verdict
+from codegen.verify.generated import LAUNCHERS
 from codegen.verify.tasks import INTERPRETED, Task, run
 from codegen.verify.workers import prepare
 
 TARGET = "sm_90"
+TABLES = "multi_tensor/_tables.py"
 SECONDS = 60.0
 """For one mutant in one kind of worker."""
 Statuses = dict[str, str]
@@ -91,13 +94,14 @@ def verdicts(mutant: Mutant, rungs: Sequence[str], folder: Path, seed: int) -> S
     place = Path(tempfile.mkdtemp(prefix="stepforge-"))
     try:
         name = mutant.spec.name
-        for backend in ("numpy", "triton"):
+        for backend in ("numpy", *LAUNCHERS):
             path = place / backend / f"{name}.py"
             path.parent.mkdir()
             own = mutant.files.get(backend)
             if own is None:
                 own = (folder / backend / path.name).read_text(encoding="utf-8")
             path.write_text(own, encoding="utf-8")
+        (place / TABLES).write_text(copied(TABLES), encoding="utf-8")
         if mutant.text:
             return _of_artefact(mutant, rungs, place, seed)
         return {rung: _shown(_file(mutant, rung, place, seed)) for rung in rungs}

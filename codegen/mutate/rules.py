@@ -16,6 +16,7 @@ from codegen.mutate.mutant import Mutant
 from codegen.reader import loads
 from codegen.render import render
 from codegen.spec import Options, Spec, holds, is_option_condition, straight
+from codegen.verify.generated import LAUNCHERS
 
 Place = tuple[int, ...]
 Edit = tuple[str, str, str, Expression]
@@ -107,7 +108,7 @@ def _files(spec: Spec, rule: tuple[Statement, ...]) -> dict[str, str] | None:
     """Both files of a rule; None where it cannot be lowered."""
     try:
         kernel = lower(replace(spec, rule=rule))
-        return {backend: render(kernel, backend) for backend in ("numpy", "triton")}
+        return {backend: render(kernel, backend) for backend in ("numpy", *LAUNCHERS)}
     except (GeneratorBug, SpecError, KeyError, ValueError, ArithmeticError):
         return None
 

@@ -121,7 +121,7 @@ def check(
         if reason := _wrong_parameter(kernel):
             return verdict(Status.REFUTED, reason)
         for target, dtype, aligned in itertools.product(targets, dtypes, (True, False)):
-            of_kernel = evidence.setdefault(backend, {})
+            of_kernel = figures.of_backend(evidence, backend)
             try:
                 artefacts = compile_kernel(
                     kernel, spec, options, target, dtype, aligned=aligned, exact=exact
@@ -381,7 +381,11 @@ def _prepare() -> None:
 
     folder = tempfile.mkdtemp(prefix="stepforge-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ |= {"TRITON_CACHE_DIR": folder, "TRITON_ALWAYS_COMPILE": "1"}
+    os.environ |= {
+        "TRITON_CACHE_DIR": folder,
+        "TRITON_ALWAYS_COMPILE": "1",
+        "TRITON_CACHE_MANAGER": "codegen.verify.scratch:Scratch",
+    }
 
 
 def _reason(error: Exception, path: Path, target: str, dtype: str) -> str:

@@ -7,6 +7,7 @@ kernels of a target are measured together, when everything else is done.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +79,13 @@ def _measured(kernels: Sequence[sass.Compiled]) -> list[Mapping[str, Any]]:
 
 
 def _with(verdict: Verdict, backend: str, figures: Mapping[str, Any]) -> Verdict:
-    before = verdict.evidence.get(backend, {})
-    known = {**before, "figures": {**before.get("figures", {}), **figures}}
+    evidence = copy.deepcopy(verdict.evidence)
+    of_backend(evidence, backend).setdefault("figures", {}).update(figures)
     left = {k: v for k, v in verdict.machine_code.items() if k != backend}
-    return replace(verdict, machine_code=left, evidence={**verdict.evidence, backend: known})
+    return replace(verdict, machine_code=left, evidence=evidence)
+
+
+def of_backend(evidence: dict[str, Any], backend: str) -> dict[str, Any]:
+    """Where evidence about the kernel of a backend stands; it is made if it is not there."""
+    found: dict[str, Any] = evidence if backend == "triton" else evidence.setdefault(backend, {})
+    return found

@@ -467,19 +467,22 @@ def _artefact(subject: Subject, folder: Path, target: str, text: str, aligned: b
 def _lifted(
     subject: Subject, folder: Path, text: str, aligned: bool, exact: bool
 ) -> tuple[Lifted, int]:
-    """The lifted PTX and the elements of a program; the last one is kept."""
+    """The lifted PTX and the elements of a program; the last ones are kept."""
     key = (proof_key(subject, folder, text), aligned, exact)
     if key not in _LIFTED:
         made, source = _launch(subject, folder, exact)
         given = bindings(made, storage(subject.spec, subject.options, subject.dtype), source)
         program = ptx_terms.parsed(text)
         found = ptx_terms.lift(program, given, made.block, ALIGNMENT if aligned else 1)
-        _LIFTED.clear()
+        while len(_LIFTED) >= KEPT:
+            del _LIFTED[next(iter(_LIFTED))]
         _LIFTED[key] = found, made.block
     return _LIFTED[key]
 
 
 _LIFTED: dict[Any, tuple[Lifted, int]] = {}
+KEPT = 2 * len(LAUNCHERS)
+"""Lifted kernels of this process: those of one target and type, which two rungs look at."""
 
 
 def _verdict(

@@ -93,7 +93,7 @@ class Arena(Buffer):
     def __init__(self, name: str, column: Column) -> None:
         super().__init__(name, int(column.data.ctypes.data), column.data)
         self._starts, self._stops = (np.array(ends) for ends in zip(*column.spans, strict=True))
-        self._spans = column.spans
+        self._sizes = self._stops - self._starts
 
     def units(self, address: Array, size: int) -> Array:
         """The pairs of bytes of accesses, as `Memory.units`."""
@@ -106,7 +106,8 @@ class Arena(Buffer):
     @property
     def complete(self) -> bool:
         """Whether every element of every tensor was written."""
-        return all(self.written[start:stop].all() for start, stop in self._spans)
+        written = np.concatenate([[0], np.cumsum(self.written, dtype=np.int64)])
+        return bool((written[self._stops] - written[self._starts] == self._sizes).all())
 
 
 @dataclass(frozen=True)
@@ -370,7 +371,7 @@ class Launcher:
 
 def executed(
     spec: Spec, folder: Path, options: Options, programs: Mapping[bool, Program], dtype: str,
-    seed: int, brief: bool, bounded: Subject | None = None,
+    seed: int, most: int, bounded: Subject | None = None,
 ) -> tuple[Difference | None, int]:  # fmt: skip
     """The executed PTX on tables of up to a thousand tensors; how many values agreed.
 
@@ -381,7 +382,7 @@ def executed(
         programs: The kernel, compiled for aligned tensors and for such that are not.
         dtype: NumPy's type of parameters and gradients.
         seed: Of the inputs.
-        brief: Whether a few tensors are enough.
+        most: Tensors of the largest table, if that is more than a few.
         bounded: The rule if it has operations that nobody rounds correctly.
     """
     try:
@@ -391,7 +392,7 @@ def executed(
         path = Pair.of(spec, folder).multi_tensor
         return Difference(f"{path} cannot be imported: {failure(error)}"), 0
     rng = np.random.default_rng([seed, 66])
-    for sizes, shifted in mixtures(bench.module.BLOCK, 0 if brief else MANY):
+    for sizes, shifted in mixtures(bench.module.BLOCK, most):
         batch = Batch.random(spec, options, sizes, shifted, dtype, rng)
         t, values = int(rng.integers(1, 1000)), inputs.hyperparameters(spec, rng)
         found = bench.run(options, batch, t, values, launcher.guarded, bounded)

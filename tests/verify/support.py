@@ -11,6 +11,7 @@ from support import ROOT
 from codegen import emit, verify
 from codegen.backends import BACKENDS
 from codegen.reader import load, loads
+from codegen.render import COPIED
 from codegen.verify.certificate import Verdict
 
 Edit = tuple[str, str]
@@ -21,7 +22,8 @@ def copy_of(name: str, folder: Path) -> Path:
     for backend in BACKENDS:
         (folder / backend).mkdir(parents=True)
         shutil.copy(ROOT / "generated" / backend / f"{name}.py", folder / backend)
-    shutil.copy(ROOT / "generated" / "torch" / "_runtime.py", folder / "torch")
+    for shared in COPIED:
+        shutil.copy(ROOT / "generated" / shared, folder / shared)
     return folder
 
 

@@ -77,15 +77,16 @@ def test_compiled_kernels_have_hashes_and_figures() -> None:
     artefacts = {(v["target"], str(v["options"])): v["evidence"]["artefact"] for v in compiled}
     assert len(set(artefacts.values())) == len(compiled) == 4
     for verdict in compiled:
-        evidence = verdict["evidence"]
-        assert len(evidence["artefact_unaligned"]) == 64
-        assert evidence["bytes_per_element"] == {"fp32": 20}
-        assert set(evidence["figures"]) == {field.name for field in fields(sass.Figures)}
-        assert evidence["figures"]["instructions"] > 10
-        assert evidence["figures"]["registers"] > 16
-        assert evidence["figures"]["local_bytes"] == 0
-        assert 0 < evidence["figures"]["occupancy"] <= 1
-        assert 0 < evidence["figures"]["issue_share"] < 1
+        assert verdict["evidence"]["bytes_per_element"] == {"fp32": 20}
+        for evidence in (verdict["evidence"], verdict["evidence"]["multi_tensor"]):
+            assert len(evidence["artefact_unaligned"]) == 64
+            assert set(evidence["figures"]) == {field.name for field in fields(sass.Figures)}
+            assert evidence["figures"]["instructions"] > 10
+            assert evidence["figures"]["registers"] > 16
+            assert evidence["figures"]["local_bytes"] == 0
+            assert evidence["figures"]["access_bits"] == 128
+            assert 0 < evidence["figures"]["occupancy"] <= 1
+            assert 0 < evidence["figures"]["issue_share"] < 1
 
 
 def test_the_templates_of_a_backend_have_a_digest_of_all_that_they_can_include(
@@ -109,8 +110,8 @@ def test_the_templates_of_a_backend_have_a_digest_of_all_that_they_can_include(
         (copy / name).write_text(text)
     assert changed == {
         "numpy.py.jinja": {"numpy"},
-        "triton/div.jinja": {"triton"},
-        "host/scalar_max.jinja": {"numpy", "triton"},
+        "triton/div.jinja": {"triton", "multi_tensor"},
+        "host/scalar_max.jinja": {"numpy", "triton", "multi_tensor"},
         "spec.toml.jinja": set(),
     }
 
@@ -132,7 +133,7 @@ def test_kernels_for_amd_have_the_figures_of_their_metadata(tmp_path: Path) -> N
     )
     (verdict,) = run(asked)
     assert verdict.status is Status.TESTED
-    assert verdict.machine_code is None
+    assert verdict.machine_code == {}
     assert verdict.evidence["figures"]["registers"] > 16
     assert verdict.evidence["figures"]["local_bytes"] == 0
 
@@ -143,17 +144,21 @@ def verdict(**changes: Any) -> Verdict:
 
 def test_machine_code_that_cannot_be_measured_says_why() -> None:
     code = sass.Compiled(b"no ELF file", "k", "sm_90", 128, 1024, 20)
-    held = verdict(machine_code=code, evidence={"figures": {"registers": 7}})
+    held = verdict(
+        machine_code={"triton": code, "multi_tensor": code},
+        evidence={"figures": {"registers": 7}, "multi_tensor": {"figures": {"registers": 8}}},
+    )
     plain, found = figures.completed([verdict(), held], jobs=2)
     assert plain == verdict()
-    assert found.machine_code is None
-    assert found.evidence["figures"]["registers"] == 7
-    assert "no ELF file" in found.evidence["figures"]["unmeasured"]
+    assert found.machine_code == {}
+    for kernel, registers in ((found.evidence, 7), (found.evidence["multi_tensor"], 8)):
+        assert kernel["figures"]["registers"] == registers
+        assert "no ELF file" in kernel["figures"]["unmeasured"]
 
 
 def test_a_certificate_is_json_whatever_its_verdicts_carry() -> None:
     code = sass.Compiled(b"\0", "k", "sm_90", 128, 1024, 20)
-    found = Certificate("lion", (verdict(machine_code=code),)).as_dict()
+    found = Certificate("lion", (verdict(machine_code={"triton": code}),)).as_dict()
     assert strict(json.dumps(found, allow_nan=False))["verdicts"][0]["rung"] == "R5"
 
 

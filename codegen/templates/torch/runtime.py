@@ -1,7 +1,7 @@
 """What the optimizer classes of this folder share; it needs torch, NumPy and ml_dtypes.
 
 On the CPU a step computes on NumPy views of the tensors, with the NumPy reference beside this
-folder. On other devices it launches the Triton kernel, which is imported only then.
+folder. On other devices it launches the multi-tensor kernel, which is imported only then.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ except ModuleNotFoundError as error:
 Group = dict[str, Any]
 CHUNK = 1 << 15
 """Elements of a contiguous tensor that NumPy computes at a time, so that they stay in the cache."""
+KEPT_TABLES = 16
+"""Sets of tables that an optimizer remembers: groups and steps apart, gradients that alternate."""
 _EXACT_COUNTS = 1 << 24
 """From here on float32 counters would stand still."""
 _HALF = (torch.bfloat16, torch.float16)
@@ -298,7 +300,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
                     value.fill_(new[name])
 
     def _step_on_device(self, jobs: list[Job], values: dict[str, Any], scale: float | None) -> None:
-        """One step on an accelerator: one launch of the Triton kernel for each parameter.
+        """One step on an accelerator: one launch for all tensors of one device, type and step.
+
+        Tensors that are not aligned to 16 bytes, such as views, have a launch of their own.
 
         Raises:
             RuntimeError: The stream is being captured: the kernel takes host scalars.
@@ -308,23 +312,50 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
             raise RuntimeError(f"{type(self).__name__} cannot be captured in a CUDA graph")
         package, _, name = self._reference.__name__.rpartition(".")
-        kernel = importlib.import_module(f"{package.rpartition('.')[0]}.triton.{name}")
+        kernel = importlib.import_module(f"{package.rpartition('.')[0]}.multi_tensor.{name}")
         values = {key: _number(value) for key, value in values.items()}
+        batches: dict[tuple[Any, ...], list[Job]] = {}
         for job in jobs:
             if scale is not None:
                 job.gradient.div_(scale)
-            tensors = {"p": job.parameter, "g": job.gradient, **job.tensors}
-            dense = {key: value.contiguous() for key, value in tensors.items()}
-            state: dict[str, Any] = {key: dense[key] for key in job.tensors}
-            state |= {key: value.item() for key, value in job.scalars.items()}
-            device = job.parameter.device
+            scalars = tuple(value.item() for value in job.scalars.values())
+            batches.setdefault((job.parameter.device, job.t, scalars), []).append(job)
+        for (device, t, scalars), batch in batches.items():
+            given = [{"p": j.parameter, "g": j.gradient, **j.tensors} for j in batch]
+            dense = [{key: value.contiguous() for key, value in one.items()} for one in given]
+            state = before = dict(zip(batch[0].scalars, scalars, strict=True))
             with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
-                kernel.step(dense["p"], dense["g"], state, job.t, **values)
-            for key in ("p", *job.tensors):
-                if dense[key] is not tensors[key]:
-                    tensors[key].copy_(dense[key])
-            for key, value in job.scalars.items():
-                value.fill_(state[key])
+                for table in self._tables(dense, kernel, device):
+                    state = dict(before)
+                    kernel.step(table, state, t, **values)
+            for job, one, used in zip(batch, given, dense, strict=True):
+                for key in ("p", *job.tensors):
+                    if used[key] is not one[key]:
+                        one[key].copy_(used[key])
+                for key, value in job.scalars.items():
+                    value.fill_(state[key])
+
+    def _tables(
+        self, tensors: list[dict[str, torch.Tensor]], kernel: Any, device: torch.device
+    ) -> list[Any]:
+        """The tables of tensors, built again only when one of them has another address."""
+        key = tuple(
+            (value.data_ptr(), value.numel(), value.dtype)
+            for one in tensors
+            for value in one.values()
+        )
+        kept: dict[Any, list[Any]] = self.__dict__.setdefault("_kept_tables", {})
+        if key not in kept:
+            tables = importlib.import_module(f"{kernel.__package__}._tables")
+
+            def place(array: Any) -> torch.Tensor:
+                return torch.from_numpy(array).to(device)
+
+            made = tables.build(tensors, kernel.COLUMNS, kernel.BLOCK, place)
+            while len(kept) >= KEPT_TABLES:
+                del kept[next(iter(kept))]
+            kept[key] = made
+        return kept[key]
 
 
 def check_tensors(
