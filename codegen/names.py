@@ -14,8 +14,8 @@ _GENERATED = {
     # Modules, arguments and locals of the generated files, whatever the backend.
     "np", "numpy", "tl", "triton", "math", "torch", "init", "step", "state", "new", "name",
     "tensor", "dtype", "real", "shape", "n", "pid", "program", "start", "offsets", "block",
-    "mask", "full", "table", "row", "COLUMNS", "ALIGNED", "where", "inf", "nan", "pi", "self", "cls",
-    "BLOCK", "exact", "EXACT",
+    "mask", "full", "table", "row", "COLUMNS", "ALIGNED", "where", "inf", "nan", "pi", "self",
+    "cls", "BLOCK", "exact", "EXACT",
     # The optimizer class.
     "defaults", "foreach", "fused", "capturable", "differentiable", "state_dtype", "group",
     "reference", "Optimizer", "check_tensors", "super", "staticmethod",

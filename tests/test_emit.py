@@ -260,7 +260,7 @@ def test_a_build_killed_at_any_moment_leaves_whole_files(
         while time.monotonic() < deadline and process.poll() is None:
             # Half of them are killed as soon as anything moves, the others at random.
             if attempt % 2 and any(out.rglob(".stepforge-*")):
-                time.sleep(generator.uniform(0, 0.015))
+                time.sleep(generator.uniform(0, 0.06))
                 break
             if attempt % 2 == 0:
                 time.sleep(generator.uniform(0.05, 0.35))

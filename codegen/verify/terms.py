@@ -427,7 +427,14 @@ def _operands(op: str, term: Term) -> list[Term]:
 def _fma(_: str, a: Term, b: Term, c: Term) -> Term:
     (minus, a), (sign, b) = _unsigned(a), _unsigned(b)
     a, b = sorted((a, b), key=lambda x: x.digest)
-    return _term("fma", a.kind, (_neg("", a) if minus != sign else a, b, c))
+    if minus != sign:
+        if _unsigned(_neg("", a)) == (True, a):
+            a = _neg("", a)
+        elif _unsigned(_neg("", b)) == (True, b):
+            b = _neg("", b)
+        else:  # the sign went into the arms of a choice
+            a, b = sorted((_neg("", a), b), key=lambda x: x.digest)
+    return _term("fma", a.kind, (a, b, c))
 
 
 def _cvt(kind: str, x: Term) -> Term:

@@ -41,7 +41,7 @@ def checked(certificate: dict[str, Any], level: verify.Level, each: dict[str, in
     assert sorted(found) == sorted(["files", *rungs])
     for rung in rungs:
         assert all(found[rung].count(options) == each.get(rung, 1) for options in sets), rung
-    assert set(certificate["hashes"]) == {"spec", "numpy", "triton", "torch"}
+    assert set(certificate["hashes"]) == {"spec", "numpy", "triton", "multi_tensor", "torch"}
     assert certificate["passed"] is True
     assert certificate["versions"]["triton"]
 

@@ -460,3 +460,13 @@ def test_substituted_parts_are_simplified() -> None:
     assert terms.substitute(total, {x: constant(1.0, "f32")}) is apply("add", y, y)
     condition = apply("lt", x, y)
     assert terms.substitute(apply("select", condition, x, y), {condition: truth(True)}) is x
+
+
+def test_a_sign_that_goes_into_the_arms_of_a_choice_leaves_a_stable_product() -> None:
+    x = load("x", "f32")
+    condition = apply("lt", constant(0.0, "f32"), x)
+    choice = apply("select", condition, constant(0.0, "f32"), constant(1.0, "f32"))
+    term = apply("fma", apply("neg", x), choice, x)
+    for node in terms.nodes([term]):
+        if node.args:
+            assert apply(node.op, *node.args, kind=node.kind, data=node.data) is node
