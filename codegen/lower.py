@@ -39,7 +39,7 @@ def lower(spec: Spec) -> Kernel:
     body = split.block(rule, split.host)
     kernel = Kernel(
         spec=spec,
-        tensors=_tensors(spec),
+        tensors=tensors_of(spec),
         rule=rule,
         host=split.program(),
         arguments=tuple(split.arguments.values()),
@@ -82,22 +82,23 @@ def _parted(condition: Expression, sets: Sequence[Options]) -> tuple[list[Option
     return left, [s for s in sets if s not in left]
 
 
-def _tensors(spec: Spec) -> tuple[Tensor, ...]:
-    """`p`, `g` and the tensor states, with how they are accessed."""
+def tensors_of(spec: Spec, options: Options | None = None) -> tuple[Tensor, ...]:
+    """`p`, `g` and the tensor states, with how they are accessed; of one option set, or all."""
     read_first: set[str] = set()
-    for options in spec.option_sets():
+    for chosen in spec.option_sets():
         assigned: set[str] = set()
-        for statement in straight(spec.rule, options):
-            read_first |= {n.id for n in taken(statement.value, options)} - assigned
+        for statement in straight(spec.rule, chosen):
+            read_first |= {n.id for n in taken(statement.value, chosen)} - assigned
             assigned.add(statement.name)
     states = [
         Tensor(s.name, s.name in read_first, True, s.when) for s in spec.states if not s.scalar
     ]
-    return (
+    found = (
         Tensor("p", "p" in read_first, True),
         Tensor("g", "g" in read_first, False),
         *states,
     )
+    return tuple(t for t in found if options is None or holds(t.when, options))
 
 
 class _Typing:

@@ -34,6 +34,8 @@ def tokens(blocks: Array, epoch: int, threads: Array) -> Array:
 
 def _ordered(last: Array, mine: Array) -> Array:
     """Whether the last access surely comes first: no one's, the lane's own, before a barrier."""
+    if (last < 0).all():
+        return np.ones(last.shape, bool)
     bits = _THREAD_BITS + _EPOCH_BITS
     own = (last & _SEVERAL) == (mine & _SEVERAL)
     earlier = (last >> _THREAD_BITS) != (mine >> _THREAD_BITS)
@@ -43,6 +45,8 @@ def _ordered(last: Array, mine: Array) -> Array:
 
 def _joined(last: Array, mine: Array) -> Array:
     """The readers so far as one token."""
+    if (last < 0).all():
+        return mine
     bits = _THREAD_BITS + _EPOCH_BITS
     other = (last >= 0) & ((last >> bits) != (mine >> bits))
     return np.where(other, _MANY, np.where(_ordered(last, mine), mine, mine | _SEVERAL))

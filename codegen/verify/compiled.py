@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from codegen.backends.triton import WARPS
-from codegen.lower import lower
+from codegen.lower import tensors_of
 from codegen.spec import Options, Spec, holds
 from codegen.verify import contract, figures, sass
 from codegen.verify.certificate import Status, Verdict
@@ -232,7 +232,7 @@ def signature(
     """Types of the kernel's parameters, the values of those that are compiled in, the pointers."""
     import triton.language as tl
 
-    tensors = {tensor.name: tensor.when for tensor in lower(spec).tensors}
+    tensors = {tensor.name: tensor.when for tensor in tensors_of(spec)}
     when = {f"{name}_ptr": condition for name, condition in tensors.items()}
     constants: dict[str, Any] = {"BLOCK": kernel.block, "EXACT": exact, "ALIGNED": aligned}
     constants |= {name.upper(): value for name, value in options.items()}

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from codegen.backends.triton import WARPS
 from codegen.kernel import Tensor, lets
-from codegen.lower import lower
+from codegen.lower import lower, tensors_of
 from codegen.operations import OPERATIONS
-from codegen.spec import Options, Spec, holds
+from codegen.spec import Options, Spec
 from codegen.verify import rule
 from codegen.verify.terms import nodes
 
@@ -101,7 +101,7 @@ def bytes_moved(spec: Spec, options: Options, dtype: str) -> int:
 
 def entries(spec: Spec, options: Options) -> int:
     """64-bit numbers that a multi-tensor kernel reads from a row: addresses, and a size."""
-    return 1 + sum(holds(t.when, options) for t in lower(spec).tensors)
+    return 1 + len(tensors_of(spec, options))
 
 
 def active_tensors(spec: Spec, options: Options) -> list[Tensor]:
@@ -110,7 +110,7 @@ def active_tensors(spec: Spec, options: Options) -> list[Tensor]:
     What does not is read by no compiled kernel, although the text of the kernel reads it for other
     options, or for nothing.
     """
-    active = [t for t in lower(spec).tensors if holds(t.when, options)]
+    active = tensors_of(spec, options)
     stores = rule.expected(spec, options, {t.name: "f32" for t in active}).stores
     reached = {node.data for node in nodes(stores.values()) if node.op == "load"}
     return [replace(t, loaded=t.name in reached) for t in active]
@@ -130,7 +130,7 @@ def _traffic(
             found[access[1], int(access[2] or 1) * int(access[3]) // 8] += 1
     found["ld", 8] -= entries
     needed = active_tensors(spec, options)
-    written = [t for t in lower(spec).tensors if holds(t.when, options)]
+    written = tensors_of(spec, options)
     for prefix, verb in (("ld", "loads"), ("st", "stores")):
         wanted, most = (
             _accesses(

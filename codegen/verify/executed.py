@@ -16,8 +16,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from codegen.lower import lower
-from codegen.spec import Options, Spec, holds
+from codegen.lower import tensors_of
+from codegen.spec import Options, Spec
 from codegen.verify import (
     compiled,
     contract,
@@ -63,8 +63,7 @@ class Launcher:
         self.aligned = aligned
         self.approximate: set[str] = set()
         self.contracts = self.approximates = False
-        tensors = [t for t in lower(spec).tensors if holds(t.when, options)]
-        self.stored = {f"{t.name}_ptr" for t in tensors if t.stored}
+        self.stored = {f"{t.name}_ptr" for t in tensors_of(spec, options) if t.stored}
         constants = {name.upper(): value for name, value in options.items()}
         self.constants = {**constants, "BLOCK": kernel.block, "EXACT": True}
 

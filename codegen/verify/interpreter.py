@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen.lower import lower
+from codegen.lower import tensors_of
 from codegen.spec import Interval, Options, Spec
 from codegen.verify import inputs, reference
 from codegen.verify.certificate import Counterexample, Status, Verdict
@@ -87,8 +87,7 @@ class Bench:
         name = f"{spec.name}_kernel"
         self.kernel = _Launches(getattr(self.triton, name))
         setattr(self.triton, name, self.kernel)
-        tensors = lower(spec).tensors
-        self.unread = {t.name for t in tensors if t.stored and not t.loaded}
+        self.unread = {t.name for t in tensors_of(spec) if t.stored and not t.loaded}
         self.compared = 0
         self.first: Step | None = None
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from codegen.backends.triton import WARPS
-from codegen.lower import lower
-from codegen.spec import Interval, Options, Spec, holds
+from codegen.lower import tensors_of
+from codegen.spec import Interval, Options, Spec
 from codegen.verify import (
     compiled,
     equality,
@@ -77,7 +77,7 @@ def storage(spec: Spec, options: Options, dtype: str) -> dict[str, str]:
     """The kind of every tensor of an option set: 16-bit parameters have float32 states."""
     kind = KINDS[dtype]
     wide = kind if kind in ("f32", "f64") else "f32"
-    active = [t.name for t in lower(spec).tensors if holds(t.when, options)]
+    active = [t.name for t in tensors_of(spec, options)]
     return {name: kind if name in ("p", "g") else wide for name in active}
 
 
@@ -123,8 +123,7 @@ class Subject:
     @property
     def stored(self) -> list[str]:
         """The tensors that a step has to write."""
-        tensors = lower(self.spec).tensors
-        return [t.name for t in tensors if t.stored and holds(t.when, self.options)]
+        return [t.name for t in tensors_of(self.spec, self.options) if t.stored]
 
 
 def bindings(made: Launch, kinds: Mapping[str, str], source: Source) -> list[Binding]:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from codegen.lower import lower
-from codegen.spec import Options, Spec, holds
+from codegen.lower import tensors_of
+from codegen.spec import Options, Spec
 from codegen.verify import inputs, reference, trace
 from codegen.verify.bounds import apart
 from codegen.verify.buffers import Buffer, Fault
@@ -336,8 +336,7 @@ class Launcher:
         self.programs = programs
         self.approximate: set[str] = set()
         self.arenas: list[Arena] = []
-        tensors = [t for t in lower(spec).tensors if holds(t.when, options)]
-        self.stored = {t.name for t in tensors if t.stored}
+        self.stored = {t.name for t in tensors_of(spec, options) if t.stored}
         constants = {name.upper(): value for name, value in options.items()}
         self.constants = {**constants, "BLOCK": bench.module.BLOCK, "EXACT": True}
         setattr(bench.module, f"{spec.name}_kernel", self)
