@@ -71,8 +71,8 @@ class Report:
     """What a campaign has found.
 
     Attributes:
-        outcomes: Stage and outcome → how many cases: "passed", "no value", "undecided", "not run"
-            or "failed", of texts "refused", "accepted" or "failed".
+        outcomes: Stage and outcome → how many cases: "passed", "no value", "undecided", "spills",
+            "not run" or "failed", of texts "refused", "accepted" or "failed".
         findings: What fails.
     """
 
@@ -172,6 +172,8 @@ class Campaign:
                 self._count(verdict.rung, "no value", number)
             elif undecided(verdict):
                 self._count(verdict.rung, "undecided", number)
+            elif spills(verdict):
+                self._count(verdict.rung, "spills", number)
             else:
                 self._found(Finding(number, verdict.rung, fault_of(verdict), task))
 
@@ -248,6 +250,12 @@ def inconclusive(verdict: Verdict) -> bool:
 def undecided(verdict: Verdict) -> bool:
     """Whether a proof has found neither a reason nor a difference: compilers rewrite a lot."""
     return verdict.status is Status.UNSUPPORTED and "cannot be decided" in verdict.detail
+
+
+def spills(verdict: Verdict) -> bool:
+    """Whether the contract refuses a kernel for local memory alone: a long rule takes registers."""
+    found = re.search(r": a thread takes \d+ bytes of local memory$", verdict.detail)
+    return verdict.rung == "R5" and found is not None
 
 
 def fault_of(verdict: Verdict) -> Fault:

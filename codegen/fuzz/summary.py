@@ -15,7 +15,9 @@ from codegen.verify.certificate import RUNGS
 SHOWN = 10
 """Ways to fail that are printed in full, each with its first case."""
 LINES = 30
-_OUTCOMES = ("passed", "no value", "undecided", "not run", "refused", "accepted", "failed")
+_OUTCOMES = (
+    "passed", "no value", "undecided", "spills", "not run", "refused", "accepted", "failed",
+)  # fmt: skip
 
 
 def print_report(report: Report, seed: int, stream: IO[str]) -> None:

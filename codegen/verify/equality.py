@@ -40,7 +40,7 @@ TRIALS = 3
 """Points of the prime field."""
 MAX_CASES = 729
 SECONDS = 5.0
-"""For a proof with polynomials."""
+"""For a proof with polynomials, and for a test in the prime field."""
 _SMALL = mp.mpf(10) ** -80
 """Relative differences below are errors of 120-digit arithmetic."""
 
@@ -83,7 +83,8 @@ def decide(got: Term, expected: Term, domains: Mapping[str, Interval], seed: int
                 if _proved(got, expected, domains):
                     return Decision("equal")
         except Undecided as error:
-            return _tested(got, expected, domains, rng, str(error))
+            with _limited(SECONDS):
+                return _tested(got, expected, domains, rng, str(error))
         return Decision("undecided", reason="no point of difference was found, nor a proof")
     except (Undecided, NoValue) as error:
         return Decision("undecided", reason=str(error))
@@ -346,7 +347,7 @@ def _limited(seconds: float) -> Iterator[None]:
         return
 
     def stop(*_: object) -> None:
-        raise Undecided("the polynomials take too long")
+        raise Undecided(f"no decision within {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -384,17 +385,25 @@ def narrowed(got: Term, expected: Term, real: str) -> Term | None:
     return None
 
 
+def bits_differ(got: Term, expected: Term, point: Mapping[str, float]) -> bool:
+    """Whether two terms differ in a bit there; all NaNs are the same.
+
+    Raises:
+        NoValue: One of them holds an operation that is not known.
+    """
+    columns = {name: np.asarray([value]) for name, value in point.items()}
+    a, b = (float(np.ravel(evaluation.evaluate(t, columns))[0]) for t in (got, expected))
+    return (a != b or np.signbit(a) != np.signbit(b)) and not (np.isnan(a) and np.isnan(b))
+
+
 def bits_witness(
     got: Term, expected: Term, domains: Mapping[str, Interval], seed: int
 ) -> dict[str, float] | None:
-    """A point at which two terms differ in a bit, if one is found."""
+    """A point at which two terms differ in a bit, if one is found.
+
+    Raises:
+        NoValue: One of them holds an operation that is not known.
+    """
     rng = np.random.default_rng([seed, 8])
-    for point in points([got, expected], domains, rng, 4 * POINTS):
-        columns = {name: np.asarray([value]) for name, value in point.items()}
-        try:
-            a, b = (np.ravel(evaluation.evaluate(t, columns))[0] for t in (got, expected))
-        except NoValue:
-            return None
-        if a != b and not (np.isnan(float(a)) and np.isnan(float(b))):
-            return point
-    return None
+    tried = points([got, expected], domains, rng, 4 * POINTS)
+    return next((point for point in tried if bits_differ(got, expected, point)), None)

@@ -187,17 +187,23 @@ def _value(subject: Subject, artefact: Artefact, name: str, got: Term) -> Outcom
     if got is wanted:
         return Outcome(Status.PROVED, "bits", "the rule's rounded operations in its order")
 
-    def refuted(detail: str, at: Mapping[str, float], values: tuple[str, str]) -> Outcome:
+    def refuted(
+        detail: str, at: Mapping[str, float], values: tuple[str, str] | None = None
+    ) -> Outcome:
+        values = values or _values(got, wanted, at)
         given = {leaf: inputs.shown(value) for leaf, value in at.items()}
         dtype = subject.dtype
         found = counterexample(spec, expected, artefact, name, got, dtype, given, values)
         return Outcome(Status.REFUTED, "", detail, 0, found)
 
-    allowed = domains(spec)
+    def undecided(reason: str) -> Outcome:
+        detail = f"{artefact.name}: `{name}` cannot be decided: {reason}"
+        return Outcome(Status.UNSUPPORTED, "", detail)
+
     if (narrow := equality.narrowed(got, wanted, expected.real)) is not None:
-        at = equality.bits_witness(got, wanted, allowed, subject.seed) or {}
         detail = f"`{name}` is computed in {narrow.kind}, where the rule has more digits: {narrow}"
-        return refuted(detail, at, _values(got, wanted, at))
+        at = _seen(subject, got, wanted, {})
+        return undecided(f"{detail}, {_UNSEEN}") if at is None else refuted(detail, at)
     decision = _decided(spec, got, wanted, subject.seed)
     if decision.status == "equal":
         note = "equal over the reals; the rounded operations are not the rule's"
@@ -207,9 +213,30 @@ def _value(subject: Subject, artefact: Artefact, name: str, got: Term) -> Outcom
         return Outcome(Status.TESTED, "", note)
     if decision.status == "different":
         detail = f"the formula of `{name}` differs from the rule's"
-        return refuted(detail, decision.witness, decision.values)
-    detail = f"{artefact.name}: `{name}` cannot be decided: {decision.reason}"
-    return Outcome(Status.UNSUPPORTED, "", detail)
+        at = _seen(subject, got, wanted, decision.witness)
+        if at is None:
+            return undecided(f"{detail}, {_UNSEEN}")
+        return refuted(detail, at, decision.values if at is decision.witness else None)
+    return undecided(decision.reason)
+
+
+_UNSEEN = "yet the same bits come out for every input that was tried"
+"""A compiler may have computed with numbers what it then computes with other roundings."""
+
+
+def _seen(
+    subject: Subject, got: Term, wanted: Term, at: Mapping[str, float]
+) -> Mapping[str, float] | None:
+    """An input at which the two differ in a bit, first of all the given one; None without one.
+
+    A difference of the formulas need not be one of what they compute.
+    """
+    try:
+        if at and equality.bits_differ(got, wanted, at):
+            return at
+        return equality.bits_witness(got, wanted, domains(subject.spec), subject.seed)
+    except evaluation.NoValue:
+        return at
 
 
 _DECISIONS: dict[Any, equality.Decision] = {}

@@ -490,6 +490,8 @@ def _compared(a: Term, b: Term) -> tuple[Term, Term]:
 def _order(op: str) -> Callable[..., Term]:
     def rule(_: str, a: Term, b: Term) -> Term:
         a, b = _compared(a, b)
+        if a is b:
+            return _not("", _nan("", a, a)) if op == "le" else truth(False)
         (minus, x), (sign, y) = _unsigned(a), _unsigned(b)
         if (minus or x.is_constant) and (sign or y.is_constant) and (minus or sign):
             a, b = _compared(_neg("", b), _neg("", a))

@@ -11,7 +11,7 @@ import pytest
 
 from codegen.spec import Interval
 from codegen.verify import algebra, equality, evaluation, terms
-from codegen.verify.equality import bits_witness, decide, narrowed
+from codegen.verify.equality import bits_differ, bits_witness, decide, narrowed
 from codegen.verify.evaluation import NoValue
 from codegen.verify.ranges import sign, span
 from codegen.verify.terms import Term, apply, constant, load, scalar
@@ -254,6 +254,17 @@ def test_narrow_results_are_found() -> None:
     pair = [evaluation.evaluate(apply("mul", x, g), at)[0] for x in (narrow, wide)]
     assert pair[0] != pair[1]
     assert bits_witness(right, apply("add", m, g), {}, 0) is None
+
+
+def test_bits_that_differ() -> None:
+    x, zero = load("x", "f32"), constant(0.0, "f32")
+    rounded = apply("add", constant(1.0, "f32"), constant(0.7, "f32"))
+    assert not bits_differ(rounded, constant(1.7, "f32"), {})
+    assert bits_differ(x, zero, {"x": -0.0})
+    assert not bits_differ(x, zero, {"x": 0.0})
+    assert not bits_differ(x, apply("add", x, x), {"x": float("nan")})
+    with pytest.raises(NoValue):
+        bits_differ(x, terms.fresh("y", "f32"), {"x": 1.0})
 
 
 # Ranges.

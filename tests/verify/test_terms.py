@@ -377,6 +377,8 @@ def test_what_ieee_allows_is_done() -> None:
         (op("gt", x, y), op("lt", op("neg", x), op("neg", y))),
         (op("cvt", op("cvt", x, kind="f64"), kind="f16"), op("cvt", x, kind="f16")),
         (op("abs", op("neg", x)), op("abs", x)),
+        (op("gt", x, x), Tree("truth", "bool", (), False)),
+        (op("le", x, x), op("eq", x, x)),
     ]:
         assert a.term() is b.term()
 

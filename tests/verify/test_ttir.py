@@ -182,7 +182,8 @@ def test_loops_are_unsupported_and_branches_on_values_too() -> None:
     loop = "%R = scf.for %i = %c0 to %c9 step %c1 iter_args(%s = %X) -> (tensor<8xf32>) {\n"
     with pytest.raises(Unsupported, match=r"scf\.for"):
         lift(kernel(f"{loop}scf.yield %s : tensor<8xf32>\n}}"))
-    lines = "%c = arith.cmpf ogt, %a, %a : f64\n%R = scf.if %c -> (tensor<8xf32>) {"
+    test = "%z = arith.constant 0.0 : f64\n%c = arith.cmpf ogt, %a, %z : f64"
+    lines = test + "\n%R = scf.if %c -> (tensor<8xf32>) {"
     branch = f"{lines}\nscf.yield %X : tensor<8xf32>\n}} else {{\nscf.yield %Y : tensor<8xf32>\n}}"
     with pytest.raises(Unsupported, match="a branch on values"):
         lift(kernel(branch))
