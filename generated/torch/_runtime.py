@@ -32,6 +32,7 @@ KEPT_TABLES = 16
 _EXACT_COUNTS = 1 << 24
 """From here on float32 counters would stand still."""
 _HALF = (torch.bfloat16, torch.float16)
+_REALS = frozenset((torch.float32, torch.float64, *_HALF))
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
@@ -51,22 +52,40 @@ class Needed(NamedTuple):
     is_scalar: bool
 
 
-class Job(NamedTuple):
-    """One parameter in one step, complex numbers as pairs of reals, of a DTensor the local part.
+class Kept(NamedTuple):
+    """What a step of one parameter works on beside the gradient, as long as it stays the same.
+
+    Complex numbers are pairs of reals, of a DTensor it is the local part.
 
     Attributes:
+        needed: The states that its group needs.
+        values: Torch's name of a state → its tensor.
         parameter: The parameter.
-        gradient: Its gradient.
         tensors: The rule's name of a state → its tensor.
         scalars: The rule's name of a scalar state → a tensor of one element.
+        dense: Whether parameter and states are contiguous.
+    """
+
+    needed: list[Needed]
+    values: dict[str, torch.Tensor]
+    parameter: torch.Tensor
+    tensors: dict[str, torch.Tensor]
+    scalars: dict[str, torch.Tensor]
+    dense: bool
+
+
+class Job(NamedTuple):
+    """One parameter in one step.
+
+    Attributes:
+        kept: What stays the same from step to step.
+        gradient: Its gradient.
         counter: The number of steps so far; None if torch's class keeps none.
         t: The number of this step, from 1.
     """
 
-    parameter: torch.Tensor
+    kept: Kept
     gradient: torch.Tensor
-    tensors: dict[str, torch.Tensor]
-    scalars: dict[str, torch.Tensor]
     counter: torch.Tensor | None
     t: int
 
@@ -196,13 +215,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             self._check(group)
             values = self._values(group)
             needed = self._needed(values)
-            jobs = [
-                self._job(parameter, group, needed)
-                for parameter in group["params"]
-                if parameter.grad is not None
-            ]
-            host = [job for job in jobs if job.parameter.is_cpu]
-            device = [job for job in jobs if not job.parameter.is_cpu]
+            jobs = self._jobs(group, needed)
+            host = [job for job in jobs if job.kept.parameter.is_cpu]
+            device = [job for job in jobs if not job.kept.parameter.is_cpu] if host else jobs
             self._step_on_host(host, values, None if scale is None else scale.item())
             self._step_on_device(device, values, None if scale is None else scale.item())
             if counters := [job.counter for job in jobs if job.counter is not None]:
@@ -236,36 +251,57 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             for name, value in first.items()
         ]
 
-    def _job(self, parameter: torch.Tensor, group: Group, needed: list[Needed]) -> Job:
-        """What a step of one parameter works on; makes states that are not there yet."""
-        gradient = parameter.grad
-        assert gradient is not None
-        if gradient.is_sparse:
-            name = type(self).__name__
-            raise RuntimeError(self._sparse or f"{name} does not support sparse gradients")
-        if group.get("capturable") and not group.get("fused") and parameter.is_cpu:
-            listed = ", ".join(["params", *(f"{name}s" for name in self._scalars())])
-            raise AssertionError(
-                f"If capturable=True, {listed} and state_steps must be on supported devices: "
-                "['cuda']."
-            )
-        is_first = self._initialize(parameter, group, needed)
-        state = self.state[parameter] if needed or self._has_counter else {}
-        tensors, scalars = {}, {}
-        for name, key, _, is_scalar in needed:
-            if is_scalar:
-                scalars[name] = state[key]
-            else:
-                tensors[name] = _real(_local(state[key]))
-        counter, t = None, 1 if is_first else 2
-        if self._has_counter:
-            counter = state["step"]
-            t = int(counter.item()) + 1
-            if t >= _EXACT_COUNTS and counter.dtype == torch.float32:
-                counter = state["step"] = counter.double()
-        if type(gradient) not in _PLAIN and hasattr(gradient, "redistribute"):
-            gradient = gradient.redistribute(placements=parameter.placements)
-        return Job(_real(_local(parameter)), _real(_local(gradient)), tensors, scalars, counter, t)
+    def _jobs(self, group: Group, needed: list[Needed]) -> list[Job]:
+        """What there is to do in a group; makes states that are not there yet."""
+        kept = self.__dict__.setdefault("_kept", {})
+        refuses_host = group.get("capturable") and not group.get("fused")
+        found = []
+        for parameter in group["params"]:
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            if gradient.is_sparse:
+                name = type(self).__name__
+                raise RuntimeError(self._sparse or f"{name} does not support sparse gradients")
+            if refuses_host and parameter.is_cpu:
+                listed = ", ".join(["params", *(f"{name}s" for name in self._scalars())])
+                raise AssertionError(
+                    f"If capturable=True, {listed} and state_steps must be on supported devices: "
+                    "['cuda']."
+                )
+            one, is_first = kept.get(parameter), False
+            if one is None or not self._is_same(one, parameter, needed):
+                is_first = self._initialize(parameter, group, needed)
+                one = kept[parameter] = self._keep(parameter, needed)
+            counter, t = None, 1 if is_first or not needed else 2
+            if self._has_counter:
+                counter = self.state[parameter]["step"]
+                t = int(counter.item()) + 1
+                if t >= _EXACT_COUNTS and counter.dtype == torch.float32:
+                    counter = self.state[parameter]["step"] = counter.double()
+            found.append(Job(one, _plain(gradient, parameter), counter, t))
+        return found
+
+    def _is_same(self, kept: Kept, parameter: torch.Tensor, needed: list[Needed]) -> bool:
+        """Whether the tensors of a step are still those that were kept."""
+        if kept.parameter is not parameter or kept.needed != needed:
+            return False
+        if not kept.values and not self._has_counter:
+            return True
+        state = self.state[parameter]
+        for key, value in kept.values.items():
+            if state.get(key) is not value:
+                return False
+        return not self._has_counter or "step" in state
+
+    def _keep(self, parameter: torch.Tensor, needed: list[Needed]) -> Kept:
+        """The tensors of a step, as the rule names them."""
+        values = {one.key: self.state[parameter][one.key] for one in needed}
+        tensors = {n.name: _plain(values[n.key]) for n in needed if not n.is_scalar}
+        scalars = {n.name: values[n.key] for n in needed if n.is_scalar}
+        p = _plain(parameter)
+        dense = all(tensor.is_contiguous() for tensor in (p, *tensors.values()))
+        return Kept(needed, values, p, tensors, scalars, dense)
 
     def _initialize(self, parameter: torch.Tensor, group: Group, needed: list[Needed]) -> bool:
         """Makes the states that are needed and not there yet; returns whether there were none."""
@@ -284,9 +320,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         """One step on the CPU: the NumPy reference on views of the tensors."""
         with np.errstate(all="ignore"):
             for job in jobs:
-                p, g = _array(job.parameter), _array(job.gradient)
-                state = {name: _array(tensor) for name, tensor in job.tensors.items()}
-                old = {name: value.item() for name, value in job.scalars.items()}
+                p, g = _array(job.kept.parameter), _array(job.gradient)
+                state = {name: _array(tensor) for name, tensor in job.kept.tensors.items()}
+                old = {name: value.item() for name, value in job.kept.scalars.items()}
                 new: dict[str, Any] = old
                 for p_, g_, state_ in _chunks(p, g, state):
                     if scale is not None:
@@ -297,7 +333,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
                     p_[...], new = self._reference.step(p_, g_, {**state_, **old}, job.t, **values)
                     for name, view in state_.items():
                         view[...] = new[name]
-                for name, value in job.scalars.items():
+                for name, value in job.kept.scalars.items():
                     value.fill_(new[name])
 
     def _step_on_device(self, jobs: list[Job], values: dict[str, Any], scale: float | None) -> None:
@@ -319,31 +355,44 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         for job in jobs:
             if scale is not None:
                 job.gradient.div_(scale)
-            scalars = tuple(value.item() for value in job.scalars.values())
-            batches.setdefault((job.parameter.device, job.t, scalars), []).append(job)
+            scalars = tuple([value.item() for value in job.kept.scalars.values()])
+            batches.setdefault((job.kept.parameter.device, job.t, scalars), []).append(job)
         for (device, t, scalars), batch in batches.items():
-            given = [{"p": j.parameter, "g": j.gradient, **j.tensors} for j in batch]
-            dense = [{key: value.contiguous() for key, value in one.items()} for one in given]
-            state = before = dict(zip(batch[0].scalars, scalars, strict=True))
+            names = tuple(batch[0].kept.scalars)
+            state = before = dict(zip(names, scalars, strict=True))
+            given = [[j.kept.parameter, j.gradient, *j.kept.tensors.values()] for j in batch]
+            dense = [
+                tensors
+                if job.kept.dense and tensors[0].is_contiguous() and tensors[1].is_contiguous()
+                else [tensor.contiguous() for tensor in tensors]
+                for job, tensors in zip(batch, given, strict=True)
+            ]
+            columns = ("p", "g", *batch[0].kept.tensors)
             with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
-                for table in self._tables(dense, kernel, device):
+                for table in self._tables(columns, dense, kernel, device):
                     state = dict(before)
                     kernel.step(table, state, t, **values)
-            for job, one, used in zip(batch, given, dense, strict=True):
-                for key in ("p", *job.tensors):
-                    if used[key] is not one[key]:
-                        one[key].copy_(used[key])
-                for key, value in job.scalars.items():
+            for job, tensors, used in zip(batch, given, dense, strict=True):
+                if used is not tensors:
+                    for place, result in zip(tensors, used, strict=True):
+                        if place is not result and place is not job.gradient:
+                            place.copy_(result)
+                for key, value in job.kept.scalars.items():
                     value.fill_(state[key])
 
     def _tables(
-        self, tensors: list[dict[str, torch.Tensor]], kernel: Any, device: torch.device
+        self,
+        columns: tuple[str, ...],
+        tensors: list[list[torch.Tensor]],
+        kernel: Any,
+        device: torch.device,
     ) -> list[Any]:
         """The tables of tensors, built again only when one of them has another address."""
-        key = tuple(
-            (value.data_ptr(), value.numel(), value.dtype)
-            for one in tensors
-            for value in one.values()
+        key = (
+            columns,
+            *[tensor.data_ptr() for one in tensors for tensor in one],
+            *[one[0].numel() for one in tensors],
+            *[tensor.dtype for one in tensors for tensor in one],
         )
         kept: dict[Any, list[Any]] = self.__dict__.setdefault("_kept_tables", {})
         if key not in kept:
@@ -352,7 +401,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             def place(array: Any) -> torch.Tensor:
                 return torch.from_numpy(array).to(device)
 
-            made = tables.build(tensors, kernel.COLUMNS, kernel.BLOCK, place)
+            given = [dict(zip(columns, one, strict=True)) for one in tensors]
+            made = tables.build(given, kernel.COLUMNS, kernel.BLOCK, place)
             while len(kept) >= KEPT_TABLES:
                 del kept[next(iter(kept))]
             kept[key] = made
@@ -407,13 +457,21 @@ def _full_like(value: float, parameter: torch.Tensor, group: Group) -> torch.Ten
     return state
 
 
-def _local(tensor: torch.Tensor) -> torch.Tensor:
-    """The part of a DTensor that is here; other tensors as they are."""
-    if type(tensor) not in _PLAIN and hasattr(tensor, "to_local"):
-        tensor = tensor.to_local()
-        if hasattr(tensor, "wait"):
-            tensor = tensor.wait()
-    return tensor.detach() if tensor.requires_grad else tensor
+def _plain(tensor: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
+    """The real numbers that are here: complex ones as pairs, of a DTensor the local part.
+
+    Args:
+        tensor: A parameter, a gradient or a state.
+        like: The parameter, whose placement a gradient has to have.
+    """
+    if type(tensor) not in _PLAIN:
+        if like is not None and hasattr(tensor, "redistribute"):
+            tensor = tensor.redistribute(placements=like.placements)
+        if hasattr(tensor, "to_local"):
+            tensor = tensor.to_local()
+            if hasattr(tensor, "wait"):
+                tensor = tensor.wait()
+    return tensor if tensor.dtype in _REALS and not tensor.is_neg() else _real(tensor.detach())
 
 
 def _real(tensor: torch.Tensor) -> torch.Tensor:
@@ -425,6 +483,8 @@ def _real(tensor: torch.Tensor) -> torch.Tensor:
 
 def _array(tensor: torch.Tensor) -> Any:
     """A NumPy view of a tensor on the CPU."""
+    if tensor.requires_grad:
+        tensor = tensor.detach()
     if tensor.dtype == torch.bfloat16:
         import ml_dtypes
 
