@@ -58,7 +58,8 @@ def _live(statements: Iterable[Statement], sets: Sequence[Options]) -> Iterator[
         left, right = _parted(statement.condition, sets)
         if left and right:
             body, orelse = tuple(_live(statement.body, left)), tuple(_live(statement.orelse, right))
-            yield replace(statement, body=body, orelse=orelse)
+            if body or orelse:
+                yield replace(statement, body=body, orelse=orelse)
         else:
             yield from _live(statement.body if left else statement.orelse, sets)
 

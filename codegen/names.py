@@ -14,8 +14,9 @@ _GENERATED = {
     # Modules, arguments and locals of the generated files, whatever the backend.
     "np", "numpy", "tl", "triton", "math", "torch", "init", "step", "state", "new", "name",
     "tensor", "dtype", "real", "shape", "n", "pid", "program", "start", "offsets", "block",
-    "mask", "full", "table", "row", "COLUMNS", "ALIGNED", "where", "inf", "nan", "pi", "self",
-    "cls", "BLOCK", "exact", "EXACT",
+    "mask", "full", "table", "row", "COLUMNS", "ALIGNED", "rows", "scaled", "SCALED", "on_device",
+    "step_on_device", "ON_DEVICE", "grad_scale", "unscaled",
+    "values", "where", "inf", "nan", "pi", "self", "cls", "BLOCK", "exact", "EXACT",
     # The optimizer class.
     "defaults", "foreach", "fused", "capturable", "differentiable", "state_dtype", "group",
     "reference", "Optimizer", "check_tensors", "super", "staticmethod",
@@ -29,7 +30,7 @@ _GENERATED = {
 } | {
     helper
     for operation in OPERATIONS.values()
-    for spelling in (operation.scalar, operation.numpy, operation.triton)
+    for spelling in (operation.scalar, operation.numpy, operation.triton, operation.torch)
     for helper in spelling.helper.split()
 }  # fmt: skip
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z", re.ASCII)

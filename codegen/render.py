@@ -66,6 +66,7 @@ def render(kernel: Kernel, backend: str) -> str:
 
 
 COPIED = {
+    "torch/_numbers.py": "torch/numbers.py",
     "torch/_runtime.py": "torch/runtime.py",
     "multi_tensor/_tables.py": "multi_tensor/tables.py",
 }

@@ -24,7 +24,7 @@ GENERATED = sorted((ROOT / "generated").rglob("[!_]*.py"))
 SHARED = sorted((ROOT / "generated").rglob("_*.py"))
 ALLOWED = {
     "numpy": {"math", "numpy"}, "triton": {"math", "triton"}, "multi_tensor": {"math", "triton"},
-    "torch": {"_runtime"},
+    "torch": {"_numbers", "_runtime"},
 }  # fmt: skip
 BANNED = {"codegen", "sympy", "jinja2"}
 
@@ -176,4 +176,4 @@ def test_templates_hold_loops_at_most(backend: str) -> None:
     source = (ROOT / "codegen" / "templates" / f"{backend}.py.jinja").read_text("utf-8")
     statements = [s.split()[0] for s in source.split("{%")[1:]]
     assert set(statements) <= {"for", "endfor", "include"}
-    assert source.count("\n") < 80
+    assert source.count("\n") < 110

@@ -18,10 +18,16 @@ def context(kernel: Kernel) -> Mapping[str, object]:
         **shared,
         "checks": "\n".join("    " + line for line in shared["checks"]),  # type: ignore[attr-defined]
         "columns": _columns(kernel),
+        "helpers": sorted({*shared["helpers"], "div"}),  # type: ignore[misc]
         "width": len(kernel.tensors) + 1,
+        "wide": len(kernel.tensors) + 1 + len(numbers(kernel)),
         "launch": _launch(kernel),
+        "device_signature": _device_signature(kernel),
+        "device_arguments": _device_arguments(kernel),
+        "device_launch": _device_launch(kernel),
         "kernel_signature": _kernel_signature(kernel),
         "addresses": _each(kernel, _ADDRESS),
+        "numbers": _numbers(kernel),
         "aligned": _each(kernel, _ALIGNED, 2),
         "size": len(kernel.tensors),
     }
@@ -49,29 +55,68 @@ def _when(device: Writer, tensor: Tensor) -> str:
     return "" if tensor.when is None else device.value(python.condition(tensor.when))
 
 
+def numbers(kernel: Kernel) -> list[str]:
+    """The numbers of a launch; the last one is that of gradient scaling."""
+    return [*(argument.name for argument in kernel.arguments), "grad_scale"]
+
+
+def _numbers(kernel: Kernel) -> str:
+    """Where a row has them, behind the addresses and the size."""
+    start = len(kernel.tensors) + 1
+    return "\n".join(
+        f"        {name} = tl.load(row + {index}).to(tl.float64, bitcast=True)"
+        for index, name in enumerate(numbers(kernel), start)
+    )
+
+
 def _launch(kernel: Kernel) -> str:
+    given = [text for text in triton.launched(kernel) if "=" not in text]
+    return _launched(kernel, "table.rows", [*given, "1.0"], on_device="False", scaled="False")
+
+
+def _device_launch(kernel: Kernel) -> str:
+    zeros = ["0.0" for _ in numbers(kernel)]
+    return _launched(kernel, "rows", zeros, on_device="True", scaled="scaled")
+
+
+def _launched(kernel: Kernel, rows: str, given: list[str], on_device: str, scaled: str) -> str:
     when = {state.name: state.when_text for state in kernel.spec.states}
     types = []
     for tensor in kernel.tensors:
         text, condition = f'table.types["{tensor.name}"]', when.get(tensor.name)
         value = f"{text} if {condition} else None" if condition else text
         types.append(f"{tensor.name}_type={value}")
-    given = triton.launched(kernel)
-    numbers = [text for text in given if "=" not in text]
-    settings = [text for text in given if "=" in text]
+    settings = [text for text in triton.launched(kernel) if "=" in text]
     arguments = [
-        "table.programs", "table.rows", *numbers, *types, "ALIGNED=table.aligned", *settings,
+        "table.programs", rows, *given, *types, "ALIGNED=table.aligned",
+        f"ON_DEVICE={on_device}", f"SCALED={scaled}", *settings,
     ]  # fmt: skip
     return layout(f"{name(kernel.spec)}[(table.size,)]", arguments, "", " " * 8)
 
 
+def _device_signature(kernel: Kernel) -> str:
+    options = [f"{option.name}={option.default}" for option in kernel.spec.options]
+    parameters = ["table", "rows", "*", *options, "scaled=False", "exact=True"]
+    return layout("def step_on_device", parameters, " -> None:")
+
+
+def _device_arguments(kernel: Kernel) -> str:
+    """Documentation of the options."""
+    docs = dict(python.documentation(kernel.spec))
+    lines = [f"{option.name}: {docs[option.name]}" for option in kernel.spec.options]
+    lines.append("scaled: Divide the gradients by `grad_scale`, and store them so.")
+    lines.append(f"exact: {triton.SETTINGS['exact'][1]}")
+    return "\n".join("        " + python.wrap(line, 8, 4) for line in lines)
+
+
 def _kernel_signature(kernel: Kernel) -> str:
     given = triton.arguments(kernel)
-    numbers = [text for text in given if not text.endswith("constexpr")]
     constants = [text for text in given if text.endswith("constexpr")]
     types = [f"{tensor.name}_type: tl.constexpr" for tensor in kernel.tensors]
     parameters = [
-        "programs_ptr", "rows_ptr", *numbers, *types, "ALIGNED: tl.constexpr", *constants,
+        "programs_ptr", "rows_ptr", *(f"{number}: tl.float64" for number in numbers(kernel)),
+        *types, *(f"{name}: tl.constexpr" for name in ("ALIGNED", "ON_DEVICE", "SCALED")),
+        *constants,
     ]  # fmt: skip
     return layout(f"def {name(kernel.spec)}", parameters, ":")
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 
 from codegen.backends import python
 from codegen.backends.python import expression, number, within, wrap
-from codegen.backends.writer import layout
+from codegen.backends.writer import Writer, layout
 from codegen.expression import Assign, Statement
-from codegen.kernel import Kernel
+from codegen.kernel import Kernel, lets
+from codegen.kinds import Kind
+from codegen.operations import Operation, Spelling
 from codegen.spec import TORCH_SETTINGS, Spec, Torch
 
 PLAIN = Torch("", {}, {}, {}, {}, {}, {})
@@ -75,6 +77,7 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     parameters = [f"{a.name}={a.default}" for a in accepted]
     parameters.insert(star, "*")
     name = class_name(spec)
+    lines, functions = _numbers(kernel)
     return {
         "about": wrap(f"{spec.title}: {spec.summary}", 3).replace("\n   ", "\n"),
         "purpose": "\n    ".join(
@@ -86,6 +89,8 @@ def context(kernel: Kernel) -> Mapping[str, object]:
         "rule": "\n".join(f"        {line}" for line in _rule(spec.rule)),
         "arguments": "\n".join("        " + wrap(f"{a.name}: {a.doc}", 8, 4) for a in accepted),
         "helpers": ", check_tensors" if _has_tensors(spec) else "",
+        "functions": f"from ._numbers import {', '.join(functions)}\n" if functions else "",
+        "numbers": "\n".join(lines),
         "attributes": "\n".join(_attributes(spec, table, name)),
         "signature": layout("def __init__", ["self", "params", *parameters], " -> None:", "    "),
         "checks": "\n".join(f"        {line}" for line in _checks(spec, table, settings, order)),
@@ -94,6 +99,31 @@ def context(kernel: Kernel) -> Mapping[str, object]:
             f'            "{key}": {value},' for key, value in _values(spec, table)
         ),
     }
+
+
+def _numbers(kernel: Kernel) -> tuple[list[str], list[str]]:
+    """The host program on tensors, and the functions that it calls."""
+    spec, writer = kernel.spec, Writer(_column, decided=Kind.OPTION, columnar=Kind.SCALAR)
+    values = [let.value for let in lets(kernel.host)]
+    read = {name for value in values for name in value.names()}
+    read |= {argument.name for argument in kernel.arguments}
+    given = [*(h.name for h in spec.hyperparameters), *(o.name for o in spec.options)]
+    lines = [f'        {name} = values["{name}"]' for name in given if name in read]
+    scalars = [s for s in spec.states if s.scalar]
+    for s in scalars:
+        lines += python.under(s.when_text, [f'{s.name} = state["{s.name}"]'], 2)
+    lines += writer.steps(kernel.host, 2)
+    for s in scalars:
+        lines += python.under(s.when_text, [f'state["{s.name}"] = {s.name}'], 2)
+    names = [argument.name for argument in kernel.arguments]
+    lines += layout("return ", names, "", " " * 8).replace("return (", "return [", 1).split("\n")
+    lines[-1] = lines[-1].removesuffix(")") + "]"
+    return lines, writer.helpers(values)
+
+
+def _column(operation: Operation) -> Spelling:
+    """The column of torch's tensors."""
+    return operation.torch
 
 
 def _arguments(spec: Spec, table: Torch) -> Iterator[Argument]:

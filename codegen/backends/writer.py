@@ -37,12 +37,14 @@ class Writer:
         option: How an option is named in this place.
         literal: How a literal argument of a helper function is written; by default as it is.
         decided: The strongest kind of condition that Python itself decides where the text runs.
+        columnar: The weakest kind of value that the column is for; others are Python's own.
     """
 
     column: Column
     option: Callable[[str], str] = str
     literal: Callable[[str], str] = str
     decided: Kind = Kind.SCALAR
+    columnar: Kind = Kind.TENSOR
 
     def value(self, value: Value) -> str:
         """The expression as Python text."""
@@ -77,7 +79,7 @@ class Writer:
         """The spelling that applies: on options and scalars Python's own."""
         operation = OPERATIONS[value.op]
         decided_on_host = value.op == "select" and value.args[0].kind <= self.decided
-        if value.kind is not Kind.TENSOR or decided_on_host:
+        if value.kind < self.columnar or decided_on_host:
             return operation.scalar
         return self.column(operation)
 

@@ -248,8 +248,13 @@ def inconclusive(verdict: Verdict) -> bool:
 
 
 def undecided(verdict: Verdict) -> bool:
-    """Whether a proof has found neither a reason nor a difference: compilers rewrite a lot."""
-    return verdict.status is Status.UNSUPPORTED and "cannot be decided" in verdict.detail
+    """Whether a proof has found neither a reason nor a difference: compilers rewrite a lot.
+
+    Of PTX they also make what cannot be lifted, such as bits of an integer out of conditions.
+    """
+    reasons = ("cannot be decided", *(["cannot be lifted"] if verdict.rung == "R7" else []))
+    unknown = verdict.status is Status.UNSUPPORTED
+    return unknown and any(reason in verdict.detail for reason in reasons)
 
 
 def spills(verdict: Verdict) -> bool:

@@ -29,6 +29,9 @@ WIDE = {"fp32": "fp32", "fp64": "fp64", "bf16": "fp32", "fp16": "fp32"}
 """Types of parameters and gradients → type of the states; in Triton's names."""
 TABLES = {"programs_ptr": "*i32", "rows_ptr": "*i64"}
 """Parameters of multi-tensor kernels → the types of the tables that they are; always aligned."""
+MODES = ("host", "device", "scaled")
+"""How a multi-tensor kernel gets its numbers: from the launch, from its rows on the device, or from
+there with gradients that it divides by a scale first. Other kernels have the first mode alone."""
 ALIGNMENT = 16
 """Bytes; torch's allocator aligns tensors to more, a slice of one to its elements alone."""
 
@@ -127,6 +130,8 @@ def check(
                     kernel, spec, options, target, dtype, aligned=aligned, exact=exact
                 )
                 found = _violations(artefacts, kernel, spec, options, dtype, aligned, exact)
+                if backend == "multi_tensor" and target == "sm_90" and exact:
+                    found += _violations_on_device(kernel, spec, options, target, dtype, aligned)
                 if aligned:
                     code = _machine_code(artefacts, spec, options, target, dtype, kernel)
                     of_kernel["figures"] = _figures(artefacts, code)
@@ -171,19 +176,33 @@ def _summary(spec: Spec, exact: bool) -> str:
 
 def _violations(
     artefacts: Mapping[str, Any], kernel: Kernel, spec: Spec, options: Options, dtype: str,
-    aligned: bool, exact: bool,
+    aligned: bool, exact: bool, mode: str = "host",
 ) -> list[str]:  # fmt: skip
     """What the artefacts do against the contract."""
     if "ptx" in artefacts:
         return list(
             contract.violations(
                 artefacts["ptx"], spec, options, dtype, kernel.block, aligned, exact,
-                contract.entries(spec, options) if kernel.is_tabular else 0,
+                contract.entries(spec, options) if kernel.is_tabular else 0, mode,
             )
         )  # fmt: skip
     if not aligned:
         return []
     return list(contract.amd_violations(artefacts["amdgcn"], spec, options, dtype))
+
+
+def _violations_on_device(
+    kernel: Kernel, spec: Spec, options: Options, target: str, dtype: str, aligned: bool
+) -> list[str]:
+    """The same for kernels with numbers on the device."""
+    found = []
+    for mode in MODES[1:]:
+        made = compile_kernel(kernel, spec, options, target, dtype, aligned, mode=mode)
+        found += [
+            f"with numbers on the device ({mode}): {what}"
+            for what in _violations(made, kernel, spec, options, dtype, aligned, True, mode)
+        ]
+    return found
 
 
 def _machine_code(
@@ -227,14 +246,16 @@ def ptxas(target: str) -> str:
 
 
 def signature(
-    kernel: Kernel, spec: Spec, options: Options, dtype: str, exact: bool, aligned: bool = True
-) -> tuple[dict[str, str], dict[tuple[int, ...], Any], list[int]]:
+    kernel: Kernel, spec: Spec, options: Options, dtype: str, exact: bool, aligned: bool = True,
+    mode: str = "host",
+) -> tuple[dict[str, str], dict[tuple[int, ...], Any], list[int]]:  # fmt: skip
     """Types of the kernel's parameters, the values of those that are compiled in, the pointers."""
     import triton.language as tl
 
     tensors = {tensor.name: tensor.when for tensor in tensors_of(spec)}
     when = {f"{name}_ptr": condition for name, condition in tensors.items()}
     constants: dict[str, Any] = {"BLOCK": kernel.block, "EXACT": exact, "ALIGNED": aligned}
+    constants |= {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled"}
     constants |= {name.upper(): value for name, value in options.items()}
     for name, condition in tensors.items():
         kind = tl.dtype(dtype if name in ("p", "g") else WIDE[dtype])
@@ -263,7 +284,7 @@ def signature(
 
 def compile_kernel(
     kernel: Kernel, spec: Spec, options: Options, target: str, dtype: str, aligned: bool = True,
-    exact: bool = True,
+    exact: bool = True, mode: str = "host",
 ) -> Mapping[str, Any]:  # fmt: skip
     """Compiles a kernel as a launch would.
 
@@ -276,6 +297,7 @@ def compile_kernel(
             float32.
         aligned: Whether the tensors are aligned to 16 bytes, or to their elements alone.
         exact: The mode that the launcher is called with.
+        mode: One of `MODES`.
 
     Returns:
         The artefacts by Triton's names: "ttir", "ptx", "cubin"; for AMD "amdgcn".
@@ -284,7 +306,7 @@ def compile_kernel(
         CannotCompile: The compiler refuses it.
     """
     key = tuple(sorted(options.items()))
-    return _compile(kernel, spec.name, _Held(spec), key, target, dtype, aligned, exact)
+    return _compile(kernel, spec.name, _Held(spec), key, target, dtype, aligned, exact, mode)
 
 
 @dataclass(frozen=True)
@@ -303,11 +325,13 @@ class _Held:
 @lru_cache(maxsize=16)
 def _compile(
     kernel: Kernel, name: str, held: _Held, options: tuple[tuple[str, bool], ...], target: str,
-    dtype: str, aligned: bool, exact: bool,
+    dtype: str, aligned: bool, exact: bool, mode: str,
 ) -> Mapping[str, Any]:  # fmt: skip
     from triton.compiler import ASTSource
 
-    types, values, pointers = signature(kernel, held.spec, dict(options), dtype, exact, aligned)
+    types, values, pointers = signature(
+        kernel, held.spec, dict(options), dtype, exact, aligned, mode
+    )
     names = [parameter.name for parameter in kernel.function.params]
     divisible = [i for i in pointers if aligned or names[i] in TABLES]
     attributes = {(i,): [["tt.divisibility", ALIGNMENT]] for i in divisible}

@@ -54,7 +54,7 @@ def instructions(ptx: str) -> list[str]:
 
 def violations(
     ptx: str, spec: Spec, options: Options, dtype: str, block: int, aligned: bool = True,
-    exact: bool = True, entries: int = 0,
+    exact: bool = True, entries: int = 0, mode: str = "host",
 ) -> Iterator[str]:  # fmt: skip
     """What a kernel does against the contract.
 
@@ -68,6 +68,7 @@ def violations(
         aligned: Whether it was compiled for aligned tensors, whose accesses can be wide.
         exact: Whether it was compiled for exact mode.
         entries: 64-bit numbers that it reads from a table.
+        mode: One of `compiled.MODES`.
     """
     names = instructions(ptx)
     rules = _FORBIDDEN if not exact or uses_bounded(spec) else {**_INEXACT, **_FORBIDDEN}
@@ -77,7 +78,7 @@ def violations(
                 yield f"`{name}` {reason}"
                 break
     if aligned:
-        yield from _traffic(names, spec, options, dtype, block, entries)
+        yield from _traffic(names, spec, options, dtype, block, entries, mode)
 
 
 def uses_bounded(spec: Spec) -> bool:
@@ -117,7 +118,13 @@ def active_tensors(spec: Spec, options: Options) -> list[Tensor]:
 
 
 def _traffic(
-    names: list[str], spec: Spec, options: Options, dtype: str, block: int, entries: int
+    names: list[str],
+    spec: Spec,
+    options: Options,
+    dtype: str,
+    block: int,
+    entries: int,
+    mode: str,
 ) -> Iterator[str]:
     """Full blocks read and write every tensor once, 128 bits at a time.
 
@@ -129,8 +136,10 @@ def _traffic(
         if access := re.fullmatch(r"(ld|st)\.global(?:\.v(\d))?\.b(\d+)", name):
             found[access[1], int(access[2] or 1) * int(access[3]) // 8] += 1
     found["ld", 8] -= entries
-    needed = active_tensors(spec, options)
-    written = tensors_of(spec, options)
+    # Of the numbers in a row, those that the rule does not need with these options are not read.
+    spare = len(lower(spec).arguments) + 1 if mode != "host" else 0
+    needed = [_scaled(t, mode) for t in active_tensors(spec, options)]
+    written = [_scaled(t, mode) for t in tensors_of(spec, options)]
     for prefix, verb in (("ld", "loads"), ("st", "stores")):
         wanted, most = (
             _accesses(
@@ -141,11 +150,17 @@ def _traffic(
             for tensors in (needed, written)
         )
         for width, limit in most.items():
+            limit += spare if (prefix, width) == ("ld", 8) else 0
             if not wanted[width] <= found[prefix, width] <= limit:
                 yield (
                     f"full blocks have {found[prefix, width]} {verb} of {8 * width} bits in a "
                     f"thread, the tensors need {wanted[width]}"
                 )
+
+
+def _scaled(tensor: Tensor, mode: str) -> Tensor:
+    """A tensor with how a mode accesses it: scaled gradients are stored."""
+    return replace(tensor, stored=True) if mode == "scaled" and tensor.name == "g" else tensor
 
 
 def _accesses(names: list[str], dtype: str, block: int) -> Counter[int]:

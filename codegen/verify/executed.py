@@ -162,6 +162,11 @@ def check(
                 # What a thousand tensors show is in the table, the same for all of them.
                 most = tables.MANY if (dtype, target) == (dtypes[0], targets[0]) else 0
                 found.append(of_tables(subject, folder, target, texts, 0 if brief else most))
+            for mode in compiled.MODES[1:] if target == proof.DEVICE_TARGET and not brief else ():
+                subject = proof.Subject.of(spec, options, dtype, seed, "multi_tensor", mode)
+                texts = {a: proof.ptx_of(subject, folder, target, a, True) for a in (True, False)}
+                if all(v.status.passed for v in found):
+                    found.append(of_tables(subject, folder, target, texts, 0))
         except CannotCompile as error:
             return _verdict(spec, options, Status.REFUTED, str(error), seed)
         compared += sum(v.values for v in found)
@@ -260,7 +265,7 @@ def of_tables(
     key = (*keys, most)
     if (known := _PASSED.get(key)) is not None:
         return known
-    name = f"PTX for {target}, {subject.dtype}, multi-tensor"
+    name = f"PTX for {target}, {subject.dtype}{proof.variant(subject)}"
     try:
         programs = {aligned: parse(text) for aligned, text in texts.items()}
     except Unsupported as error:
@@ -268,7 +273,15 @@ def of_tables(
     dtype = NUMPY[subject.dtype].name
     bounded = contract.uses_bounded(spec)
     found, compared = tables.executed(
-        spec, folder, options, programs, dtype, seed, most, subject if bounded else None
+        spec,
+        folder,
+        options,
+        programs,
+        dtype,
+        seed,
+        most,
+        subject if bounded else None,
+        subject.mode,
     )
     if found is None:
         agree = "agree in every bit"

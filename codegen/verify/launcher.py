@@ -49,9 +49,10 @@ class Launch:
 
 
 def launch(
-    source: Source, spec: Spec, options: Options, exact: bool = True, tabular: bool = False
-) -> Launch:
-    """Runs `step` of the launcher on symbols.
+    source: Source, spec: Spec, options: Options, exact: bool = True, tabular: bool = False,
+    mode: str = "host",
+) -> Launch:  # fmt: skip
+    """Runs `step` of the launcher, or `step_on_device`, on symbols.
 
     Args:
         source: The file.
@@ -59,12 +60,17 @@ def launch(
         options: The option set.
         exact: The mode that it is called with.
         tabular: Whether it takes a table of tensors, and of the state the scalars alone.
+        mode: One of `compiled.MODES`.
 
     Raises:
         Unsupported: It holds something that cannot be lifted.
         Refuted: It launches no kernel or several, or for other programs than `n` elements need.
     """
     source.launches.clear()
+    if mode != "host":
+        flags: dict[str, Any] = {**options, "exact": exact, "scaled": mode == "scaled"}
+        source.run("step_on_device", {"table": Table(), "rows": Table("rows"), **flags})
+        return _launched(source, {}, spec, options, True)
     state = _state(spec, options)
     if tabular:
         state = {k: v for k, v in state.items() if not isinstance(v, Tensor)}
@@ -75,12 +81,20 @@ def launch(
     if step is not None and any(a.arg == "exact" for a in step.args.kwonlyargs):
         given["exact"] = exact
     source.run("step", {**given, "state": state})
-    if len(source.launches) != 1:
-        raise Refuted(0, f"step launches {len(source.launches)} kernels, not one")
-    call = source.launches[0]
     for name, value in state.items():
         if name not in before or (isinstance(before[name], Tensor) and value is not before[name]):
-            raise Refuted(call.line, f"step replaces `{name}` of the state")
+            line = source.launches[0].line if source.launches else 0
+            raise Refuted(line, f"step replaces `{name}` of the state")
+    return _launched(source, state, spec, options, tabular)
+
+
+def _launched(
+    source: Source, state: Mapping[str, Any], spec: Spec, options: Options, tabular: bool
+) -> Launch:
+    """The one launch, and the scalar states that it leaves, if there is a state."""
+    if len(source.launches) != 1:
+        raise Refuted(0, f"the step launches {len(source.launches)} kernels, not one")
+    call = source.launches[0]
     arguments, constants = _bound(source, call)
     block, warps = constants.get("BLOCK"), call.keywords.get("num_warps")
     fusion = call.keywords.get("enable_fp_fusion")
@@ -96,7 +110,7 @@ def launch(
     scalars = {
         s.name: source.number(state[s.name], step).term
         for s in spec.active_states(options)
-        if s.scalar
+        if s.scalar and s.name in state
     }
     made = tuple(arguments), constants, block, warps, fusion, scalars
     return Launch(call.kernel, *made, call.line)
@@ -161,7 +175,7 @@ def _of_table(parameter: str) -> Table:
 
 
 def findings(
-    launch: Launch, options: Options, exact: bool, warps: int
+    launch: Launch, options: Options, exact: bool, warps: int, mode: str = "host"
 ) -> Iterator[tuple[int, str]]:
     """What is compiled into a kernel or decides how it is compiled, where it is not as it must be.
 
@@ -170,8 +184,10 @@ def findings(
         options: The option set.
         exact: The mode that it was called with.
         warps: Of one program, as it is compiled for verification.
+        mode: One of `compiled.MODES`.
     """
     wanted: dict[str, Any] = {name.upper(): value for name, value in options.items()}
+    wanted |= {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled"}
     for name, value in {**wanted, "EXACT": exact}.items():
         if launch.constants.get(name, value) is not value:
             yield launch.line, f"passes {name}={launch.constants[name]}, not {value}"

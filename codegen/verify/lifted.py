@@ -64,19 +64,21 @@ class RowTable:
 
     Attributes:
         columns: The tensors of the columns; None where the option set has none.
+        numbers: Those of the launch, in float64, where the rows have them behind the size.
     """
 
     columns: tuple[Pointer | None, ...]
+    numbers: tuple[Term, ...] = ()
 
-    def entry(self, index: Offset, line: int) -> Pointer | Offset:
+    def entry(self, index: Offset, line: int) -> Pointer | Offset | Term:
         """What an element is.
 
         Raises:
             Refuted: It is not one of this program's row, or there is no such tensor.
         """
-        found: list[Pointer | Offset | None] = [*self.columns, SIZE]
+        found: list[Pointer | Offset | Term | None] = [*self.columns, SIZE, *self.numbers]
         for place, entry in enumerate(found):
-            if entry and not _differs(index, ROW.times(len(found)) + number(place)):
+            if entry is not None and not _differs(index, ROW.times(len(found)) + number(place)):
                 return entry
         raise Refuted(line, "reads what is not this tensor's in the table of rows")
 

@@ -29,10 +29,11 @@ from codegen.verify import (
     ptx_terms,
     reference_proof,
     rule,
+    terms,
     ttir,
 )
 from codegen.verify.certificate import Counterexample, Status, Verdict
-from codegen.verify.compiled import ALIGNMENT, CannotCompile, Kernel
+from codegen.verify.compiled import ALIGNMENT, MODES, CannotCompile, Kernel
 from codegen.verify.generated import LAUNCHERS, Pair, Text
 from codegen.verify.launcher import Launch, launch
 from codegen.verify.lifted import (
@@ -85,7 +86,7 @@ def domains(spec: Spec) -> dict[str, Interval]:
     """The domain of every leaf that has one; `t` counts from 1."""
     found = {h.name: h.domain for h in spec.hyperparameters}
     found |= {s.name: s.domain for s in spec.states}
-    return {**found, "t": Interval(low=1, low_open=False)}
+    return {**found, "t": Interval(low=1, low_open=False), rule.SCALE: Interval(low=0)}
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Subject:
         expected: The rule as terms.
         seed: Of random points.
         backend: Whose kernel it is, "triton" or "multi_tensor".
+        mode: One of `compiled.MODES`.
     """
 
     spec: Spec
@@ -107,14 +109,17 @@ class Subject:
     expected: Expected
     seed: int
     backend: str = "triton"
+    mode: str = "host"
 
     @classmethod
     def of(
-        cls, spec: Spec, options: Options, dtype: str, seed: int, backend: str = "triton"
-    ) -> Subject:
+        cls, spec: Spec, options: Options, dtype: str, seed: int, backend: str = "triton",
+        mode: str = "host",
+    ) -> Subject:  # fmt: skip
         """The rule for these."""
         kinds = storage(spec, options, dtype)
-        return cls(spec, options, dtype, rule.expected(spec, options, kinds), seed, backend)
+        expected = rule.expected(spec, options, kinds, mode == "scaled")
+        return cls(spec, options, dtype, expected, seed, backend, mode)
 
     def file(self, folder: Path) -> Path:
         """The generated file that launches the kernel."""
@@ -123,11 +128,20 @@ class Subject:
     @property
     def stored(self) -> list[str]:
         """The tensors that a step has to write."""
-        return [t.name for t in tensors_of(self.spec, self.options) if t.stored]
+        return list(self.expected.stores)
 
 
-def bindings(made: Launch, kinds: Mapping[str, str], source: Source) -> list[Binding]:
-    """What the parameters of the compiled kernel are, from what the launcher passes."""
+def bindings(
+    made: Launch, kinds: Mapping[str, str], source: Source, numbers: Sequence[Term] = ()
+) -> list[Binding]:
+    """What the parameters of the compiled kernel are, from what the launcher passes.
+
+    Args:
+        made: The launch.
+        kinds: Of the tensors.
+        source: The generated file.
+        numbers: Those that the rows of the table have on the device.
+    """
     found: list[Binding] = []
     for argument in made.arguments:
         if isinstance(argument, Tensor):
@@ -137,7 +151,7 @@ def bindings(made: Launch, kinds: Mapping[str, str], source: Source) -> list[Bin
         elif argument == Table("rows"):
             names = source.globals.get("COLUMNS", ())
             columns = [Pointer(n, kinds[n]) if n in kinds else None for n in names]
-            found.append(RowTable(tuple(columns)))
+            found.append(RowTable(tuple(columns), tuple(numbers)))
         elif isinstance(argument, Table):
             raise Refuted(made.line, f"passes `table.{argument.part}` as a number")
         else:
@@ -259,6 +273,12 @@ def _values(got: Term, wanted: Term, at: Mapping[str, float]) -> tuple[str, str]
     return inputs.shown(pair[0]), inputs.shown(pair[1])
 
 
+DEVICE_TARGET = "sm_90"
+"""The GPU for which the PTX with numbers on the device is proved and executed."""
+KERNELS = (*((backend, "host") for backend in LAUNCHERS), *(("multi_tensor", m) for m in MODES[1:]))
+"""Backend and mode of every kernel that Triton IR is compiled to."""
+
+
 # R3: NumPy file, launcher, Triton IR.
 
 
@@ -280,8 +300,8 @@ def check_source(
     for dtype in dtypes:
         subject = Subject.of(spec, options, dtype, seed)
         found.append(_guarded(partial(_numpy, subject, folder), Pair.of(spec, folder).numpy))
-        for backend in LAUNCHERS:
-            one = replace(subject, backend=backend)
+        for backend, mode in KERNELS:
+            one = Subject.of(spec, options, dtype, seed, backend, mode)
             found.append(_guarded(partial(_launcher, one, folder), one.file(folder)))
             if all(outcome.status.passed for outcome in found):
                 found.append(_triton(one, folder, target))
@@ -321,10 +341,22 @@ def _numpy(subject: Subject, folder: Path) -> Outcome:
     return _worst(found)
 
 
-def _launch(subject: Subject, folder: Path, exact: bool) -> tuple[Launch, Source]:
+def _launch(subject: Subject, folder: Path, exact: bool) -> tuple[Launch, list[Binding]]:
+    """How a kernel is launched, and what its parameters are.
+
+    Numbers on the device are those that the launch from the host passes, in its order; the last of
+    them is the scale.
+    """
     source = Source(subject.file(folder).read_text(encoding="utf-8"))
-    tabular = subject.backend == "multi_tensor"
-    return launch(source, subject.spec, subject.options, exact, tabular), source
+    spec, options = subject.spec, subject.options
+    kinds = storage(spec, options, subject.dtype)
+    made = launch(source, spec, options, exact, subject.backend == "multi_tensor")
+    if subject.mode == "host":
+        return made, bindings(made, kinds, source)
+    passed = [argument for argument in made.arguments if isinstance(argument, Term)]
+    numbers = [*passed[:-1], terms.scalar(rule.SCALE)]
+    made = launch(source, spec, options, exact, True, subject.mode)
+    return made, bindings(made, kinds, source, numbers)
 
 
 def _launcher(subject: Subject, folder: Path) -> Outcome:
@@ -332,9 +364,11 @@ def _launcher(subject: Subject, folder: Path) -> Outcome:
     path = subject.file(folder)
     found = []
     for exact in (True, False):
-        made, source = _launch(subject, folder, exact)
+        source = Source(path.read_text(encoding="utf-8"))
+        tabular = subject.backend == "multi_tensor"
+        made = launch(source, subject.spec, subject.options, exact, tabular, subject.mode)
         artefact = Artefact(str(path), "\n".join(Text(path).lines), source.origin)
-        for line, what in launcher.findings(made, subject.options, exact, WARPS):
+        for line, what in launcher.findings(made, subject.options, exact, WARPS, subject.mode):
             return _refuted_at(artefact, line, what)
         found += [_value(subject, artefact, name, got) for name, got in made.scalars.items()]
     return _worst(found) if found else Outcome(Status.PROVED, "bits", "no scalar states", 0)
@@ -345,7 +379,7 @@ def _triton(subject: Subject, folder: Path, target: str) -> Outcome:
     try:
         kernel = compiled.load(subject.spec, folder, subject.backend)
         artefacts = compiled.compile_kernel(
-            kernel, subject.spec, subject.options, target, subject.dtype
+            kernel, subject.spec, subject.options, target, subject.dtype, mode=subject.mode
         )
     except CannotCompile as error:
         return Outcome(Status.REFUTED, "", str(error))
@@ -356,10 +390,9 @@ def of_triton(subject: Subject, folder: Path, text: str) -> Outcome:
     """Triton IR that belongs to the launcher of a generated file."""
     path = subject.file(folder)
     lines = ttir.source_lines(text)
-    name = f"Triton IR, {subject.dtype}"
+    name = f"Triton IR, {subject.dtype}{variant(subject)}"
     try:
-        made, source = _launch(subject, folder, True)
-        given = bindings(made, storage(subject.spec, subject.options, subject.dtype), source)
+        made, given = _launch(subject, folder, True)
         lifted = ttir.lift(text, given, made.block)
     except (Refuted, Unsupported) as error:
         return _not_lifted(error, Artefact(name, text, {}, lines, path))
@@ -371,9 +404,11 @@ def of_triton(subject: Subject, folder: Path, text: str) -> Outcome:
 
 def check_compiled(
     spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
-    seed: int, exact: bool = True,
+    seed: int, exact: bool = True, brief: bool = False,
 ) -> Verdict:  # fmt: skip
     """R7 on one option set: the PTX for tensors that are aligned, and for such that are not.
+
+    Kernels with numbers on the device are looked at on one GPU, `DEVICE_TARGET`.
 
     Args:
         spec: The spec.
@@ -383,12 +418,16 @@ def check_compiled(
         dtypes: Types of parameters and gradients.
         seed: Of random points.
         exact: The mode that the launcher is called with.
+        brief: Whether aligned tensors are enough for kernels with numbers on the device.
     """
     found = []
-    for dtype, backend in itertools.product(dtypes, LAUNCHERS):
-        subject = Subject.of(spec, options, dtype, seed, backend)
+    for dtype, (backend, mode) in itertools.product(dtypes, KERNELS):
+        subject = Subject.of(spec, options, dtype, seed, backend, mode)
+        on_host = mode == "host"
         for target in targets:
-            for aligned in (False, True):
+            if not on_host and not (exact and target == DEVICE_TARGET):
+                continue
+            for aligned in (False, True) if on_host or not brief else (True,):
                 try:
                     text = ptx_of(subject, folder, target, aligned, exact)
                 except CannotCompile as error:
@@ -402,7 +441,9 @@ def ptx_of(subject: Subject, folder: Path, target: str, aligned: bool, exact: bo
     """The PTX of a generated kernel; raises `CannotCompile`."""
     kernel: Kernel = compiled.load(subject.spec, folder, subject.backend)
     options, dtype = subject.options, subject.dtype
-    made = compiled.compile_kernel(kernel, subject.spec, options, target, dtype, aligned, exact)
+    made = compiled.compile_kernel(
+        kernel, subject.spec, options, target, dtype, aligned, exact, subject.mode
+    )
     return str(made["ptx"])
 
 
@@ -436,7 +477,7 @@ def proof_key(subject: Subject, folder: Path, text: str) -> tuple[Any, ...]:
     body = re.sub(r"^(\.target|\.version|//).*$", "", text, flags=re.MULTILINE)
     code = hashlib.sha256(body.encode()).digest()
     options = tuple(subject.options.items())
-    return subject.spec.source.text, options, subject.dtype, subject.seed, files, code
+    return subject.spec.source.text, options, subject.dtype, subject.seed, subject.mode, files, code
 
 
 def lifted_stores(
@@ -483,9 +524,16 @@ def parting_lines(
     return place, artefact.source_line(line), artefact.line(line)
 
 
+def variant(subject: Subject) -> str:
+    """Which of the kernels it is, behind the words for the single-tensor one."""
+    if subject.backend != "multi_tensor":
+        return ""
+    where = {"host": "", "device": ", numbers on the device", "scaled": ", scaled gradients"}
+    return f", multi-tensor{where[subject.mode]}"
+
+
 def _artefact(subject: Subject, folder: Path, target: str, text: str, aligned: bool) -> Artefact:
-    many = ", multi-tensor" if subject.backend == "multi_tensor" else ""
-    name = f"PTX for {target}, {subject.dtype}{'' if aligned else ', unaligned'}{many}"
+    name = f"PTX for {target}, {subject.dtype}{'' if aligned else ', unaligned'}{variant(subject)}"
     path = subject.file(folder)
     return Artefact(name, text, {}, ptx_terms.source_lines(text), path)
 
@@ -496,8 +544,7 @@ def _lifted(
     """The lifted PTX and the elements of a program; the last ones are kept."""
     key = (proof_key(subject, folder, text), aligned, exact)
     if key not in _LIFTED:
-        made, source = _launch(subject, folder, exact)
-        given = bindings(made, storage(subject.spec, subject.options, subject.dtype), source)
+        made, given = _launch(subject, folder, exact)
         program = ptx_terms.parsed(text)
         found = ptx_terms.lift(program, given, made.block, ALIGNMENT if aligned else 1)
         while len(_LIFTED) >= KEPT:

@@ -46,22 +46,36 @@ class Expected:
     scalars: dict[str, Term]
 
 
-def expected(spec: Spec, options: Options, storage: Mapping[str, str]) -> Expected:
+SCALE = "grad_scale"
+"""What gradients are divided by before the rule where a kernel is asked to."""
+
+
+def expected(
+    spec: Spec, options: Options, storage: Mapping[str, str], scaled: bool = False
+) -> Expected:
     """The rule under one set of options.
 
     Args:
         spec: The spec.
         options: A value for each of its options.
         storage: The kind of `p`, `g` and of every tensor state that these options have.
+        scaled: Whether gradients are divided by `SCALE` first, and stored so.
     """
     run = _Run(spec, options, storage)
+    unscaled = {}
+    if scaled:
+        scale = run.rounded(terms.scalar(SCALE))
+        run.values["g"] = unscaled["g"] = apply("div", run.values["g"], scale)
     run.block(spec.rule, kinds.declared(spec), True)
     active = spec.active_states(options)
     stored = ["p", *(s.name for s in active if not s.scalar)]
     return Expected(
         run.real,
         run.trace,
-        {name: apply("cvt", run.values[name], kind=storage[name]) for name in stored},
+        {
+            name: apply("cvt", value, kind=storage[name])
+            for name, value in (*((n, run.values[n]) for n in stored), *unscaled.items())
+        },
         {s.name: run.values[s.name] for s in active if s.scalar},
     )
 

@@ -27,6 +27,7 @@ from codegen.verify.memory import watched
 from codegen.verify.proof import Subject
 from codegen.verify.ptx import Program
 from codegen.verify.reference import ARITHMETIC, failure, state_type
+from codegen.verify.rule import SCALE
 from codegen.verify.tensors import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -183,7 +184,7 @@ class Bench:
     def run(
         self, options: Options, batch: Batch, t: int, values: Mapping[str, float],
         guarded: Callable[[Batch, Sequence[Any]], AbstractContextManager[None]],
-        bounded: Subject | None = None,
+        bounded: Subject | None = None, mode: str = "host",
     ) -> Difference | None:  # fmt: skip
         """One step of a batch by both.
 
@@ -194,14 +195,22 @@ class Bench:
             values: Of hyperparameters.
             guarded: Watches the accesses to a batch and its tables.
             bounded: The rule if it has operations that nobody rounds correctly.
+            mode: One of `compiled.MODES`.
         """
         spec, before = self.spec, batch.before
+        g, scaled = before["g"], {}
+        if mode == "scaled":
+            real = np.result_type(g.dtype, np.float32)
+            with np.errstate(all="ignore"):
+                g = g.astype(real) / real.type(values[SCALE])
+                scaled = {"g": g.astype(before["g"].dtype)}
+        given = {name: value for name, value in values.items() if name != SCALE}
         old = {k: v for k, v in before.items() if k not in ("p", "g")}
         raised: type[Exception] | None = None
         p, state = before["p"], dict[str, Any]()
         try:
             p, state = reference.step(
-                self.numpy, spec, options, p, before["g"], {**old, **batch.scalars}, t, values
+                self.numpy, spec, options, p, g, {**old, **batch.scalars}, t, given
             )
         except ARITHMETIC as error:
             raised = type(error)
@@ -209,17 +218,26 @@ class Bench:
         try:
             columns, block = self.module.COLUMNS, self.module.BLOCK
             made = self.tables.build(batch.tensors(), columns, block, Tensor)
+            if mode != "host":
+                numbers = self._numbers(made, scalars, t, {**given, **options})
+                numbers.append(values.get(SCALE, 1.0))
+                made = [table._replace(rows=_rows(table, numbers)) for table in made]
             with np.errstate(all="ignore"), guarded(batch, made):
                 for table in made:
+                    if mode != "host":
+                        self.module.step_on_device(
+                            table, table.rows, **options, scaled=mode == "scaled"
+                        )
+                        continue
                     scalars = dict(batch.scalars)
-                    self.module.step(table, scalars, t, **values, **options)
+                    self.module.step(table, scalars, t, **given, **options)
         except Exception as error:
             if raised is not None and isinstance(error, raised):
                 return None
             return Difference(f"{self.pair.multi_tensor}: {failure(error)}")
         if raised is not None:
             return Difference(f"{self.pair.multi_tensor}: NumPy raises {raised.__name__}")
-        expected = {"p": p, "g": before["g"], **state}
+        expected = {"p": p, "g": before["g"], **state, **scaled}
         for name, column in batch.columns.items():
             if not column.intact:
                 return Difference(
@@ -228,7 +246,7 @@ class Bench:
             ours, theirs = np.asarray(expected[name]), batch.now(name)
             differ = ~same_bits(ours, theirs)
             if bounded is not None:
-                leaves = {**values, "t": float(t)}
+                leaves = {**given, SCALE: values.get(SCALE, 1.0), "t": float(t)}
                 inner = {**before, **batch.scalars}
                 differ = apart(bounded, name, differ, (ours, theirs), inner, leaves)
             if differ.any():
@@ -240,6 +258,20 @@ class Bench:
                 found = f"`{name}` is {scalars[name]!r}, not {state[name]!r}"
                 return Difference(f"{self.pair.multi_tensor}: {found}")
         return None
+
+    def _numbers(
+        self, made: Sequence[Any], scalars: dict[str, float], t: int, keywords: Mapping[str, Any]
+    ) -> list[float]:
+        """What a launch from the host would pass, but for the scale; updates the scalar states."""
+        name, found = f"{self.spec.name}_kernel", _Recorder()
+        kernel = getattr(self.module, name)
+        setattr(self.module, name, found)
+        try:
+            for table in made[:1]:
+                self.module.step(table, scalars, t, **keywords)
+        finally:
+            setattr(self.module, name, kernel)
+        return found.numbers[:-1]
 
     def _difference(
         self, options: Options, batch: Batch, name: str, at: int, ours: Array, theirs: Array,
@@ -262,6 +294,26 @@ class Bench:
         where = f"tensor {tensor} of {len(batch.sizes)}"
         what = f"the multi-tensor kernel's `{name}` differs from NumPy's in {where}"
         return Difference(what, counter)
+
+
+class _Recorder:
+    """Stands in for a kernel, and keeps the numbers that it is launched with."""
+
+    def __init__(self) -> None:
+        self.numbers: list[float] = []
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        def launch(programs: Tensor, rows: Tensor, *numbers: float, **_: Any) -> None:
+            self.numbers = [float(number) for number in numbers]
+
+        return launch
+
+
+def _rows(table: Any, numbers: Sequence[float]) -> Tensor:
+    """The rows of a table with numbers behind them, the same for all tensors."""
+    bits = np.asarray(numbers, np.float64).view(np.int64)
+    rows = table.rows.array.reshape(table.order.numel(), -1)
+    return Tensor(np.hstack([rows, np.broadcast_to(bits, (len(rows), len(bits)))]))
 
 
 def _same(a: Any, b: float) -> bool:
@@ -298,14 +350,20 @@ def interpreted(
         path = Pair.of(spec, folder).multi_tensor
         return Difference(f"{path} cannot be imported: {failure(error)}"), 0
     rng = np.random.default_rng([seed, 22])
-    for dtype in ("float32", "float64", "float16"):
+    for dtype, mode in (("float32", "host"), ("float64", "device"), ("float16", "scaled")):
         for sizes, shifted in mixtures(bench.module.BLOCK, 0):
             batch = Batch.random(spec, options, sizes, shifted, dtype, rng)
-            t, values = int(rng.integers(1, 1000)), inputs.hyperparameters(spec, rng)
-            found = bench.run(options, batch, t, values, _watched)
+            t, values = int(rng.integers(1, 1000)), _values(spec, rng)
+            found = bench.run(options, batch, t, values, _watched, mode=mode)
             if found is not None:
                 return found, bench.compared
     return None, bench.compared
+
+
+def _values(spec: Spec, rng: inputs.Generator) -> dict[str, float]:
+    """Hyperparameters, and a scale such as `GradScaler` has: powers of two as a rule."""
+    scale = float(2.0 ** rng.integers(-2, 17)) if rng.random() < 0.7 else float(rng.uniform(1, 9))
+    return {**inputs.hyperparameters(spec, rng), SCALE: scale}
 
 
 @contextmanager
@@ -330,8 +388,9 @@ class Launcher:
     """
 
     def __init__(
-        self, programs: Mapping[bool, Program], bench: Bench, spec: Spec, options: Options
-    ) -> None:
+        self, programs: Mapping[bool, Program], bench: Bench, spec: Spec, options: Options,
+        mode: str = "host",
+    ) -> None:  # fmt: skip
         """Takes what the kernel was compiled to for aligned tensors and for others."""
         self.programs = programs
         self.approximate: set[str] = set()
@@ -339,6 +398,8 @@ class Launcher:
         self.stored = {t.name for t in tensors_of(spec, options) if t.stored}
         constants = {name.upper(): value for name, value in options.items()}
         self.constants = {**constants, "BLOCK": bench.module.BLOCK, "EXACT": True}
+        self.constants |= {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled"}
+        self.stored |= {"g"} if mode == "scaled" else set()
         setattr(bench.module, f"{spec.name}_kernel", self)
 
     @contextmanager
@@ -370,7 +431,7 @@ class Launcher:
 
 def executed(
     spec: Spec, folder: Path, options: Options, programs: Mapping[bool, Program], dtype: str,
-    seed: int, most: int, bounded: Subject | None = None,
+    seed: int, most: int, bounded: Subject | None = None, mode: str = "host",
 ) -> tuple[Difference | None, int]:  # fmt: skip
     """The executed PTX on tables of up to a thousand tensors; how many values agreed.
 
@@ -383,18 +444,19 @@ def executed(
         seed: Of the inputs.
         most: Tensors of the largest table, if that is more than a few.
         bounded: The rule if it has operations that nobody rounds correctly.
+        mode: One of `compiled.MODES`.
     """
     try:
         bench = Bench(spec, folder)
-        launcher = Launcher(programs, bench, spec, options)
+        launcher = Launcher(programs, bench, spec, options, mode)
     except Exception as error:  # whatever an edited file does when it is imported
         path = Pair.of(spec, folder).multi_tensor
         return Difference(f"{path} cannot be imported: {failure(error)}"), 0
     rng = np.random.default_rng([seed, 66])
     for sizes, shifted in mixtures(bench.module.BLOCK, most):
         batch = Batch.random(spec, options, sizes, shifted, dtype, rng)
-        t, values = int(rng.integers(1, 1000)), inputs.hyperparameters(spec, rng)
-        found = bench.run(options, batch, t, values, launcher.guarded, bounded)
+        t, values = int(rng.integers(1, 1000)), _values(spec, rng)
+        found = bench.run(options, batch, t, values, launcher.guarded, bounded, mode)
         if found is not None:
             return found, bench.compared
     allowed = {i for i in launcher.approximate if bounded and i.startswith(("ex2.", "lg2."))}

@@ -127,7 +127,7 @@ def _rung(task: Task) -> Verdict:
         from codegen.verify import proof
 
         return proof.check_compiled(
-            spec, folder, options, task.targets, task.dtypes, task.seed, exact=task.exact
+            spec, folder, options, task.targets, task.dtypes, task.seed, task.exact, task.brief
         )
     if task.rung == "R9":
         from codegen.verify import bounded

@@ -512,6 +512,14 @@ def _to_pointer(r: _Run, o: Operation) -> Value:
     raise Unsupported(o.line, "an integer as an address")
 
 
+def _reinterpret(r: _Run, o: Operation) -> Value:
+    """The bits of a number of a table as that number."""
+    value = r.of(o.operands[0], o.line)
+    if isinstance(value, Term) and value.kind == "f64" and o.text.endswith("i64 -> f64"):
+        return value
+    raise Unsupported(o.line, "the bits of a value as another one")
+
+
 def _advance(r: _Run, o: Operation) -> Value:
     address = r.of(o.operands[0], o.line)
     if isinstance(address, TableAddress):
@@ -596,6 +604,8 @@ _OPERATIONS: dict[str, Function] = {
     "tt.get_program_id": _program,
     "tt.addptr": _advance,
     "tt.int_to_ptr": _to_pointer,
+    "tt.bitcast": _reinterpret,
+    "arith.bitcast": _reinterpret,
     "tt.load": _load,
     "tt.store": _store,
 }

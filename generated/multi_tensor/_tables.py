@@ -30,6 +30,7 @@ class Table(NamedTuple):
         size: How many programs there are.
         types: Triton's type of the tensors of every column.
         aligned: Whether all addresses are divisible by `ALIGNMENT`.
+        order: int64, on the device: for every row which of the given tensors it is.
     """
 
     programs: Any
@@ -37,6 +38,7 @@ class Table(NamedTuple):
     size: int
     types: Mapping[str, Any]
     aligned: bool
+    order: Any
 
 
 def build(
@@ -58,7 +60,8 @@ def build(
         TypeError: A tensor has a type that the kernels do not compute with.
     """
     groups: dict[tuple[Any, ...], list[list[int]]] = {}
-    for parameter in tensors:
+    orders: dict[tuple[Any, ...], list[int]] = {}
+    for index, parameter in enumerate(tensors):
         _check(parameter)
         size = parameter["p"].numel()
         if size == 0:
@@ -68,12 +71,15 @@ def build(
         types = tuple(None if tensor is None else str(tensor.dtype) for tensor in present)
         aligned = all(address % ALIGNMENT == 0 for address in addresses)
         groups.setdefault((aligned, *types), []).append([*addresses, size])
+        orders.setdefault((aligned, *types), []).append(index)
     found = []
     for (aligned, *names), rows in groups.items():
+        order = np.array(orders[aligned, *names], np.int64)
         table = np.array(rows, np.int64)
         programs = _programs(table[:, -1], block)
         kinds = {c: _TYPES[n] for c, n in zip(columns, names, strict=True) if n is not None}
-        found.append(Table(place(programs), place(table), len(programs), kinds, aligned))
+        places = place(programs), place(table)
+        found.append(Table(*places, len(programs), kinds, aligned, place(order)))
     return found
 
 

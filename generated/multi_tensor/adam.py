@@ -83,12 +83,61 @@ def step(
             one_over_one_minus_beta2_to_t,
             lr_over_one_minus_beta1_to_t,
             eps,
+            1.0,
             p_type=table.types["p"],
             g_type=table.types["g"],
             m_type=table.types["m"],
             v_type=table.types["v"],
             v_max_type=table.types["v_max"] if amsgrad else None,
             ALIGNED=table.aligned,
+            ON_DEVICE=False,
+            SCALED=False,
+            AMSGRAD=amsgrad,
+            MAXIMIZE=maximize,
+            EXACT=exact,
+            BLOCK=BLOCK,
+            num_warps=4,
+            enable_fp_fusion=not exact,
+        )
+
+
+def step_on_device(table, rows, *, amsgrad=False, maximize=False, scaled=False, exact=True) -> None:
+    """One step of all tensors of a table, with the numbers of every tensor on the device.
+
+    They are those that `step` computes, in its order, and `grad_scale` behind them. A tensor whose
+    number of elements is given as 0 stays as it is.
+
+    Args:
+        table: A table of `_tables.build(…, COLUMNS, BLOCK)`.
+        rows: int64 of shape (tensors, 15), on the device: the rows of the table with the bits of
+            the numbers, in float64, behind them.
+        amsgrad: Divide by the largest second moment seen so far.
+        maximize: Ascend instead of descend.
+        scaled: Divide the gradients by `grad_scale`, and store them so.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
+    """
+    if table.size > 0:
+        adam_kernel[(table.size,)](
+            table.programs,
+            rows,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            p_type=table.types["p"],
+            g_type=table.types["g"],
+            m_type=table.types["m"],
+            v_type=table.types["v"],
+            v_max_type=table.types["v_max"] if amsgrad else None,
+            ALIGNED=table.aligned,
+            ON_DEVICE=True,
+            SCALED=scaled,
             AMSGRAD=amsgrad,
             MAXIMIZE=maximize,
             EXACT=exact,
@@ -110,12 +159,15 @@ def adam_kernel(
     one_over_one_minus_beta2_to_t: tl.float64,
     lr_over_one_minus_beta1_to_t: tl.float64,
     eps: tl.float64,
+    grad_scale: tl.float64,
     p_type: tl.constexpr,
     g_type: tl.constexpr,
     m_type: tl.constexpr,
     v_type: tl.constexpr,
     v_max_type: tl.constexpr,
     ALIGNED: tl.constexpr,
+    ON_DEVICE: tl.constexpr,
+    SCALED: tl.constexpr,
     AMSGRAD: tl.constexpr,
     MAXIMIZE: tl.constexpr,
     EXACT: tl.constexpr,
@@ -123,7 +175,7 @@ def adam_kernel(
 ):
     # Which tensor, a row of the table, and which block of it: the table says both.
     program = programs_ptr + tl.program_id(0).to(tl.int64) * 2
-    row = rows_ptr + tl.load(program).to(tl.int64) * 6
+    row = rows_ptr + tl.load(program).to(tl.int64) * (15 if ON_DEVICE else 6)
     start = tl.load(program + 1).to(tl.int64) * BLOCK
     p_ptr = tl.load(row).to(tl.pointer_type(p_type))
     g_ptr = tl.load(row + 1).to(tl.pointer_type(g_type))
@@ -132,6 +184,16 @@ def adam_kernel(
     if AMSGRAD:
         v_max_ptr = tl.load(row + 4).to(tl.pointer_type(v_max_type))
     n = tl.load(row + 5)
+    if ON_DEVICE:
+        weight_decay = tl.load(row + 6).to(tl.float64, bitcast=True)
+        beta1 = tl.load(row + 7).to(tl.float64, bitcast=True)
+        one_minus_beta1 = tl.load(row + 8).to(tl.float64, bitcast=True)
+        beta2 = tl.load(row + 9).to(tl.float64, bitcast=True)
+        one_minus_beta2 = tl.load(row + 10).to(tl.float64, bitcast=True)
+        one_over_one_minus_beta2_to_t = tl.load(row + 11).to(tl.float64, bitcast=True)
+        lr_over_one_minus_beta1_to_t = tl.load(row + 12).to(tl.float64, bitcast=True)
+        eps = tl.load(row + 13).to(tl.float64, bitcast=True)
+        grad_scale = tl.load(row + 14).to(tl.float64, bitcast=True)
     if ALIGNED:
         p_ptr = tl.multiple_of(p_ptr, 16)
         g_ptr = tl.multiple_of(g_ptr, 16)
@@ -172,6 +234,10 @@ def adam_kernel(
     lr_over_one_minus_beta1_to_t = tl.full((), lr_over_one_minus_beta1_to_t, real)
     eps = tl.full((), eps, real)
 
+    if SCALED:
+        g = div(g, tl.full((), grad_scale, real), EXACT)
+        unscaled = g
+
     if MAXIMIZE:
         g = neg(g)
     g = g + weight_decay * p
@@ -189,6 +255,8 @@ def adam_kernel(
         tl.store(v_ptr + start + offsets, v)
         if AMSGRAD:
             tl.store(v_max_ptr + start + offsets, v_max)
+        if SCALED:
+            tl.store(g_ptr + start + offsets, unscaled)
     else:
         offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
         mask = start + offsets < n
@@ -197,6 +265,8 @@ def adam_kernel(
         tl.store(v_ptr + start + offsets, v, mask=mask)
         if AMSGRAD:
             tl.store(v_max_ptr + start + offsets, v_max, mask=mask)
+        if SCALED:
+            tl.store(g_ptr + start + offsets, unscaled, mask=mask)
 
 
 @triton.jit

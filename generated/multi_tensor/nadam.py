@@ -98,11 +98,14 @@ def step(
             one_over_one_minus_beta2_to_t,
             lr,
             eps,
+            1.0,
             p_type=table.types["p"],
             g_type=table.types["g"],
             m_type=table.types["m"],
             v_type=table.types["v"],
             ALIGNED=table.aligned,
+            ON_DEVICE=False,
+            SCALED=False,
             DECOUPLED_WEIGHT_DECAY=decoupled_weight_decay,
             MAXIMIZE=maximize,
             EXACT=exact,
@@ -111,6 +114,57 @@ def step(
             enable_fp_fusion=not exact,
         )
     state["mu_product"] = float(mu_product)
+
+
+def step_on_device(
+    table, rows, *, decoupled_weight_decay=False, maximize=False, scaled=False, exact=True
+) -> None:
+    """One step of all tensors of a table, with the numbers of every tensor on the device.
+
+    They are those that `step` computes, in its order, and `grad_scale` behind them. A tensor whose
+    number of elements is given as 0 stays as it is.
+
+    Args:
+        table: A table of `_tables.build(…, COLUMNS, BLOCK)`.
+        rows: int64 of shape (tensors, 17), on the device: the rows of the table with the bits of
+            the numbers, in float64, behind them.
+        decoupled_weight_decay: Decay the parameters themselves instead of adding to the
+            gradient.
+        maximize: Ascend instead of descend.
+        scaled: Divide the gradients by `grad_scale`, and store them so.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
+    """
+    if table.size > 0:
+        nadam_kernel[(table.size,)](
+            table.programs,
+            rows,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            p_type=table.types["p"],
+            g_type=table.types["g"],
+            m_type=table.types["m"],
+            v_type=table.types["v"],
+            ALIGNED=table.aligned,
+            ON_DEVICE=True,
+            SCALED=scaled,
+            DECOUPLED_WEIGHT_DECAY=decoupled_weight_decay,
+            MAXIMIZE=maximize,
+            EXACT=exact,
+            BLOCK=BLOCK,
+            num_warps=4,
+            enable_fp_fusion=not exact,
+        )
 
 
 @triton.jit
@@ -128,11 +182,14 @@ def nadam_kernel(
     one_over_one_minus_beta2_to_t: tl.float64,
     lr: tl.float64,
     eps: tl.float64,
+    grad_scale: tl.float64,
     p_type: tl.constexpr,
     g_type: tl.constexpr,
     m_type: tl.constexpr,
     v_type: tl.constexpr,
     ALIGNED: tl.constexpr,
+    ON_DEVICE: tl.constexpr,
+    SCALED: tl.constexpr,
     DECOUPLED_WEIGHT_DECAY: tl.constexpr,
     MAXIMIZE: tl.constexpr,
     EXACT: tl.constexpr,
@@ -140,13 +197,26 @@ def nadam_kernel(
 ):
     # Which tensor, a row of the table, and which block of it: the table says both.
     program = programs_ptr + tl.program_id(0).to(tl.int64) * 2
-    row = rows_ptr + tl.load(program).to(tl.int64) * 5
+    row = rows_ptr + tl.load(program).to(tl.int64) * (17 if ON_DEVICE else 5)
     start = tl.load(program + 1).to(tl.int64) * BLOCK
     p_ptr = tl.load(row).to(tl.pointer_type(p_type))
     g_ptr = tl.load(row + 1).to(tl.pointer_type(g_type))
     m_ptr = tl.load(row + 2).to(tl.pointer_type(m_type))
     v_ptr = tl.load(row + 3).to(tl.pointer_type(v_type))
     n = tl.load(row + 4)
+    if ON_DEVICE:
+        lr_times_weight_decay = tl.load(row + 5).to(tl.float64, bitcast=True)
+        weight_decay = tl.load(row + 6).to(tl.float64, bitcast=True)
+        beta1 = tl.load(row + 7).to(tl.float64, bitcast=True)
+        one_minus_beta1 = tl.load(row + 8).to(tl.float64, bitcast=True)
+        beta2 = tl.load(row + 9).to(tl.float64, bitcast=True)
+        one_minus_beta2 = tl.load(row + 10).to(tl.float64, bitcast=True)
+        m_bar_factor = tl.load(row + 11).to(tl.float64, bitcast=True)
+        one_minus_mu_over_one_minus_mu_product = tl.load(row + 12).to(tl.float64, bitcast=True)
+        one_over_one_minus_beta2_to_t = tl.load(row + 13).to(tl.float64, bitcast=True)
+        lr = tl.load(row + 14).to(tl.float64, bitcast=True)
+        eps = tl.load(row + 15).to(tl.float64, bitcast=True)
+        grad_scale = tl.load(row + 16).to(tl.float64, bitcast=True)
     if ALIGNED:
         p_ptr = tl.multiple_of(p_ptr, 16)
         g_ptr = tl.multiple_of(g_ptr, 16)
@@ -186,6 +256,10 @@ def nadam_kernel(
     lr = tl.full((), lr, real)
     eps = tl.full((), eps, real)
 
+    if SCALED:
+        g = div(g, tl.full((), grad_scale, real), EXACT)
+        unscaled = g
+
     if MAXIMIZE:
         g = neg(g)
     if DECOUPLED_WEIGHT_DECAY:
@@ -203,12 +277,16 @@ def nadam_kernel(
         tl.store(p_ptr + start + offsets, p)
         tl.store(m_ptr + start + offsets, m)
         tl.store(v_ptr + start + offsets, v)
+        if SCALED:
+            tl.store(g_ptr + start + offsets, unscaled)
     else:
         offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
         mask = start + offsets < n
         tl.store(p_ptr + start + offsets, p, mask=mask)
         tl.store(m_ptr + start + offsets, m, mask=mask)
         tl.store(v_ptr + start + offsets, v, mask=mask)
+        if SCALED:
+            tl.store(g_ptr + start + offsets, unscaled, mask=mask)
 
 
 @triton.jit

@@ -52,10 +52,50 @@ def step(
             weight_decay,
             momentum,
             lr,
+            1.0,
             p_type=table.types["p"],
             g_type=table.types["g"],
             b_type=table.types["b"],
             ALIGNED=table.aligned,
+            ON_DEVICE=False,
+            SCALED=False,
+            MAXIMIZE=maximize,
+            EXACT=exact,
+            BLOCK=BLOCK,
+            num_warps=4,
+            enable_fp_fusion=not exact,
+        )
+
+
+def step_on_device(table, rows, *, maximize=False, scaled=False, exact=True) -> None:
+    """One step of all tensors of a table, with the numbers of every tensor on the device.
+
+    They are those that `step` computes, in its order, and `grad_scale` behind them. A tensor whose
+    number of elements is given as 0 stays as it is.
+
+    Args:
+        table: A table of `_tables.build(…, COLUMNS, BLOCK)`.
+        rows: int64 of shape (tensors, 8), on the device: the rows of the table with the bits of
+            the numbers, in float64, behind them.
+        maximize: Ascend instead of descend.
+        scaled: Divide the gradients by `grad_scale`, and store them so.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
+    """
+    if table.size > 0:
+        nesterov_kernel[(table.size,)](
+            table.programs,
+            rows,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            p_type=table.types["p"],
+            g_type=table.types["g"],
+            b_type=table.types["b"],
+            ALIGNED=table.aligned,
+            ON_DEVICE=True,
+            SCALED=scaled,
             MAXIMIZE=maximize,
             EXACT=exact,
             BLOCK=BLOCK,
@@ -71,22 +111,30 @@ def nesterov_kernel(
     weight_decay: tl.float64,
     momentum: tl.float64,
     lr: tl.float64,
+    grad_scale: tl.float64,
     p_type: tl.constexpr,
     g_type: tl.constexpr,
     b_type: tl.constexpr,
     ALIGNED: tl.constexpr,
+    ON_DEVICE: tl.constexpr,
+    SCALED: tl.constexpr,
     MAXIMIZE: tl.constexpr,
     EXACT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     # Which tensor, a row of the table, and which block of it: the table says both.
     program = programs_ptr + tl.program_id(0).to(tl.int64) * 2
-    row = rows_ptr + tl.load(program).to(tl.int64) * 4
+    row = rows_ptr + tl.load(program).to(tl.int64) * (8 if ON_DEVICE else 4)
     start = tl.load(program + 1).to(tl.int64) * BLOCK
     p_ptr = tl.load(row).to(tl.pointer_type(p_type))
     g_ptr = tl.load(row + 1).to(tl.pointer_type(g_type))
     b_ptr = tl.load(row + 2).to(tl.pointer_type(b_type))
     n = tl.load(row + 3)
+    if ON_DEVICE:
+        weight_decay = tl.load(row + 4).to(tl.float64, bitcast=True)
+        momentum = tl.load(row + 5).to(tl.float64, bitcast=True)
+        lr = tl.load(row + 6).to(tl.float64, bitcast=True)
+        grad_scale = tl.load(row + 7).to(tl.float64, bitcast=True)
     if ALIGNED:
         p_ptr = tl.multiple_of(p_ptr, 16)
         g_ptr = tl.multiple_of(g_ptr, 16)
@@ -112,6 +160,10 @@ def nesterov_kernel(
         g = tl.load(g_ptr + start + offsets, mask=mask, other=0.0).to(real)
         b = tl.load(b_ptr + start + offsets, mask=mask, other=0.0).to(real)
 
+    if SCALED:
+        g = div(g, tl.full((), grad_scale, real), EXACT)
+        unscaled = g
+
     if MAXIMIZE:
         g = neg(g)
     g = g + weight_decay * p
@@ -122,11 +174,21 @@ def nesterov_kernel(
         offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
         tl.store(p_ptr + start + offsets, p)
         tl.store(b_ptr + start + offsets, b)
+        if SCALED:
+            tl.store(g_ptr + start + offsets, unscaled)
     else:
         offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
         mask = start + offsets < n
         tl.store(p_ptr + start + offsets, p, mask=mask)
         tl.store(b_ptr + start + offsets, b, mask=mask)
+        if SCALED:
+            tl.store(g_ptr + start + offsets, unscaled, mask=mask)
+
+
+@triton.jit
+def div(x, y, EXACT: tl.constexpr):
+    """`x / y`; correctly rounded if EXACT, which Triton's own `/` is not on float32."""
+    return tl.div_rn(x, y) if EXACT and x.dtype == tl.float32 else x / y
 
 
 @triton.jit

@@ -79,10 +79,58 @@ def step(
             one_minus_dampening,
             float(t_equals_one),
             lr,
+            1.0,
             p_type=table.types["p"],
             g_type=table.types["g"],
             b_type=table.types["b"] if use_momentum else None,
             ALIGNED=table.aligned,
+            ON_DEVICE=False,
+            SCALED=False,
+            USE_MOMENTUM=use_momentum,
+            NESTEROV=nesterov,
+            MAXIMIZE=maximize,
+            EXACT=exact,
+            BLOCK=BLOCK,
+            num_warps=4,
+            enable_fp_fusion=not exact,
+        )
+
+
+def step_on_device(
+    table, rows, *, use_momentum=False, nesterov=False, maximize=False, scaled=False, exact=True
+) -> None:
+    """One step of all tensors of a table, with the numbers of every tensor on the device.
+
+    They are those that `step` computes, in its order, and `grad_scale` behind them. A tensor whose
+    number of elements is given as 0 stays as it is.
+
+    Args:
+        table: A table of `_tables.build(…, COLUMNS, BLOCK)`.
+        rows: int64 of shape (tensors, 10), on the device: the rows of the table with the bits of
+            the numbers, in float64, behind them.
+        use_momentum: Keep a momentum buffer; off, momentum counts as 0.
+        nesterov: Step along the gradient plus the decayed buffer. Only with `use_momentum`.
+        maximize: Ascend instead of descend.
+        scaled: Divide the gradients by `grad_scale`, and store them so.
+        exact: Round every operation correctly, so that every bit is the reference's. Off,
+            float32 division and square root are approximate, and a product may fuse with a sum.
+    """
+    if table.size > 0:
+        sgd_kernel[(table.size,)](
+            table.programs,
+            rows,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            p_type=table.types["p"],
+            g_type=table.types["g"],
+            b_type=table.types["b"] if use_momentum else None,
+            ALIGNED=table.aligned,
+            ON_DEVICE=True,
+            SCALED=scaled,
             USE_MOMENTUM=use_momentum,
             NESTEROV=nesterov,
             MAXIMIZE=maximize,
@@ -102,10 +150,13 @@ def sgd_kernel(
     one_minus_dampening: tl.float64,
     t_equals_one: tl.float64,
     lr: tl.float64,
+    grad_scale: tl.float64,
     p_type: tl.constexpr,
     g_type: tl.constexpr,
     b_type: tl.constexpr,
     ALIGNED: tl.constexpr,
+    ON_DEVICE: tl.constexpr,
+    SCALED: tl.constexpr,
     USE_MOMENTUM: tl.constexpr,
     NESTEROV: tl.constexpr,
     MAXIMIZE: tl.constexpr,
@@ -114,13 +165,20 @@ def sgd_kernel(
 ):
     # Which tensor, a row of the table, and which block of it: the table says both.
     program = programs_ptr + tl.program_id(0).to(tl.int64) * 2
-    row = rows_ptr + tl.load(program).to(tl.int64) * 4
+    row = rows_ptr + tl.load(program).to(tl.int64) * (10 if ON_DEVICE else 4)
     start = tl.load(program + 1).to(tl.int64) * BLOCK
     p_ptr = tl.load(row).to(tl.pointer_type(p_type))
     g_ptr = tl.load(row + 1).to(tl.pointer_type(g_type))
     if USE_MOMENTUM:
         b_ptr = tl.load(row + 2).to(tl.pointer_type(b_type))
     n = tl.load(row + 3)
+    if ON_DEVICE:
+        weight_decay = tl.load(row + 4).to(tl.float64, bitcast=True)
+        momentum = tl.load(row + 5).to(tl.float64, bitcast=True)
+        one_minus_dampening = tl.load(row + 6).to(tl.float64, bitcast=True)
+        t_equals_one = tl.load(row + 7).to(tl.float64, bitcast=True)
+        lr = tl.load(row + 8).to(tl.float64, bitcast=True)
+        grad_scale = tl.load(row + 9).to(tl.float64, bitcast=True)
     if ALIGNED:
         p_ptr = tl.multiple_of(p_ptr, 16)
         g_ptr = tl.multiple_of(g_ptr, 16)
@@ -151,6 +209,10 @@ def sgd_kernel(
         if USE_MOMENTUM:
             b = tl.load(b_ptr + start + offsets, mask=mask, other=0.0).to(real)
 
+    if SCALED:
+        g = div(g, tl.full((), grad_scale, real), EXACT)
+        unscaled = g
+
     if MAXIMIZE:
         g = neg(g)
     g = g + weight_decay * p
@@ -167,12 +229,22 @@ def sgd_kernel(
         tl.store(p_ptr + start + offsets, p)
         if USE_MOMENTUM:
             tl.store(b_ptr + start + offsets, b)
+        if SCALED:
+            tl.store(g_ptr + start + offsets, unscaled)
     else:
         offsets = tl.max_contiguous(tl.arange(0, BLOCK), 4)
         mask = start + offsets < n
         tl.store(p_ptr + start + offsets, p, mask=mask)
         if USE_MOMENTUM:
             tl.store(b_ptr + start + offsets, b, mask=mask)
+        if SCALED:
+            tl.store(g_ptr + start + offsets, unscaled, mask=mask)
+
+
+@triton.jit
+def div(x, y, EXACT: tl.constexpr):
+    """`x / y`; correctly rounded if EXACT, which Triton's own `/` is not on float32."""
+    return tl.div_rn(x, y) if EXACT and x.dtype == tl.float32 else x / y
 
 
 @triton.jit

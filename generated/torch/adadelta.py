@@ -89,3 +89,13 @@ class Adadelta(Optimizer):
             "weight_decay": group["weight_decay"],
             "maximize": group["maximize"],
         }
+
+    @staticmethod
+    def _numbers(state, t, values):
+        """The kernel's numbers as float64 tensors, an element for every parameter; new scalars."""
+        lr = values["lr"]
+        rho = values["rho"]
+        eps = values["eps"]
+        weight_decay = values["weight_decay"]
+        one_minus_rho = 1 - rho
+        return [weight_decay, rho, one_minus_rho, eps, lr]

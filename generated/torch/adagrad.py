@@ -102,3 +102,13 @@ class Adagrad(Optimizer):
             "weight_decay": group["weight_decay"],
             "maximize": group["maximize"],
         }
+
+    @staticmethod
+    def _numbers(state, t, values):
+        """The kernel's numbers as float64 tensors, an element for every parameter; new scalars."""
+        lr = values["lr"]
+        lr_decay = values["lr_decay"]
+        eps = values["eps"]
+        weight_decay = values["weight_decay"]
+        p_factor = lr / (1 + (t - 1) * lr_decay)
+        return [weight_decay, p_factor, eps]

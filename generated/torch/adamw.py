@@ -109,3 +109,27 @@ class AdamW(Optimizer):
             "amsgrad": group["amsgrad"],
             "maximize": group["maximize"],
         }
+
+    @staticmethod
+    def _numbers(state, t, values):
+        """The kernel's numbers as float64 tensors, an element for every parameter; new scalars."""
+        lr = values["lr"]
+        beta1 = values["beta1"]
+        beta2 = values["beta2"]
+        eps = values["eps"]
+        weight_decay = values["weight_decay"]
+        lr_times_weight_decay = lr * weight_decay
+        one_minus_beta1 = 1 - beta1
+        one_minus_beta2 = 1 - beta2
+        one_over_one_minus_beta2_to_t = 1 / (1 - beta2**t)
+        lr_over_one_minus_beta1_to_t = lr / (1 - beta1**t)
+        return [
+            lr_times_weight_decay,
+            beta1,
+            one_minus_beta1,
+            beta2,
+            one_minus_beta2,
+            one_over_one_minus_beta2_to_t,
+            lr_over_one_minus_beta1_to_t,
+            eps,
+        ]

@@ -79,3 +79,14 @@ class Lion(Optimizer):
             "weight_decay": group["weight_decay"],
             "maximize": group["maximize"],
         }
+
+    @staticmethod
+    def _numbers(state, t, values):
+        """The kernel's numbers as float64 tensors, an element for every parameter; new scalars."""
+        lr = values["lr"]
+        beta1 = values["beta1"]
+        beta2 = values["beta2"]
+        weight_decay = values["weight_decay"]
+        one_minus_beta1 = 1 - beta1
+        one_minus_beta2 = 1 - beta2
+        return [beta1, one_minus_beta1, lr, weight_decay, beta2, one_minus_beta2]

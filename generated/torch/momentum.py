@@ -76,3 +76,11 @@ class Momentum(Optimizer):
             "weight_decay": group["weight_decay"],
             "maximize": group["maximize"],
         }
+
+    @staticmethod
+    def _numbers(state, t, values):
+        """The kernel's numbers as float64 tensors, an element for every parameter; new scalars."""
+        lr = values["lr"]
+        momentum = values["momentum"]
+        weight_decay = values["weight_decay"]
+        return [weight_decay, momentum, lr]

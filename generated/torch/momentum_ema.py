@@ -75,3 +75,12 @@ class MomentumEma(Optimizer):
             "weight_decay": group["weight_decay"],
             "maximize": group["maximize"],
         }
+
+    @staticmethod
+    def _numbers(state, t, values):
+        """The kernel's numbers as float64 tensors, an element for every parameter; new scalars."""
+        lr = values["lr"]
+        beta = values["beta"]
+        weight_decay = values["weight_decay"]
+        one_minus_beta = 1 - beta
+        return [weight_decay, beta, one_minus_beta, lr]

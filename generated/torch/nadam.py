@@ -111,3 +111,37 @@ class NAdam(Optimizer):
             "decoupled_weight_decay": group["decoupled_weight_decay"],
             "maximize": group["maximize"],
         }
+
+    @staticmethod
+    def _numbers(state, t, values):
+        """The kernel's numbers as float64 tensors, an element for every parameter; new scalars."""
+        lr = values["lr"]
+        beta1 = values["beta1"]
+        beta2 = values["beta2"]
+        eps = values["eps"]
+        weight_decay = values["weight_decay"]
+        momentum_decay = values["momentum_decay"]
+        mu_product = state["mu_product"]
+        lr_times_weight_decay = lr * weight_decay
+        one_minus_beta1 = 1 - beta1
+        one_minus_beta2 = 1 - beta2
+        mu = beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+        mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * momentum_decay))
+        mu_product = mu_product * mu
+        m_bar_factor = mu_next / (1 - mu_product * mu_next)
+        one_minus_mu_over_one_minus_mu_product = (1 - mu) / (1 - mu_product)
+        one_over_one_minus_beta2_to_t = 1 / (1 - beta2**t)
+        state["mu_product"] = mu_product
+        return [
+            lr_times_weight_decay,
+            weight_decay,
+            beta1,
+            one_minus_beta1,
+            beta2,
+            one_minus_beta2,
+            m_bar_factor,
+            one_minus_mu_over_one_minus_mu_product,
+            one_over_one_minus_beta2_to_t,
+            lr,
+            eps,
+        ]

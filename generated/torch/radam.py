@@ -6,6 +6,7 @@ A `torch.optim` class around the step of the NumPy reference and the Triton kern
 """
 
 from ..numpy import radam as reference
+from ._numbers import sqrt, where
 from ._runtime import Optimizer, check_tensors
 
 
@@ -106,3 +107,38 @@ class RAdam(Optimizer):
             "decoupled_weight_decay": group["decoupled_weight_decay"],
             "maximize": group["maximize"],
         }
+
+    @staticmethod
+    def _numbers(state, t, values):
+        """The kernel's numbers as float64 tensors, an element for every parameter; new scalars."""
+        lr = values["lr"]
+        beta1 = values["beta1"]
+        beta2 = values["beta2"]
+        eps = values["eps"]
+        weight_decay = values["weight_decay"]
+        lr_times_weight_decay = lr * weight_decay
+        one_minus_beta1 = 1 - beta1
+        one_minus_beta2 = 1 - beta2
+        one_over_one_minus_beta1_to_t = 1 / (1 - beta1**t)
+        rho_inf = 2 / (1 - beta2) - 1
+        rho = rho_inf - 2 * t * beta2**t / (1 - beta2**t)
+        r = where(
+            rho > 5,
+            sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)),
+            1,
+        )
+        r_times_sqrt_one_minus_beta2_to_t = where(rho > 5, r * sqrt(1 - beta2**t), 0.0)
+        rho_above_5 = rho > 5
+        return [
+            lr_times_weight_decay,
+            weight_decay,
+            beta1,
+            one_minus_beta1,
+            beta2,
+            one_minus_beta2,
+            one_over_one_minus_beta1_to_t,
+            r_times_sqrt_one_minus_beta2_to_t,
+            eps,
+            rho_above_5,
+            lr,
+        ]

@@ -108,3 +108,14 @@ class RMSprop(Optimizer):
             "centered": group["centered"],
             "maximize": group["maximize"],
         }
+
+    @staticmethod
+    def _numbers(state, t, values):
+        """The kernel's numbers as float64 tensors, an element for every parameter; new scalars."""
+        lr = values["lr"]
+        alpha = values["alpha"]
+        eps = values["eps"]
+        momentum = values["momentum"]
+        weight_decay = values["weight_decay"]
+        one_minus_alpha = 1 - alpha
+        return [weight_decay, alpha, one_minus_alpha, eps, momentum, lr]

@@ -106,3 +106,14 @@ class SGD(Optimizer):
             "nesterov": group["nesterov"] and group["momentum"] != 0,
             "maximize": group["maximize"],
         }
+
+    @staticmethod
+    def _numbers(state, t, values):
+        """The kernel's numbers as float64 tensors, an element for every parameter; new scalars."""
+        lr = values["lr"]
+        momentum = values["momentum"]
+        dampening = values["dampening"]
+        weight_decay = values["weight_decay"]
+        one_minus_dampening = 1 - dampening
+        t_equals_one = t == 1
+        return [weight_decay, momentum, one_minus_dampening, t_equals_one, lr]

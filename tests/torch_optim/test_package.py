@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import subprocess
 import sys
+import types
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from support import ROOT, STOCK, small, stepforge
+from support import ROOT, STOCK, small, stepforge, stock
 
+from codegen.backends.torch import class_name
 from codegen.lower import lower
 from codegen.render import render
+from codegen.verify import inputs
 
 from .support import PLAIN, Case, label, ours
 
@@ -136,6 +143,100 @@ for name in ours.__all__:
             compared += 1
 print(compared > 100)
 """
+
+
+FREE = """
+import torch
+import generated.torch as ours
+from generated.torch._runtime import Optimizer
+
+def train(kind, is_free, dtype, scale, **more):
+    generator = torch.Generator().manual_seed(3)
+    make = lambda *shape: torch.randn(shape, generator=generator).to(dtype)
+    Optimizer._is_free = staticmethod(lambda parameter, group: is_free)
+    starts = (make(40, 7), make(40, 7).t(), make(2000), make(0))
+    ps = [torch.nn.Parameter(start) for start in starts]
+    optimizer = kind(ps, **more)
+    for step in range(7):
+        for p in ps:
+            p.grad = make(*p.shape)
+        if step == 2:
+            ps[2].grad = None
+        optimizer.param_groups[0]["lr"] = 0.1 / (step + 1)
+        if scale is not None:
+            optimizer.grad_scale = torch.tensor(scale)
+            optimizer.found_inf = torch.tensor(float(step == 4))
+        optimizer.step()
+    found = [value for p in ps for value in (p.detach(), p.grad)]
+    return found + [v for s in optimizer.state.values() for v in s.values()]
+
+compared = 0
+for name in ours.__all__:
+    kind = getattr(ours, name)
+    settings = [{}] if name == "Optimizer" else [{}, {"weight_decay": 0.1, "maximize": True}]
+    for more in settings if name != "Optimizer" else ():
+        if more and "weight_decay" not in kind.__init__.__code__.co_varnames:
+            more = {"maximize": True}
+        for dtype in (torch.float32, torch.float64):  # the interpreter truncates bfloat16
+            for scale in (None, 3.0):
+                pair = [train(kind, is_free, dtype, scale, **more) for is_free in (False, True)]
+                for a, b in zip(*pair, strict=True):
+                    assert torch.equal(a, b), (name, dtype, scale, (a - b).abs().max())
+                    compared += 1
+print(compared > 1000)
+"""
+
+
+def test_a_step_that_waits_for_nothing_is_the_same_in_every_bit() -> None:
+    """Numbers on the device, a scale, and an infinity that changes nothing, counters included."""
+    done = run(FREE, ROOT, TRITON_INTERPRET="1")
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+class Recorder:
+    """Stands in for a kernel, and keeps the numbers that it is launched with."""
+
+    def __init__(self) -> None:
+        self.numbers: list[float] = []
+
+    def __getitem__(self, grid: object) -> Callable[..., None]:
+        def launch(programs: object, rows: object, *numbers: float, **_: object) -> None:
+            self.numbers = list(numbers)
+
+        return launch
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_numbers_on_the_device_are_those_of_a_launch(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for powers, which every library rounds in its own way."""
+    spec = stock(name)
+    module = importlib.import_module(f"generated.multi_tensor.{name}")
+    kind = getattr(ours, class_name(spec))
+    recorder = Recorder()
+    monkeypatch.setattr(module, f"{name}_kernel", recorder)
+    table = types.SimpleNamespace(
+        size=1, programs=0, rows=0, aligned=True, types=defaultdict(lambda: None)
+    )
+    rng = np.random.default_rng(5)
+    for options in spec.option_sets():
+        for t in (1, 2, 7, 1000):
+            values = inputs.hyperparameters(spec, rng)
+            state = inputs.scalar_states(spec, options, rng)
+            after = dict(state)
+            module.step(table, after, t, **values, **options)
+            on_device = {k: torch.tensor([v], dtype=torch.float64) for k, v in state.items()}
+            numbers = {k: torch.tensor(v, dtype=torch.float64) for k, v in values.items()}
+            steps = torch.tensor([t], dtype=torch.float64)
+            found = kind._numbers(on_device, steps, {**numbers, **options})
+            assert len(found) == len(recorder.numbers) - 1
+            for mine, theirs in zip(
+                [*found, *on_device.values()],
+                [*recorder.numbers[:-1], *after.values()],
+                strict=True,
+            ):
+                assert float(mine) == pytest.approx(theirs, rel=1e-9, abs=0), (options, t)
 
 
 def test_the_kernel_takes_the_place_of_numpy_on_devices() -> None:

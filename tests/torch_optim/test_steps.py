@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
+
+from codegen.verify.bounds import apart
+from codegen.verify.proof import Subject
 
 from .support import (
     CASES,
@@ -65,6 +69,39 @@ def test_float32_is_torchs_class_to_its_own_tolerance_with_a_frozen_layer(case: 
         assert mine.keys() == others.keys()
         for name, value in mine.items():
             torch.testing.assert_close(value, others[name], rtol=1.3e-6, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("case", WITH_TORCH, ids=label)
+def test_a_step_in_float32_is_torchs_class_within_the_bounds_of_both(case: Case) -> None:
+    """The rounding bound of the certificate, for what torch computes from the same state."""
+    subject = Subject.of(case.spec, case.options, "fp32", 0)
+    start = parameters(*SHAPES)
+    ours = case.ours(start, **case.arguments)
+    theirs = case.theirs(copies(start), **case.torch_arguments)
+    for step in range(1, 13):
+        if step > 1:
+            theirs.load_state_dict(copy.deepcopy(ours.state_dict()))
+        before = {name: value.clone() for name, value in tensors(ours).items()}
+        for mine, other in zip(*(o.param_groups[0]["params"] for o in (ours, theirs)), strict=True):
+            other.data.copy_(mine.data)
+            mine.grad, other.grad = (g.clone() for g in gradients([mine, mine], step))
+            other.grad.copy_(mine.grad)
+        ours.step()
+        theirs.step()
+        mine, others = tensors(ours), tensors(theirs)
+        for index, p in enumerate(ours.param_groups[0]["params"]):
+            columns = {"p": before[f"{index}.p"].numpy(), "g": p.grad.numpy()}
+            for name, key in case.keys.items():
+                first = before.get(f"{index}.{key}")
+                columns[name] = np.zeros(p.shape) if first is None else first.numpy()
+            for name, key in {"p": "p", **case.keys}.items():
+                pair = [np.ravel(found[f"{index}.{key}"].numpy()) for found in (mine, others)]
+                if name in subject.expected.scalars:  # torch computes it in float32
+                    np.testing.assert_allclose(*pair, rtol=2**-22)
+                    continue
+                differ = pair[0] != pair[1]
+                far = apart(subject, name, differ, tuple(pair), columns, {**case.values, "t": step})
+                assert not far.any(), (step, name, [x[far] for x in pair])
 
 
 ARRAYS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ EDITS: dict[str, tuple[Edit, tuple[str, ...]]] = {
     ),
     "the address of another column": (("row + 2)", "row + 3)"), ("R2", "R3", "R6", "R7")),
     "the size of another column": (("tl.load(row + 5)", "tl.load(row + 3)"), ("R2", "R6")),
-    "rows of another width": ((".to(tl.int64) * 6", ".to(tl.int64) * 5"), ("R2", "R3", "R6", "R7")),
+    "rows of another width": (("ON_DEVICE else 6)", "ON_DEVICE else 5)"), ("R2", "R3", "R6", "R7")),
     "pairs of another width": (
         ("tl.program_id(0).to(tl.int64) * 2", "tl.program_id(0).to(tl.int64) * 1"),
         ("R2", "R3", "R6", "R7"),
@@ -54,6 +55,20 @@ EDITS: dict[str, tuple[Edit, tuple[str, ...]]] = {
         ("sqrt(v_hat, EXACT) + eps", "sqrt(v_hat + eps, EXACT)"), ("R2", "R3", "R6", "R7"),
     ),
     "a mask with <=": (("< n\n", "<= n\n"), ("R2", "R3", "R6", "R7")),
+    "numbers of another place": (
+        ("tl.load(row + 7).to(tl.float64", "tl.load(row + 8).to(tl.float64"), ("R2", "R3", "R7"),
+    ),
+    "rows of another width on the device": (("(15 if ON", "(14 if ON"), ("R2", "R3", "R7")),
+    "gradients times the scale": (
+        ("g = div(g, tl.full((), grad_scale, real), EXACT)",
+         "g = g * tl.full((), grad_scale, real)"), ("R2", "R3", "R7"),
+    ),
+    "scaled gradients that are not stored": (
+        ("tl.store(g_ptr + start + offsets, unscaled", "tl.store(p_ptr + start + offsets, p"),
+        ("R2", "R3", "R6", "R7"),
+    ),
+    "scaled whatever is asked for": (("SCALED=scaled", "SCALED=True"), ("R3",)),
+    "numbers of the launch on the device": (("ON_DEVICE=True", "ON_DEVICE=False"), ("R2", "R3")),
     "fused in exact mode": (("enable_fp_fusion=not exact", "enable_fp_fusion=True"), ("R3",)),
 }  # fmt: skip
 RUNGS = ("R3", "R5", "R6", "R7")
@@ -67,7 +82,9 @@ def refuted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         folder = copy_of("adamw", tmp_path_factory.mktemp("edited") / str(number))
         edit(folder / "multi_tensor" / "adamw.py", [change])
         verdicts = [*verify.execute([task("R2", folder)], 1)]
-        verdicts += [verify.run(task(rung, folder)) for rung in RUNGS]
+        for rung in RUNGS:
+            here = replace(task(rung, folder), targets=(proof.DEVICE_TARGET,))
+            verdicts.append(verify.run(here))
         assert all(v.detail for v in verdicts)
         found[what] = {v.rung for v in verdicts if v.status is Status.REFUTED}
     return found

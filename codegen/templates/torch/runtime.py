@@ -1,7 +1,9 @@
 """What the optimizer classes of this folder share; it needs torch, NumPy and ml_dtypes.
 
 On the CPU a step computes on NumPy views of the tensors, with the NumPy reference beside this
-folder. On other devices it launches the multi-tensor kernel, which is imported only then.
+folder. On other devices it launches the multi-tensor kernel, which is imported only then. Groups
+with `capturable` or `fused` have their counters there, and what the kernel needs to know of them is
+computed there, too: such a step waits for nothing, and a CUDA graph can hold it.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -80,13 +83,36 @@ class Job(NamedTuple):
         kept: What stays the same from step to step.
         gradient: Its gradient.
         counter: The number of steps so far; None if torch's class keeps none.
-        t: The number of this step, from 1.
+        t: The number of this step, from 1; 0 if the counter alone knows.
+        waits: Whether the step may wait for numbers of the device.
     """
 
     kept: Kept
     gradient: torch.Tensor
     counter: torch.Tensor | None
     t: int
+    waits: bool
+
+
+class Scaling:
+    """What `GradScaler` hands over: tensors of one element on the parameters' device.
+
+    Attributes:
+        scale: What the gradients are divided by; None if they are not.
+        found_inf: Not zero if one of them is infinite or NaN; None if nobody has looked.
+    """
+
+    def __init__(self, scale: torch.Tensor | None, found_inf: torch.Tensor | None) -> None:
+        self.scale = scale
+        self.found_inf = found_inf
+        self._skips: bool | None = None
+
+    @property
+    def skips(self) -> bool:
+        """Whether nothing is to be done; waits for the device."""
+        if self._skips is None:
+            self._skips = self.found_inf is not None and bool(self.found_inf.item())
+        return self._skips
 
 
 class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
@@ -118,6 +144,11 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
     @staticmethod
     def _values(group: Group) -> dict[str, Any]:
         """The arguments of the rule's `step` in a parameter group."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _numbers(state: dict[str, Any], t: torch.Tensor, values: dict[str, Any]) -> list[Any]:
+        """The kernel's numbers as float64 tensors, an element for every parameter; new scalars."""
         raise NotImplementedError
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -206,19 +237,21 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        found_inf = getattr(self, "found_inf", None)
-        if found_inf is not None and found_inf.item():
-            return loss
-        scale = getattr(self, "grad_scale", None)
+        scaling = Scaling(getattr(self, "grad_scale", None), getattr(self, "found_inf", None))
         for group in self.param_groups:
             self._check(group)
             values = self._values(group)
-            needed = self._needed(values)
-            jobs = self._jobs(group, needed)
+            jobs = self._jobs(group, self._needed(values), scaling)
+            free = [job for job in jobs if not job.waits]
+            self._step_without_waiting(free, values, scaling)
+            jobs = [job for job in jobs if job.waits] if free else jobs
+            if not jobs:
+                continue
+            scale = None if scaling.scale is None else scaling.scale.item()
             host = [job for job in jobs if job.kept.parameter.is_cpu]
             device = [job for job in jobs if not job.kept.parameter.is_cpu] if host else jobs
-            self._step_on_host(host, values, None if scale is None else scale.item())
-            self._step_on_device(device, values, None if scale is None else scale.item())
+            self._step_on_host(host, values, scale)
+            self._step_on_device(device, values, scale)
             if counters := [job.counter for job in jobs if job.counter is not None]:
                 torch._foreach_add_(counters, 1)
         return loss
@@ -250,7 +283,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             for name, value in first.items()
         ]
 
-    def _jobs(self, group: Group, needed: list[Needed]) -> list[Job]:
+    def _jobs(self, group: Group, needed: list[Needed], scaling: Scaling) -> list[Job]:
         """What there is to do in a group; makes states that are not there yet."""
         kept = self.__dict__.setdefault("_kept", {})
         refuses_host = group.get("capturable") and not group.get("fused")
@@ -268,6 +301,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
                     f"If capturable=True, {listed} and state_steps must be on supported devices: "
                     "['cuda']."
                 )
+            waits = not self._is_free(parameter, group)
+            if waits and scaling.skips:
+                continue
             one, is_first = kept.get(parameter), False
             if one is None or not self._is_same(one, parameter, needed):
                 is_first = self._initialize(parameter, group, needed)
@@ -275,11 +311,17 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             counter, t = None, 1 if is_first or not needed else 2
             if self._has_counter:
                 counter = self.state[parameter]["step"]
-                t = int(counter.item()) + 1
+                t = int(counter.item()) + 1 if waits else 0
                 if t >= _EXACT_COUNTS and counter.dtype == torch.float32:
                     counter = self.state[parameter]["step"] = counter.double()
-            found.append(Job(one, _plain(gradient, parameter), counter, t))
+            found.append(Job(one, _plain(gradient, parameter), counter, t, waits))
         return found
+
+    @staticmethod
+    def _is_free(parameter: torch.Tensor, group: Group) -> bool:
+        """Whether a step of this parameter waits for nothing: its counter is on its device."""
+        on_device = group.get("capturable") or group.get("fused")
+        return bool(on_device) and not parameter.is_cpu
 
     def _is_same(self, kept: Kept, parameter: torch.Tensor, needed: list[Needed]) -> bool:
         """Whether the tensors of a step are still those that were kept."""
@@ -345,10 +387,11 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         """
         if not jobs:
             return
-        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
-            raise RuntimeError(f"{type(self).__name__} cannot be captured in a CUDA graph")
-        package, _, name = self._reference.__name__.rpartition(".")
-        kernel = importlib.import_module(f"{package.rpartition('.')[0]}.multi_tensor.{name}")
+        if _is_capturing(jobs[0].kept.parameter.device):
+            raise RuntimeError(
+                f"{type(self).__name__} cannot be captured in a CUDA graph without capturable=True"
+            )
+        kernel = self._kernel()
         values = {key: _number(value) for key, value in values.items()}
         batches: dict[tuple[Any, ...], list[Job]] = {}
         for job in jobs:
@@ -359,34 +402,99 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         for (device, t, scalars), batch in batches.items():
             names = tuple(batch[0].kept.scalars)
             state = before = dict(zip(names, scalars, strict=True))
-            given = [[j.kept.parameter, j.gradient, *j.kept.tensors.values()] for j in batch]
-            dense = [
-                tensors
-                if job.kept.dense and tensors[0].is_contiguous() and tensors[1].is_contiguous()
-                else [tensor.contiguous() for tensor in tensors]
-                for job, tensors in zip(batch, given, strict=True)
-            ]
-            columns = ("p", "g", *batch[0].kept.tensors)
-            with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
-                for table in self._tables(columns, dense, kernel, device):
+            with self._tables(batch, kernel, device) as tables:
+                for table in tables:
                     state = dict(before)
                     kernel.step(table, state, t, **values)
-            for job, tensors, used in zip(batch, given, dense, strict=True):
-                if used is not tensors:
-                    for place, result in zip(tensors, used, strict=True):
-                        if place is not result and place is not job.gradient:
-                            place.copy_(result)
+            for job in batch:
                 for key, value in job.kept.scalars.items():
                     value.fill_(state[key])
 
-    def _tables(
+    def _step_without_waiting(
+        self, jobs: list[Job], values: dict[str, Any], scaling: Scaling
+    ) -> None:
+        """One step of parameters whose counters are on their device.
+
+        An infinity leaves no tensor an element, and adds nothing to the counters.
+        """
+        batches: dict[tuple[torch.device, int], list[Job]] = {}
+        for job in jobs:
+            batches.setdefault((job.kept.parameter.device, job.t), []).append(job)
+        for (device, first), batch in batches.items():
+            kernel = self._kernel()
+            flags = {
+                k: bool(values[k]) for k in kernel.step_on_device.__kwdefaults__ if k in values
+            }
+            skips = (
+                None if scaling.found_inf is None else scaling.found_inf.to(device).reshape(()) != 0
+            )
+            counters = [job.counter for job in batch if job.counter is not None]
+            t = _on(device, first).expand(len(batch))
+            if counters:
+                t = torch.stack(counters).to(device, torch.float64).reshape(-1) + 1
+            before = {
+                name: torch.stack([job.kept.scalars[name] for job in batch]).double().reshape(-1)
+                for name in batch[0].kept.scalars
+            }
+            state = dict(before)
+            given = {
+                key: value if isinstance(value, bool) else _on(device, value)
+                for key, value in values.items()
+            }
+            scale = _on(device, 1.0 if scaling.scale is None else scaling.scale)
+            found = [*self._numbers(state, t, given), scale]
+            numbers = torch.stack([number.double().expand(len(batch)) for number in found], 1)
+            with self._tables(batch, kernel, device) as tables:
+                for table in tables:
+                    bits = numbers.view(torch.int64).index_select(0, table.order)
+                    addresses, size = table.rows[:, :-1], table.rows[:, -1:]
+                    size = size if skips is None else size * ~skips
+                    rows = torch.cat([addresses, size, bits], 1)
+                    scaled = scaling.scale is not None
+                    kernel.step_on_device(table, rows, scaled=scaled, **flags)
+            for name, new in state.items():
+                new = new if skips is None else torch.where(skips, before[name], new)
+                for job, value in zip(batch, new.unbind(), strict=True):
+                    job.kept.scalars[name].copy_(value)
+            if counters:
+                one = 1 if skips is None else (~skips).to(counters[0].dtype)
+                torch._foreach_add_(counters, one)
+
+    def _kernel(self) -> Any:
+        """The module of the multi-tensor kernel."""
+        package, _, name = self._reference.__name__.rpartition(".")
+        return importlib.import_module(f"{package.rpartition('.')[0]}.multi_tensor.{name}")
+
+    @contextlib.contextmanager
+    def _tables(self, jobs: list[Job], kernel: Any, device: torch.device) -> Iterator[list[Any]]:
+        """The tables of tensors, for launches; what is not contiguous is copied, and back.
+
+        They are built again only when a tensor has another address.
+        """
+        given = [[j.kept.parameter, j.gradient, *j.kept.tensors.values()] for j in jobs]
+        dense = [
+            tensors
+            if job.kept.dense and tensors[0].is_contiguous() and tensors[1].is_contiguous()
+            else [tensor.contiguous() for tensor in tensors]
+            for job, tensors in zip(jobs, given, strict=True)
+        ]
+        columns = ("p", "g", *jobs[0].kept.tensors)
+        with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
+            yield self._built(columns, dense, kernel, device)
+        for tensors, used in zip(given, dense, strict=True):
+            if used is not tensors:
+                for place, result in zip(tensors, used, strict=True):
+                    if place is not result:
+                        place.copy_(result)
+
+    def _built(
         self,
         columns: tuple[str, ...],
         tensors: list[list[torch.Tensor]],
         kernel: Any,
         device: torch.device,
     ) -> list[Any]:
-        """The tables of tensors, built again only when one of them has another address."""
+        """Tables that are kept, or new ones."""
         key = (
             columns,
             *[tensor.data_ptr() for one in tensors for tensor in one],
@@ -394,18 +502,40 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             *[tensor.dtype for one in tensors for tensor in one],
         )
         kept: dict[Any, list[Any]] = self.__dict__.setdefault("_kept_tables", {})
-        if key not in kept:
+        found = kept.get(key)
+        if found is None:
             tables = importlib.import_module(f"{kernel.__package__}._tables")
-
-            def place(array: Any) -> torch.Tensor:
-                return torch.from_numpy(array).to(device)
-
             given = [dict(zip(columns, one, strict=True)) for one in tensors]
-            made = tables.build(given, kernel.COLUMNS, kernel.BLOCK, place)
+            found = tables.build(given, kernel.COLUMNS, kernel.BLOCK, partial(self._place, device))
+        if _is_capturing(device):  # a graph reads them as long as it is replayed
+            self.__dict__.setdefault("_captured", []).append(found)
+        elif key not in kept:
             while len(kept) >= KEPT_TABLES:
                 del kept[next(iter(kept))]
-            kept[key] = made
-        return kept[key]
+            kept[key] = found
+        return found
+
+    def _place(self, device: torch.device, array: Any) -> torch.Tensor:
+        """A table on the device.
+
+        A graph copies it again whenever it is replayed, from memory that nothing else uses; that
+        cannot be allocated while the graph is captured, so steps before put some by.
+        """
+        host = torch.from_numpy(array)
+        if device.type != "cuda":
+            return host.to(device)
+        spare = self.__dict__.setdefault("_spare", [])
+        if not _is_capturing(device):
+            spare.append(torch.empty(array.nbytes, dtype=torch.uint8, pin_memory=True))
+            del spare[: -3 * KEPT_TABLES]
+            return host.to(device)
+        for index, memory in enumerate(spare):
+            if memory.numel() >= array.nbytes:
+                used = spare.pop(index)[: array.nbytes].view(host.dtype).view(host.shape)
+                used.copy_(host)
+                self.__dict__.setdefault("_captured", []).append(used)
+                return used.to(device, non_blocking=True)
+        raise RuntimeError(f"{type(self).__name__} needs a step before it is captured in a graph")
 
 
 def check_tensors(
@@ -427,6 +557,18 @@ def check_tensors(
             raise ValueError(f"Tensor {name} must be 1-element")
     if not any(all(isinstance(beta, kind) for beta in betas) for kind in (float, torch.Tensor)):
         raise ValueError("betas must be either both floats or both Tensors")
+
+
+def _is_capturing(device: torch.device) -> bool:
+    """Whether a CUDA graph is being captured."""
+    return device.type == "cuda" and bool(torch.cuda.is_current_stream_capturing())
+
+
+def _on(device: torch.device, value: Any) -> torch.Tensor:
+    """A number as float64 on a device, without waiting for one."""
+    if isinstance(value, torch.Tensor) and value.device == device:
+        return value.double().reshape(())
+    return torch.full((), _number(value), dtype=torch.float64, device=device)
 
 
 def _number(value: Any) -> Any:
