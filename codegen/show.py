@@ -27,6 +27,8 @@ class View(StrEnum):
     kernel = "kernel"
     numpy = "numpy"
     triton = "triton"
+    multi_tensor = "multi_tensor"
+    torch = "torch"
     ttir = "ttir"
     ptx = "ptx"
 

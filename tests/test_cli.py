@@ -149,7 +149,10 @@ def test_bytes_per_element_are_loads_and_stores_of_float32() -> None:
         ["check", "adamw"],
         ["build", "lion", "--check"],
         ["build", "adamw", "--dry-run", "--out", "/tmp/nowhere/at/all"],
-        *(["show", "sgd", "--as", v] for v in ("text", "latex", "mathml", "kernel", "numpy")),
+        *(
+            ["show", "sgd", "--as", v]
+            for v in ("text", "latex", "mathml", "kernel", "numpy", "torch")
+        ),
         ["explain", "E104"],
     ],
     ids=" ".join,
