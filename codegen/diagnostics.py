@@ -227,7 +227,7 @@ CODES: dict[str, str] = {
     "E144": "The initial value is outside the state's domain.",
     "E145": "An initial value is a number or an expression of hyperparameters.",
     "E150": "The default has the wrong type: options are true or false, hyperparameters finite.",
-    "E151": "`when` is a condition on options declared above it, and sometimes true.",
+    "E151": "`when` is a condition on options declared above it, and true for some of their sets.",
     "E152": "Too many names: there are at most 8 options, 64 hyperparameters and 32 states.",
     "E160": "The `[torch]` table names something that the spec does not have.",
     "E161": "The class of `[torch]` is not an identifier such as `AdamW`.",

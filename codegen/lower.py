@@ -7,7 +7,8 @@ argument, computed on the host in float64.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from codegen import kinds
@@ -21,11 +22,12 @@ from codegen.kernel import (
     Step,
     Tensor,
     Value,
+    lets,
     validate,
 )
 from codegen.kinds import Kind
 from codegen.literals import literal
-from codegen.spec import Options, Spec, holds, is_option_condition, straight, taken
+from codegen.spec import Options, Spec, holds, straight, taken
 
 Guard = tuple[Value, bool]
 """A condition that the host decides, and the arm that is taken."""
@@ -33,54 +35,64 @@ Guard = tuple[Value, bool]
 
 def lower(spec: Spec) -> Kernel:
     """Lowers a checked spec; raises `GeneratorBug` if the result breaks its own rules."""
-    reached = tuple(_live(spec.rule, list(spec.option_sets())))
-    rule = _Typing(spec).block(reached, kinds.declared(spec))
-    split = _Split(spec)
+    typed = _Typing(spec).block(spec.rule, kinds.declared(spec))
+    rule = tuple(_live(typed, list(spec.option_sets())))
+    split = _Split(spec, rule)
     body = split.block(rule, split.host)
+    tensors = tensors_of(spec)
     kernel = Kernel(
         spec=spec,
-        tensors=tensors_of(spec),
+        tensors=tensors,
         rule=rule,
         host=split.program(),
         arguments=tuple(split.arguments.values()),
-        stages=(Stage(body),),
+        stages=(Stage(_loosened(body, {t.name for t in tensors})),),
     )
     validate(kernel)
     return kernel
 
 
-def _live(statements: Iterable[Statement], sets: Sequence[Options]) -> Iterator[Statement]:
-    """Statements without the arms that no option set reaches, where names may have no value."""
-    for statement in statements:
-        if isinstance(statement, Assign):
-            yield replace(statement, value=_reached(statement.value, sets))
+def _live(steps: Iterable[Step], sets: Sequence[Options]) -> Iterator[Step]:
+    """Steps without the arms that no option set reaches, where names may have no value."""
+    for step in steps:
+        if isinstance(step, Let):
+            yield Let(step.name, _reached(step.value, sets))
             continue
-        left, right = _parted(statement.condition, sets)
+        left, right = _parted(step.condition, sets)
         if left and right:
-            body, orelse = tuple(_live(statement.body, left)), tuple(_live(statement.orelse, right))
+            body, orelse = tuple(_live(step.body, left)), tuple(_live(step.orelse, right))
             if body or orelse:
-                yield replace(statement, body=body, orelse=orelse)
+                yield Branch(step.condition, body, orelse)
         else:
-            yield from _live(statement.body if left else statement.orelse, sets)
+            yield from _live(step.body if left else step.orelse, sets)
 
 
-def _reached(e: Expression, sets: Sequence[Options]) -> Expression:
-    if not isinstance(e, Apply):
-        return e
-    if e.op == "select" and is_option_condition(e.args[0]):
-        condition, *arms = e.args
+def _reached(value: Value, sets: Sequence[Options]) -> Value:
+    if value.op == "select" and value.args[0].kind is Kind.OPTION:
+        condition, *arms = value.args
         left, right = _parted(condition, sets)
         if not (left and right):
             return _reached(arms[0 if left else 1], sets)
         found = (_reached(arm, part) for arm, part in zip(arms, (left, right), strict=True))
-        return replace(e, args=(condition, *found))
-    return replace(e, args=tuple(_reached(argument, sets) for argument in e.args))
+        return replace(value, args=(condition, *found))
+    return replace(value, args=tuple(_reached(argument, sets) for argument in value.args))
 
 
-def _parted(condition: Expression, sets: Sequence[Options]) -> tuple[list[Options], list[Options]]:
+def _parted(condition: Value, sets: Sequence[Options]) -> tuple[list[Options], list[Options]]:
     """The option sets for which a condition holds, and the others."""
-    left = [s for s in sets if holds(condition, s)]
+    left = [s for s in sets if _chosen(condition, s)]
     return left, [s for s in sets if s not in left]
+
+
+def _chosen(condition: Value, options: Options) -> bool:
+    match condition.op:
+        case "not":
+            return not _chosen(condition.args[0], options)
+        case "and":
+            return all(_chosen(argument, options) for argument in condition.args)
+        case "or":
+            return any(_chosen(argument, options) for argument in condition.args)
+    return options[condition.text]
 
 
 def tensors_of(spec: Spec, options: Options | None = None) -> tuple[Tensor, ...]:
@@ -152,7 +164,7 @@ class _Typing:
         if isinstance(e, Number):
             return Value("number", (), Kind.SCALAR, e.text)
         if isinstance(e, Name):
-            return Value("name", (), known[e.id], e.id)
+            return Value("name", (), known.get(e.id, Kind.SCALAR), e.id)
         if e.op == "pow":
             return self.power(e, known)
         kind = kinds.kind(e, known)
@@ -269,6 +281,7 @@ class _Split:
     """Sorts the rule into a host program, kernel arguments and the body of the stage."""
 
     spec: Spec
+    rule: tuple[Step, ...]
     host: list[Step] = field(default_factory=list)
     constants: list[Step] = field(default_factory=list)
     """Arguments that depend on hyperparameters alone and cannot fail: computed first."""
@@ -281,7 +294,7 @@ class _Split:
     def __post_init__(self) -> None:
         self.fixed = {h.name for h in self.spec.hyperparameters} | {"t"}
         self.used = set(kinds.declared(self.spec))
-        self.used |= {a.name for a in assignments(self.spec.rule)}
+        self.used |= {let.name for let in lets(self.rule)}
         self.reassigned = {s.name for s in self.spec.states if s.scalar}
         for options in self.spec.option_sets():
             names = [a.name for a in straight(self.spec.rule, options)]
@@ -370,6 +383,49 @@ class _Split:
             self.keys[name] = key
             self.arguments[name] = Argument(name, value.boolean)
         return Value("name", (), Kind.SCALAR, self.bound[key])
+
+
+_LOOSE = {"min": "smaller", "max": "larger"}
+"""Extremes → those that may return either of two zeros."""
+_EXTREMES = frozenset((*_LOOSE, "clip", *_LOOSE.values()))
+
+
+def _loosened(body: Sequence[Step], tensors: Collection[str]) -> tuple[Step, ...]:
+    """Steps whose extremes see to the sign of zero where no later extreme does."""
+    read: Counter[str] = Counter()
+    compared: Counter[str] = Counter()
+    for let in lets(body):
+        read.update(let.value.names())
+        for node in let.value.operations():
+            if node.op in _EXTREMES:
+                compared.update(a.text for a in node.args if a.op == "name")
+    names = {name for name in compared if compared[name] == read[name]} - set(tensors)
+
+    def visit(steps: Sequence[Step]) -> Iterator[Step]:
+        for step in steps:
+            if isinstance(step, Let):
+                yield Let(step.name, _loose(step.value, step.name in names))
+            else:
+                body, orelse = tuple(visit(step.body)), tuple(visit(step.orelse))
+                yield Branch(step.condition, body, orelse)
+
+    return tuple(visit(body))
+
+
+def _loose(value: Value, is_compared: bool) -> Value:
+    """A value, perhaps an argument of an extreme, with fewer signs of zeros to see to."""
+    if value.kind is not Kind.TENSOR:
+        return value
+    arms_only = value.op == "select"
+    args = tuple(
+        _loose(a, value.op in _EXTREMES or (arms_only and index > 0 and is_compared))
+        for index, a in enumerate(value.args)
+    )
+    if is_compared and value.op == "clip":
+        larger = Value("larger", args[:2], Kind.TENSOR)
+        return Value("smaller", (larger, args[2]), Kind.TENSOR)
+    op = _LOOSE.get(value.op, value.op) if is_compared else value.op
+    return replace(value, op=op, args=args)
 
 
 def _assigned_always(steps: Iterable[Step]) -> set[str]:

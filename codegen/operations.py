@@ -139,6 +139,16 @@ OPERATIONS: dict[str, Operation] = {
         2, "max", Spelling("scalar_max({0}, {1})", helper="scalar_max"),
         _function("maximum", 2), _function("maximum", 2), _function("maximum", 2),
     ),
+    # Of zeros they may return either: what an extreme of extremes needs, whose sign of zero comes
+    # last. Compilers err where it comes twice.
+    "smaller": Operation(
+        2, "min", Spelling("scalar_min({0}, {1})", helper="scalar_min"),
+        _function("minimum", 2), _function("smaller", 2), _function("minimum", 2),
+    ),
+    "larger": Operation(
+        2, "max", Spelling("scalar_max({0}, {1})", helper="scalar_max"),
+        _function("maximum", 2), _function("larger", 2), _function("maximum", 2),
+    ),
     "exp": Operation(
         1, "exp", Spelling("math.exp({0})"), Spelling("np.exp({0})"), Spelling("tl.exp({0})"),
         _function("exp", 1),
@@ -152,7 +162,8 @@ OPERATIONS: dict[str, Operation] = {
     "clip": Operation(
         3, "clip",
         Spelling("scalar_min(scalar_max({0}, {1}), {2})", helper="scalar_min scalar_max"),
-        _ELEMENT_CLIP, _ELEMENT_CLIP, _ELEMENT_CLIP,
+        _ELEMENT_CLIP, Spelling("minimum(larger({0}, {1}), {2})", helper="minimum larger"),
+        _ELEMENT_CLIP,
     ),
     "select": Operation(
         3, "if", Spelling("{1} if {0} else {2}", TERNARY), Spelling("np.where({0}, {1}, {2})"),

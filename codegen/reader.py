@@ -7,10 +7,9 @@ at once.
 from __future__ import annotations
 
 import datetime
-import itertools
 import keyword
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +31,7 @@ from codegen.spec import (
     constant,
     holds,
     is_option_condition,
+    option_sets,
 )
 
 _T = TypeVar("_T")
@@ -185,7 +185,7 @@ class _Reader:
             spelled.setdefault(upper, name)
 
     def condition(
-        self, data: dict[str, Any], path: KeyPath, options: Iterable[str]
+        self, data: dict[str, Any], path: KeyPath, options: Sequence[Option]
     ) -> tuple[Expression | None, str]:
         """A `when` value: a condition on the options declared so far."""
         text = self.typed(data, path, "when", str, "")
@@ -195,9 +195,10 @@ class _Reader:
         parsed = parse_expression(self.source, where, text, self.out)
         if parsed is None:
             return None, ""
+        above = [option.name for option in options]
         for name in names(parsed):
-            if name.id not in options:
-                help = nearest(name.id, options)
+            if name.id not in above:
+                help = nearest(name.id, above)
                 message = f"`{name.id}` is not an option declared above"
                 self.error("E151", message, name.span, help)
                 return None, ""
@@ -205,7 +206,7 @@ class _Reader:
             message = "`when` must be a condition on options"
             self.error("E151", message, parsed.span, "use option names, `and`, `or`, `not`")
             return None, ""
-        if not _possible(parsed):
+        if not any(holds(parsed, chosen) for chosen in option_sets(options)):
             self.error("E151", "`when` is never true", parsed.span)
         return parsed, " ".join(text.split())
 
@@ -323,7 +324,7 @@ class _Reader:
             yield Hyperparameter(name, float(default), domain, domain_text, doc, place)
 
     def options(self, data: dict[str, Any], seen: dict[str, str]) -> Iterator[Option]:
-        above: list[str] = []
+        above: list[Option] = []
         for name, entry in self.entries(data, "options", MAX_OPTIONS, seen):
             path = ("options", name)
             self.table(entry, path, ("default", "doc", "when"), ("default", "doc"))
@@ -336,10 +337,14 @@ class _Reader:
                 self.error("E150", message, span, help)
                 default = False
             when, when_text = self.condition(entry, path, above)
-            above.append(name)
+            if default and not holds(when, {option.name: option.default for option in above}):
+                span = self.source.value_span((*path, "default"))
+                message = f"`{name}` is on by default, where its `when` does not hold"
+                self.error("E151", message, span, "make its default false")
             place = self.source.key_span(path) or Span(1, 1, 2)
             doc = self.text(entry, path, "doc")
-            yield Option(name, default, doc, when, when_text, place)
+            above.append(Option(name, default, doc, when, when_text, place))
+            yield above[-1]
 
     def states(
         self,
@@ -354,7 +359,7 @@ class _Reader:
             known = ("init", "domain", "doc", "when", "scalar")
             self.table(entry, path, known, ("init", "doc"))
             domain, domain_text = self.domain(entry, path)
-            when, when_text = self.condition(entry, path, [o.name for o in options])
+            when, when_text = self.condition(entry, path, options)
             init = self.init(entry, path, defaults)
             place = self.source.key_span(path) or Span(1, 1, 2)
             if "init" in entry and not domain.empty:
@@ -590,15 +595,6 @@ def _type(value: object) -> str:
             return "a time"
         case _:
             return "a date"
-
-
-def _possible(condition: Expression) -> bool:
-    """Whether some choice of the options in it makes a condition true."""
-    options = sorted({name.id for name in names(condition)})
-    return any(
-        holds(condition, dict(zip(options, values, strict=True)))
-        for values in itertools.product((True, False), repeat=len(options))
-    )
 
 
 def _interval(condition: Expression, name: str) -> Interval:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from codegen.diagnostics import Span
@@ -123,15 +123,19 @@ class Spec:
 
     def option_sets(self) -> Iterator[dict[str, bool]]:
         """Every combination of options that the `when` conditions allow, defaults first."""
-        choices = [(o.default, not o.default) for o in self.options]
-        for values in itertools.product(*choices):
-            options = dict(zip((o.name for o in self.options), values, strict=True))
-            if all(not options[o.name] or holds(o.when, options) for o in self.options):
-                yield options
+        yield from option_sets(self.options)
 
     def active_states(self, options: Options) -> tuple[State, ...]:
         """The states that exist under these options."""
         return tuple(s for s in self.states if holds(s.when, options))
+
+
+def option_sets(options: Sequence[Option]) -> Iterator[dict[str, bool]]:
+    """Every combination that the `when` conditions allow, defaults first."""
+    for values in itertools.product(*((o.default, not o.default) for o in options)):
+        chosen = dict(zip((o.name for o in options), values, strict=True))
+        if all(not chosen[o.name] or holds(o.when, chosen) for o in options):
+            yield chosen
 
 
 def holds(condition: Expression | None, options: Options) -> bool:

@@ -74,7 +74,7 @@ def test_the_kernel_view_is_the_lowered_program(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STOCK)
-@pytest.mark.parametrize("view", [View.numpy, View.triton])
+@pytest.mark.parametrize("view", [View.numpy, View.triton, View.multi_tensor, View.torch])
 def test_the_code_views_are_the_generated_files(name: str, view: View) -> None:
     text = (ROOT / "generated" / view.value / f"{name}.py").read_text("utf-8")
     assert show(stock(name), view, defaults(stock(name))) + "\n" == text

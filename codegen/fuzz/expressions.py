@@ -6,7 +6,7 @@ Texts are printed with the parentheses that they need, and now and then with som
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
@@ -83,17 +83,24 @@ class Expressions:
         rng: Where every choice comes from.
         scope: The names that can be read now; at least one is a tensor.
         options: The names of the options.
+        apart: Pairs of options that are never on together.
         elsewhere: Tensors that exist only under a condition on options.
         wild: Share of the roots, logarithms and divisors whose sign is left to chance.
         exact: Tensors are spared what is not correctly rounded: exponentials and logarithms.
     """
 
     def __init__(
-        self, rng: np.random.Generator, options: Sequence[str], wild: float, exact: bool
+        self,
+        rng: np.random.Generator,
+        options: Sequence[str],
+        apart: Collection[frozenset[str]],
+        wild: float,
+        exact: bool,
     ) -> None:
         self.rng = rng
         self.scope: dict[str, Variable] = {}
         self.options = tuple(options)
+        self.apart = apart
         self.elsewhere: tuple[Variable, ...] = ()
         self.wild = wild
         self.exact = exact
@@ -389,6 +396,7 @@ class Expressions:
             return Piece(f"not {name.text}", NOT)
         if len(self.options) > 1 and self.chance(0.3):
             other = Piece(self.one([o for o in self.options if o != name.text]))
-            word, level = ("and", AND) if self.chance(0.5) else ("or", OR)
+            both = self.chance(0.5) and frozenset((name.text, other.text)) not in self.apart
+            word, level = ("and", AND) if both else ("or", OR)
             return self.infix(name, word, other, level)
         return name

@@ -5,7 +5,8 @@ Names are chosen to be awkward: those that SymPy owns, and those that lowering m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -50,7 +51,7 @@ class _Spec:
         self.unused = list(rng.permutation(np.array(NAMES)))
         self.options = self.declare_options()
         wild, exact = 0.2 if rng.random() < 0.2 else 0.0, bool(rng.random() < 0.75)
-        self.make = Expressions(rng, list(self.options), wild, exact)
+        self.make = Expressions(rng, list(self.options), _apart(self.options), wild, exact)
         self.hyperparameters = self.declare_hyperparameters()
         self.states = self.declare_states()
         self.pending = [s for s in self.states if not self.when(s)]
@@ -76,7 +77,10 @@ class _Spec:
             entries[name] = {"default": bool(self.rng.random() < 0.3)}
             if index and self.rng.random() < 0.25:
                 word = "" if self.rng.random() < 0.6 else "not "
-                entries[name]["when"] = f"{word}{names[self.number(0, index - 1)]}"
+                entries[name] |= {
+                    "default": False,
+                    "when": f"{word}{names[self.number(0, index - 1)]}",
+                }
         return entries
 
     def declare_hyperparameters(self) -> dict[str, dict[str, object]]:
@@ -313,3 +317,17 @@ def _joined(ends: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
                 below_one=all(v.below_one for v in same),
             )
     return joined
+
+
+def _apart(options: Mapping[str, Mapping[str, object]]) -> set[frozenset[str]]:
+    """The pairs of options that are never on together; each needs one other on, off, or nothing."""
+    needed: dict[str, dict[str, bool]] = {}
+    for name, entry in options.items():
+        *negated, other = str(entry.get("when", "")).split(" ")
+        above = {} if negated or not other else needed[other]
+        needed[name] = {name: True, **above, **({other: not negated} if other else {})}
+    return {
+        frozenset(pair)
+        for pair in itertools.combinations(needed, 2)
+        if any(needed[pair[0]].get(o, on) is not on for o, on in needed[pair[1]].items())
+    }

@@ -20,6 +20,7 @@ from codegen.mutate.report import Report, Result
 from codegen.spec import Spec
 from codegen.verify import compiled
 from codegen.verify.certificate import Status, Verdict
+from codegen.verify.generated import LAUNCHERS
 
 __all__ = ["Mutant", "Report", "Result", "collect", "mutate", "score"]
 
@@ -95,7 +96,7 @@ def _all(spec: Spec, folder: Path) -> Iterator[Mutant]:
     """Every mutant of an optimizer, with the default options and with all others."""
     files = {
         backend: (folder / backend / f"{spec.name}.py").read_text(encoding="utf-8")
-        for backend in ("numpy", "triton")
+        for backend in ("numpy", *LAUNCHERS)
     }
     sets = list(spec.option_sets())
     for options in [sets[0], *sets[-1:]][: len(sets)]:
@@ -103,6 +104,7 @@ def _all(spec: Spec, folder: Path) -> Iterator[Mutant]:
         yield from rules.equivalents(spec, options)
         yield from rules.misnamed(spec, options)
         yield from texts.mutants(spec, options, files["triton"])
+        yield from texts.mutants(spec, options, files["multi_tensor"], "multi_tensor")
         yield from texts.of_fast_mode(spec, options, files["triton"])
         yield from texts.equivalents(spec, options, files["triton"])
         yield from texts.of_reference(spec, options, files["numpy"])

@@ -28,13 +28,14 @@ LEVELS = {
     "rule": ("R1", "R2", "R3", "R5", "R6", "R7", "R8", "R9"),
     "numpy": ("R1", "R2", "R3", "R8"),
     "triton": ("R2", "R3", "R5", "R6", "R7", "R9"),
+    "multi_tensor": ("R2", "R3", "R5", "R6", "R7", "R9"),
     "ttir": ("R3", "R5", "R6", "R7", "R9"),
     "ptx": ("R5", "R6", "R7", "R9"),
 }
 """Where a fault is planted → the rungs that look at what comes after it.
 
 spec: in the formula, with all files built from it. rule: after reading, so that both files have the
-fault and agree. numpy, triton: in one file. ttir, ptx: in what the compiler makes.
+fault and agree. numpy, triton, multi_tensor: in one file. ttir, ptx: in what the compiler makes.
 """
 
 

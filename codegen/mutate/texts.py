@@ -76,13 +76,13 @@ def _truth(test: ast.expr, known: dict[str, bool]) -> bool:
     raise KeyError
 
 
-def mutants(spec: Spec, options: Options, text: str) -> Iterator[Mutant]:
-    """Every single fault of the Triton file under one set of options."""
+def mutants(spec: Spec, options: Options, text: str, backend: str = "triton") -> Iterator[Mutant]:
+    """Every single fault of a file with a kernel under one set of options."""
     file = _File.of(text, spec, options)
     seen = {text}
     for dtype, edits in (
         ("fp32", [*_memory(file, spec, options), *_types(file), *_instructions(file),
-                  *_control(file), *_launch(file, spec), *_cheats(file, spec)]),
+                  *_control(file), *_launch(file, spec), *_cheats(file, spec), *_table(file)]),
         ("bf16", list(_narrow(file))),
         ("fp64", list(_wide(file))),
     ):  # fmt: skip
@@ -91,8 +91,8 @@ def mutants(spec: Spec, options: Options, text: str) -> Iterator[Mutant]:
             if changed not in seen:
                 seen.add(changed)
                 what = f"{file.lines[index].strip()} -> {new.strip() or 'nothing'}"
-                files = {"triton": changed}
-                yield Mutant(spec, options, "triton", kind, operator, what, files, dtype=dtype)
+                files = {backend: changed}
+                yield Mutant(spec, options, backend, kind, operator, what, files, dtype=dtype)
 
 
 def equivalents(spec: Spec, options: Options, text: str) -> Iterator[Mutant]:
@@ -310,6 +310,34 @@ def _launch(file: _File, spec: Spec) -> Iterator[Edit]:
     for h in spec.hyperparameters:
         yield from each("its default", rf"^    {h.name} = float\({h.name}\)$",
                         f"    {h.name} = {number(h.default)}", "C")  # fmt: skip
+
+
+def _table(file: _File) -> Iterator[Edit]:
+    """Faults of what finds the tensors and the numbers of a program in tables."""
+    for index in file.kernel:
+        line = file.lines[index]
+        if match := re.search(r"tl\.load\(row(?: \+ (\d+))?\)", line):
+            for place in {int(match[1] or 0) + 1, max(int(match[1] or 0) - 1, 0)}:
+                changed = line.replace(match[0], f"tl.load(row + {place})")
+                yield ("B" if "bitcast" in line else "F"), "next column", index, changed
+    for kind, operator, pattern, new in _TABLE:
+        yield from _each(file, range(len(file.lines)), kind, operator, pattern, new)
+
+
+_TABLE = (
+    ("F", "alignment unknown", r"^(\s+)\w+ = tl\.multiple_of\(.*$", r"\1pass"),
+    ("F", "other row", r"tl\.load\(program\)", "tl.load(program + 1)"),
+    ("F", "other block", r"tl\.load\(program \+ 1\)", "tl.load(program)"),
+    ("F", "narrow rows", r"(?<=\* \()\d+ if ON_DEVICE", "1 if ON_DEVICE"),
+    ("A", "scaled twice", r"unscaled = g$", "unscaled = g / tl.full((), grad_scale, real)"),
+    ("A", "times the scale", r"g = div\(g, (tl\.full.*), EXACT\)", r"g = g * \1"),
+    ("J", "a program less", r"\[\(table\.size,\)\]", "[(table.size - 1,)]"),
+    ("J", "never scaled", r"SCALED=scaled", "SCALED=False"),
+    ("J", "numbers of the launch", r"ON_DEVICE=True", "ON_DEVICE=False"),
+    ("J", "type of the gradient", r'p_type=table\.types\["p"\]', 'p_type=table.types["g"]'),
+    ("J", "always aligned", r"ALIGNED=table\.aligned", "ALIGNED=True"),
+)
+"""Class, operator, pattern, and what takes its place, in a multi-tensor file."""
 
 
 def _cheats(file: _File, spec: Spec) -> Iterator[Edit]:

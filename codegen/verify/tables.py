@@ -132,8 +132,12 @@ class Batch:
         cls, spec: Spec, options: Options, sizes: Sequence[int], shifted: Sequence[bool],
         dtype: str, rng: inputs.Generator,
     ) -> Batch:  # fmt: skip
-        """Random states, somewhere in a training run."""
+        """Random states, somewhere in a training run; special values at the end of a long one."""
         drawn = inputs.ordinary(spec, options, sum(sizes), dtype, rng)
+        special = inputs.specials(spec, options, dtype, rng)
+        if 2 * len(special["p"]) <= sum(sizes):
+            for name, values in drawn.items():
+                values[-len(special[name]) :] = special[name]
         wide = state_type(drawn["p"].dtype)
         before = {k: v if k in ("p", "g") else v.astype(wide) for k, v in drawn.items()}
         ends = np.cumsum(sizes)[:-1]
