@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from codegen.fuzz import specs, text
 from codegen.fuzz.draft import Draft
 from codegen.spec import Spec
 from codegen.verify.contract import uses_bounded
+from codegen.verify.generated import KERNELS
 from codegen.verify.tasks import DTYPES, TARGETS, Group, Task
 
 INTERPRETED = ("R1", "R2")
@@ -51,17 +53,17 @@ def applying(spec: Spec, rungs: tuple[str, ...]) -> tuple[str, ...]:
 def groups(
     spec: Spec, folder: Path, seed: int, number: int, rungs: tuple[str, ...] = RUNGS
 ) -> Iterator[Group]:
-    """What there is to do for a spec that is built: one option set, one GPU and one type."""
+    """What there is to do for a spec that is built: one option set, GPU, type and kernel."""
     rungs = applying(spec, rungs)
     rng = np.random.default_rng([seed, _PLACE, number])
     sets = list(spec.option_sets())
     options = sets[int(rng.integers(len(sets)))]
     target, dtype = (names[int(rng.integers(len(names)))] for names in (TARGETS, DTYPES))
+    kernel = KERNELS[int(rng.integers(len(KERNELS)))]
+    task = Task(
+        "R1", spec, options, folder, number, (target,), (dtype,), brief=True, kernels=(kernel,)
+    )
     for kind in (INTERPRETED, COMPILED):
-        group = tuple(
-            Task(rung, spec, options, folder, number, (target,), (dtype,), brief=True)
-            for rung in kind
-            if rung in rungs
-        )
+        group = tuple(replace(task, rung=rung) for rung in kind if rung in rungs)
         if group:
             yield group

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from codegen.spec import Interval, Options, Spec
-from codegen.verify import inputs, lifted, parting, proof, rounding
+from codegen.verify import inputs, lifted, parting, proof, rounding, terms
 from codegen.verify.certificate import Counterexample, Status, Verdict
 from codegen.verify.compiled import CannotCompile
 from codegen.verify.evaluation import NoValue, evaluate
-from codegen.verify.generated import LAUNCHERS
+from codegen.verify.generated import KERNELS, Variant
 from codegen.verify.ranges import sign
 from codegen.verify.rounding import UNIT, Error, Excluded, NoBound, mp
+from codegen.verify.rule import SCALE
 from codegen.verify.terms import FLOATS, Term, nodes
 
 POINTS = 48
@@ -94,7 +95,7 @@ class Problem:
 
 def check(
     spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
-    seed: int, exact: bool = True,
+    seed: int, exact: bool = True, kernels: Sequence[Variant] = KERNELS,
 ) -> Verdict:  # fmt: skip
     """R9 on one option set: every stored tensor of the PTX for aligned tensors.
 
@@ -106,10 +107,11 @@ def check(
         dtypes: Types of parameters and gradients.
         seed: Of the points.
         exact: The mode that the launcher is called with.
+        kernels: Which of its kernels.
     """
     found: list[Rounding] = []
-    for dtype, backend in itertools.product(dtypes, LAUNCHERS):
-        subject = proof.Subject.of(spec, options, dtype, seed, backend)
+    for dtype, (backend, mode) in itertools.product(dtypes, kernels):
+        subject = proof.Subject.of(spec, options, dtype, seed, backend, mode)
         for target in targets:
             try:
                 text = proof.ptx_of(subject, folder, target, True, exact)
@@ -287,6 +289,8 @@ def _point(problem: Problem, spec: Spec, rng: inputs.Generator) -> dict[str, flo
     for s in spec.states:
         if s.scalar:
             values[s.name] = float(inputs.inside(rng.random(1), s.domain)[0])
+    if any(leaf == terms.scalar(SCALE) for leaf in nodes([problem.expected])):
+        values[SCALE] = float(np.float32(2.0 ** rng.uniform(0, 24)))
     for name, kind in problem.kinds.items():
         domain = problem.domains.get(name, Interval())
         drawn = inputs.log_uniform(1, "float64", domain, rng, 4)[0]

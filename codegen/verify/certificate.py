@@ -92,7 +92,7 @@ class Verdict:
         exact: Whether the kernel is launched in exact mode.
         required: Whether verification fails without it.
         evidence: What was measured: bounds, static figures, hashes of artefacts.
-        machine_code: Kernels whose figures are still to be measured, by backend.
+        machine_code: Kernels whose figures are still to be measured, by name.
     """
 
     rung: str

@@ -23,15 +23,12 @@ from codegen.lower import tensors_of
 from codegen.spec import Options, Spec, holds
 from codegen.verify import contract, figures, sass
 from codegen.verify.certificate import Status, Verdict
-from codegen.verify.generated import LAUNCHERS, Pair, fresh
+from codegen.verify.generated import KERNELS, Pair, Variant, fresh
 
 WIDE = {"fp32": "fp32", "fp64": "fp64", "bf16": "fp32", "fp16": "fp32"}
 """Types of parameters and gradients → type of the states; in Triton's names."""
 TABLES = {"programs_ptr": "*i32", "rows_ptr": "*i64"}
 """Parameters of multi-tensor kernels → the types of the tables that they are; always aligned."""
-MODES = ("host", "device", "scaled")
-"""How a multi-tensor kernel gets its numbers: from the launch, from its rows on the device, or from
-there with gradients that it divides by a scale first. Other kernels have the first mode alone."""
 ALIGNMENT = 16
 """Bytes; torch's allocator aligns tensors to more, a slice of one to its elements alone."""
 
@@ -94,9 +91,9 @@ def _load(name: str, path: Path, digest: str) -> Kernel:
 
 def check(
     spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
-    exact: bool = True,
+    exact: bool = True, kernels: Sequence[Variant] = KERNELS,
 ) -> Verdict:  # fmt: skip
-    """Compiles the kernel of one option set and looks at what comes out.
+    """Compiles the kernels of one option set and looks at what comes out.
 
     Args:
         spec: The spec.
@@ -105,6 +102,7 @@ def check(
         targets: GPUs to compile for.
         dtypes: Types of parameters and gradients.
         exact: The mode that the launcher is called with.
+        kernels: Which of its kernels.
     """
     evidence: dict[str, Any] = {}
     machine_code: dict[str, sass.Compiled] = {}
@@ -116,7 +114,7 @@ def check(
             machine_code=machine_code,
         )  # fmt: skip
 
-    for backend in LAUNCHERS:
+    for backend, mode in kernels:
         try:
             kernel = load(spec, folder, backend)
         except CannotCompile as error:
@@ -124,31 +122,32 @@ def check(
         if reason := _wrong_parameter(kernel):
             return verdict(Status.REFUTED, reason)
         for target, dtype, aligned in itertools.product(targets, dtypes, (True, False)):
-            of_kernel = figures.of_backend(evidence, backend)
+            name = backend if mode == "host" else f"{backend}_{mode}"
+            of_kernel = figures.of_kernel(evidence, name)
             try:
                 artefacts = compile_kernel(
-                    kernel, spec, options, target, dtype, aligned=aligned, exact=exact
+                    kernel, spec, options, target, dtype, aligned, exact, mode
                 )
-                found = _violations(artefacts, kernel, spec, options, dtype, aligned, exact)
-                if backend == "multi_tensor" and target == "sm_90" and exact:
-                    found += _violations_on_device(kernel, spec, options, target, dtype, aligned)
+                found = _violations(artefacts, kernel, spec, options, dtype, aligned, exact, mode)
                 if aligned:
                     code = _machine_code(artefacts, spec, options, target, dtype, kernel)
                     of_kernel["figures"] = _figures(artefacts, code)
                     found += _spills(of_kernel["figures"])
-                    machine_code |= {} if code is None else {backend: code}
+                    if code is not None and mode == "host":
+                        machine_code[name] = code
             except CannotCompile as error:
                 return verdict(Status.REFUTED, str(error))
             except (sass.ToolMissing, sass.Unmeasured) as error:
                 return verdict(Status.UNSUPPORTED, f"{target}, {dtype}: {error}")
             if found:
                 where = "" if aligned else " with unaligned tensors"
-                what = f"{kernel.path} compiled for {target}, {dtype}{where}"
+                how = "" if mode == "host" else f", with numbers on the device ({mode})"
+                what = f"{kernel.path} compiled for {target}, {dtype}{where}{how}"
                 return verdict(Status.REFUTED, f"{what}: {'; '.join(found[:3])}")
             made += 1
             text = artefacts.get("ptx") or artefacts["amdgcn"]
-            name = "artefact" if aligned else "artefact_unaligned"
-            of_kernel[name] = hashlib.sha256(text.encode()).hexdigest()
+            part = "artefact" if aligned else "artefact_unaligned"
+            of_kernel[part] = hashlib.sha256(text.encode()).hexdigest()
             evidence["ptxas"] = ptxas(target)
     evidence["bytes_per_element"] = {d: contract.bytes_moved(spec, options, d) for d in dtypes}
     return verdict(Status.TESTED, _summary(spec, exact))
@@ -176,7 +175,7 @@ def _summary(spec: Spec, exact: bool) -> str:
 
 def _violations(
     artefacts: Mapping[str, Any], kernel: Kernel, spec: Spec, options: Options, dtype: str,
-    aligned: bool, exact: bool, mode: str = "host",
+    aligned: bool, exact: bool, mode: str,
 ) -> list[str]:  # fmt: skip
     """What the artefacts do against the contract."""
     if "ptx" in artefacts:
@@ -189,20 +188,6 @@ def _violations(
     if not aligned:
         return []
     return list(contract.amd_violations(artefacts["amdgcn"], spec, options, dtype))
-
-
-def _violations_on_device(
-    kernel: Kernel, spec: Spec, options: Options, target: str, dtype: str, aligned: bool
-) -> list[str]:
-    """The same for kernels with numbers on the device."""
-    found = []
-    for mode in MODES[1:]:
-        made = compile_kernel(kernel, spec, options, target, dtype, aligned, mode=mode)
-        found += [
-            f"with numbers on the device ({mode}): {what}"
-            for what in _violations(made, kernel, spec, options, dtype, aligned, True, mode)
-        ]
-    return found
 
 
 def _machine_code(

@@ -68,7 +68,7 @@ def violations(
         aligned: Whether it was compiled for aligned tensors, whose accesses can be wide.
         exact: Whether it was compiled for exact mode.
         entries: 64-bit numbers that it reads from a table.
-        mode: One of `compiled.MODES`.
+        mode: One of `generated.MODES`.
     """
     names = instructions(ptx)
     rules = _FORBIDDEN if not exact or uses_bounded(spec) else {**_INEXACT, **_FORBIDDEN}

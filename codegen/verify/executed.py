@@ -32,7 +32,7 @@ from codegen.verify.bounds import apart
 from codegen.verify.certificate import Counterexample, Status, Verdict
 from codegen.verify.compiled import CannotCompile
 from codegen.verify.executor import Buffer, Executor, Fault
-from codegen.verify.generated import Pair
+from codegen.verify.generated import KERNELS, Pair, Variant
 from codegen.verify.interpreter import Bench, Case, Step
 from codegen.verify.ptx import Program, Unsupported, parse
 from codegen.verify.reference import failure
@@ -133,7 +133,7 @@ class Compiled(Bench):
 
 def check(
     spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
-    seed: int, brief: bool = False,
+    seed: int, brief: bool = False, kernels: Sequence[Variant] = KERNELS,
 ) -> Verdict:  # fmt: skip
     """R6 on one option set.
 
@@ -145,30 +145,25 @@ def check(
         dtypes: Types of parameters and gradients.
         seed: Of the inputs.
         brief: Whether a smaller selection of inputs is enough.
+        kernels: Which of its kernels.
     """
     compared = 0
-    for dtype, target in itertools.product(dtypes, targets):
-        found: list[Verdict] = []
+    for dtype, target, (backend, mode) in itertools.product(dtypes, targets, kernels):
+        subject = proof.Subject.of(spec, options, dtype, seed, backend, mode)
         try:
-            for aligned in (True, False):
-                subject = proof.Subject.of(spec, options, dtype, seed)
-                text = proof.ptx_of(subject, folder, target, aligned, True)
-                found.append(
-                    of_ptx(spec, folder, options, target, dtype, text, aligned, seed, brief)
-                )
-            if all(v.status.passed for v in found):
-                subject = replace(subject, backend="multi_tensor")
-                texts = {a: proof.ptx_of(subject, folder, target, a, True) for a in (True, False)}
-                # What a thousand tensors show is in the table, the same for all of them.
-                most = tables.MANY if (dtype, target) == (dtypes[0], targets[0]) else 0
-                found.append(of_tables(subject, folder, target, texts, 0 if brief else most))
-            for mode in compiled.MODES[1:] if target == proof.DEVICE_TARGET and not brief else ():
-                subject = proof.Subject.of(spec, options, dtype, seed, "multi_tensor", mode)
-                texts = {a: proof.ptx_of(subject, folder, target, a, True) for a in (True, False)}
-                if all(v.status.passed for v in found):
-                    found.append(of_tables(subject, folder, target, texts, 0))
+            texts = {a: proof.ptx_of(subject, folder, target, a, True) for a in (True, False)}
         except CannotCompile as error:
             return _verdict(spec, options, Status.REFUTED, str(error), seed)
+        if backend == "triton":
+            found = [
+                of_ptx(spec, folder, options, target, dtype, text, aligned, seed, brief)
+                for aligned, text in texts.items()
+            ]
+        else:
+            # What a thousand tensors show is in the table, the same for all of them.
+            is_first = (dtype, target, mode) == (dtypes[0], targets[0], "host")
+            most = tables.MANY if is_first and not brief else 0
+            found = [of_tables(subject, folder, target, texts, most)]
         compared += sum(v.values for v in found)
         for verdict in found:
             if not verdict.status.passed:

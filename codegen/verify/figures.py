@@ -57,13 +57,13 @@ def completed(verdicts: Iterable[Verdict], jobs: int) -> list[Verdict]:
     verdicts = list(verdicts)
     batches: dict[str, list[tuple[int, str, sass.Compiled]]] = {}
     for index, verdict in enumerate(verdicts):
-        for backend, kernel in verdict.machine_code.items():
-            batches.setdefault(kernel.target, []).append((index, backend, kernel))
+        for name, kernel in verdict.machine_code.items():
+            batches.setdefault(kernel.target, []).append((index, name, kernel))
     with ThreadPoolExecutor(jobs) as pool:  # the disassembler is a process of its own
         for batch, found in pool.map(lambda b: (b, _measured([k for _, _, k in b])),
                                      batches.values()):  # fmt: skip
-            for (index, backend, _), figures in zip(batch, found, strict=True):
-                verdicts[index] = _with(verdicts[index], backend, figures)
+            for (index, name, _), figures in zip(batch, found, strict=True):
+                verdicts[index] = _with(verdicts[index], name, figures)
     return verdicts
 
 
@@ -78,14 +78,14 @@ def _measured(kernels: Sequence[sass.Compiled]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _with(verdict: Verdict, backend: str, figures: Mapping[str, Any]) -> Verdict:
+def _with(verdict: Verdict, name: str, figures: Mapping[str, Any]) -> Verdict:
     evidence = copy.deepcopy(verdict.evidence)
-    of_backend(evidence, backend).setdefault("figures", {}).update(figures)
-    left = {k: v for k, v in verdict.machine_code.items() if k != backend}
+    of_kernel(evidence, name).setdefault("figures", {}).update(figures)
+    left = {k: v for k, v in verdict.machine_code.items() if k != name}
     return replace(verdict, machine_code=left, evidence=evidence)
 
 
-def of_backend(evidence: dict[str, Any], backend: str) -> dict[str, Any]:
-    """Where evidence about the kernel of a backend stands; it is made if it is not there."""
-    found: dict[str, Any] = evidence if backend == "triton" else evidence.setdefault(backend, {})
+def of_kernel(evidence: dict[str, Any], name: str) -> dict[str, Any]:
+    """Where evidence about a kernel stands; it is made if it is not there."""
+    found: dict[str, Any] = evidence if name == "triton" else evidence.setdefault(name, {})
     return found

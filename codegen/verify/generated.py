@@ -27,6 +27,16 @@ _counter = itertools.count()
 
 LAUNCHERS = ("triton", "multi_tensor")
 """The backends whose files launch kernels."""
+MODES = ("host", "device", "scaled")
+"""How a multi-tensor kernel gets its numbers: from the launch, from its rows on the device, or from
+there with gradients that it divides by a scale first. Other kernels have the first mode alone."""
+Variant = tuple[str, str]
+"""A kernel: its backend, and one of `MODES`."""
+KERNELS: tuple[Variant, ...] = (
+    ("triton", "host"), ("multi_tensor", "host"), ("multi_tensor", "device"),
+    ("multi_tensor", "scaled"),
+)  # fmt: skip
+ON_HOST = KERNELS[:2]
 
 
 @dataclass(frozen=True)

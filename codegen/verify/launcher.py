@@ -60,7 +60,7 @@ def launch(
         options: The option set.
         exact: The mode that it is called with.
         tabular: Whether it takes a table of tensors, and of the state the scalars alone.
-        mode: One of `compiled.MODES`.
+        mode: One of `generated.MODES`.
 
     Raises:
         Unsupported: It holds something that cannot be lifted.
@@ -184,7 +184,7 @@ def findings(
         options: The option set.
         exact: The mode that it was called with.
         warps: Of one program, as it is compiled for verification.
-        mode: One of `compiled.MODES`.
+        mode: One of `generated.MODES`.
     """
     wanted: dict[str, Any] = {name.upper(): value for name, value in options.items()}
     wanted |= {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled"}

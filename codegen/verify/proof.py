@@ -33,8 +33,8 @@ from codegen.verify import (
     ttir,
 )
 from codegen.verify.certificate import Counterexample, Status, Verdict
-from codegen.verify.compiled import ALIGNMENT, MODES, CannotCompile, Kernel
-from codegen.verify.generated import LAUNCHERS, Pair, Text
+from codegen.verify.compiled import ALIGNMENT, CannotCompile, Kernel
+from codegen.verify.generated import KERNELS, Pair, Text, Variant
 from codegen.verify.launcher import Launch, launch
 from codegen.verify.lifted import (
     Binding,
@@ -100,7 +100,7 @@ class Subject:
         expected: The rule as terms.
         seed: Of random points.
         backend: Whose kernel it is, "triton" or "multi_tensor".
-        mode: One of `compiled.MODES`.
+        mode: One of `generated.MODES`.
     """
 
     spec: Spec
@@ -273,18 +273,12 @@ def _values(got: Term, wanted: Term, at: Mapping[str, float]) -> tuple[str, str]
     return inputs.shown(pair[0]), inputs.shown(pair[1])
 
 
-DEVICE_TARGET = "sm_90"
-"""The GPU for which the PTX with numbers on the device is proved and executed."""
-KERNELS = (*((backend, "host") for backend in LAUNCHERS), *(("multi_tensor", m) for m in MODES[1:]))
-"""Backend and mode of every kernel that Triton IR is compiled to."""
-
-
 # R3: NumPy file, launcher, Triton IR.
 
 
 def check_source(
     spec: Spec, folder: Path, options: Options, dtypes: Sequence[str], seed: int,
-    target: str = "sm_90",
+    target: str = "sm_90", kernels: Sequence[Variant] = KERNELS,
 ) -> Verdict:  # fmt: skip
     """R3 on one option set: all three legs, for every type.
 
@@ -295,12 +289,13 @@ def check_source(
         dtypes: Types of parameters and gradients.
         seed: Of random points.
         target: Triton IR is the same for all; this is the one that it is compiled for.
+        kernels: Which of its kernels.
     """
     found = []
     for dtype in dtypes:
         subject = Subject.of(spec, options, dtype, seed)
         found.append(_guarded(partial(_numpy, subject, folder), Pair.of(spec, folder).numpy))
-        for backend, mode in KERNELS:
+        for backend, mode in kernels:
             one = Subject.of(spec, options, dtype, seed, backend, mode)
             found.append(_guarded(partial(_launcher, one, folder), one.file(folder)))
             if all(outcome.status.passed for outcome in found):
@@ -404,11 +399,9 @@ def of_triton(subject: Subject, folder: Path, text: str) -> Outcome:
 
 def check_compiled(
     spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
-    seed: int, exact: bool = True, brief: bool = False,
+    seed: int, exact: bool = True, kernels: Sequence[Variant] = KERNELS,
 ) -> Verdict:  # fmt: skip
     """R7 on one option set: the PTX for tensors that are aligned, and for such that are not.
-
-    Kernels with numbers on the device are looked at on one GPU, `DEVICE_TARGET`.
 
     Args:
         spec: The spec.
@@ -418,22 +411,18 @@ def check_compiled(
         dtypes: Types of parameters and gradients.
         seed: Of random points.
         exact: The mode that the launcher is called with.
-        brief: Whether aligned tensors are enough for kernels with numbers on the device.
+        kernels: Which of its kernels.
     """
     found = []
-    for dtype, (backend, mode) in itertools.product(dtypes, KERNELS):
+    for dtype, (backend, mode) in itertools.product(dtypes, kernels):
         subject = Subject.of(spec, options, dtype, seed, backend, mode)
-        on_host = mode == "host"
-        for target in targets:
-            if not on_host and not (exact and target == DEVICE_TARGET):
+        for target, aligned in itertools.product(targets, (False, True)):
+            try:
+                text = ptx_of(subject, folder, target, aligned, exact)
+            except CannotCompile as error:
+                found.append(Outcome(Status.REFUTED, "", str(error)))
                 continue
-            for aligned in (False, True) if on_host or not brief else (True,):
-                try:
-                    text = ptx_of(subject, folder, target, aligned, exact)
-                except CannotCompile as error:
-                    found.append(Outcome(Status.REFUTED, "", str(error)))
-                    continue
-                found.append(of_ptx(subject, folder, target, text, aligned, exact))
+            found.append(of_ptx(subject, folder, target, text, aligned, exact))
     return _verdict("R7", spec, options, found, seed)
 
 
@@ -554,7 +543,7 @@ def _lifted(
 
 
 _LIFTED: dict[Any, tuple[Lifted, int]] = {}
-KEPT = 2 * len(LAUNCHERS)
+KEPT = 2 * len(KERNELS)
 """Lifted kernels of this process: those of one target and type, which two rungs look at."""
 
 

@@ -199,7 +199,7 @@ class Bench:
             values: Of hyperparameters.
             guarded: Watches the accesses to a batch and its tables.
             bounded: The rule if it has operations that nobody rounds correctly.
-            mode: One of `compiled.MODES`.
+            mode: One of `generated.MODES`.
         """
         spec, before = self.spec, batch.before
         g, scaled = before["g"], {}
@@ -448,7 +448,7 @@ def executed(
         seed: Of the inputs.
         most: Tensors of the largest table, if that is more than a few.
         bounded: The rule if it has operations that nobody rounds correctly.
-        mode: One of `compiled.MODES`.
+        mode: One of `generated.MODES`.
     """
     try:
         bench = Bench(spec, folder)

@@ -13,12 +13,15 @@ from pathlib import Path
 
 from codegen.spec import Spec
 from codegen.verify.certificate import Status, Verdict
+from codegen.verify.generated import KERNELS, ON_HOST, Variant
 
 TARGETS = ("sm_80", "sm_90", "sm_100", "sm_120")
 """The GPUs whose PTX is executed and proved; compiled with them is `AMD`."""
 AMD = "gfx942"
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_100", "sm_120", AMD)
 """The GPUs that Triton compiles for; what its version does not know is refuted by R5."""
+DEVICE_TARGET = "sm_90"
+"""The GPU whose PTX with numbers on the device is looked at, in exact mode."""
 DTYPES = ("fp32", "fp64", "bf16", "fp16")
 """Triton's names of the tensors' types; with the 16-bit ones the states are float32."""
 
@@ -52,6 +55,8 @@ class Task:
         exact: Whether the kernel is launched in exact mode.
         required: Whether verification fails if it does not pass.
         brief: A smaller selection of inputs is enough.
+        kernels: Which kernels; by default those that are launched from the host, and all of them
+            in Triton IR and for `DEVICE_TARGET`.
     """
 
     rung: str
@@ -64,6 +69,13 @@ class Task:
     exact: bool = True
     required: bool = True
     brief: bool = False
+    kernels: tuple[Variant, ...] = ()
+
+    @property
+    def chosen(self) -> tuple[Variant, ...]:
+        """The kernels to look at."""
+        on_device = self.exact and not self.brief and self.targets == (DEVICE_TARGET,)
+        return self.kernels or (KERNELS if on_device or self.rung == "R3" else ON_HOST)
 
     def verdict(self, status: Status, detail: str) -> Verdict:
         """A verdict that the rung itself did not live to give."""
@@ -112,28 +124,32 @@ def _rung(task: Task) -> Verdict:
     if task.rung == "R3":
         from codegen.verify import proof
 
-        return proof.check_source(spec, folder, options, task.dtypes, task.seed)
+        return proof.check_source(
+            spec, folder, options, task.dtypes, task.seed, kernels=task.chosen
+        )
     if task.rung == "R5":
         from codegen.verify import compiled
 
-        return compiled.check(spec, folder, options, task.targets, task.dtypes, exact=task.exact)
+        return compiled.check(
+            spec, folder, options, task.targets, task.dtypes, task.exact, task.chosen
+        )
     if task.rung == "R6":
         from codegen.verify import executed
 
         return executed.check(
-            spec, folder, options, task.targets, task.dtypes, task.seed, task.brief
+            spec, folder, options, task.targets, task.dtypes, task.seed, task.brief, task.chosen
         )
     if task.rung == "R7":
         from codegen.verify import proof
 
         return proof.check_compiled(
-            spec, folder, options, task.targets, task.dtypes, task.seed, task.exact, task.brief
+            spec, folder, options, task.targets, task.dtypes, task.seed, task.exact, task.chosen
         )
     if task.rung == "R9":
         from codegen.verify import bounded
 
         return bounded.check(
-            spec, folder, options, task.targets, task.dtypes, task.seed, exact=task.exact
+            spec, folder, options, task.targets, task.dtypes, task.seed, task.exact, task.chosen
         )
     from codegen.verify import third_party
 

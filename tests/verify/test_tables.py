@@ -15,6 +15,7 @@ from codegen.verify.certificate import Status
 from codegen.verify.compiled import compile_kernel, load
 from codegen.verify.generated import fresh
 from codegen.verify.ptx import parse
+from codegen.verify.tasks import DEVICE_TARGET
 from codegen.verify.tensors import Tensor
 from verify.support import Edit, copy_of, edit, task
 
@@ -83,7 +84,7 @@ def refuted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         edit(folder / "multi_tensor" / "adamw.py", [change])
         verdicts = [*verify.execute([task("R2", folder)], 1)]
         for rung in RUNGS:
-            here = replace(task(rung, folder), targets=(proof.DEVICE_TARGET,))
+            here = replace(task(rung, folder), targets=(DEVICE_TARGET,))
             verdicts.append(verify.run(here))
         assert all(v.detail for v in verdicts)
         found[what] = {v.rung for v in verdicts if v.status is Status.REFUTED}
