@@ -15,7 +15,7 @@ import pebble
 from codegen.mutate.mutant import LEVELS, Mutant
 from codegen.render import copied
 from codegen.verify.certificate import Status, Verdict
-from codegen.verify.generated import LAUNCHERS
+from codegen.verify.generated import KERNELS, LAUNCHERS
 from codegen.verify.tasks import INTERPRETED, Task, run
 from codegen.verify.workers import prepare
 
@@ -111,9 +111,10 @@ def verdicts(mutant: Mutant, rungs: Sequence[str], folder: Path, seed: int) -> S
 
 def _file(mutant: Mutant, rung: str, place: Path, seed: int) -> Verdict:
     exact = not mutant.fast or rung not in ("R5", "R7", "R9")
+    kernels = KERNELS if mutant.level == "multi_tensor" else ()
     task = Task(
         rung, mutant.spec, dict(mutant.options), place, seed, (TARGET,), (mutant.dtype,),
-        exact=exact, brief=True,
+        exact=exact, brief=True, kernels=kernels,
     )  # fmt: skip
     try:
         return run(task)

@@ -357,14 +357,14 @@ def interpreted(
     for dtype, mode in (("float32", "host"), ("float64", "device"), ("float16", "scaled")):
         for sizes, shifted in mixtures(bench.module.BLOCK, 0):
             batch = Batch.random(spec, options, sizes, shifted, dtype, rng)
-            t, values = int(rng.integers(1, 1000)), _values(spec, rng)
+            t, values = int(rng.integers(1, 1000)), drawn_values(spec, rng)
             found = bench.run(options, batch, t, values, _watched, mode=mode)
             if found is not None:
                 return found, bench.compared
     return None, bench.compared
 
 
-def _values(spec: Spec, rng: inputs.Generator) -> dict[str, float]:
+def drawn_values(spec: Spec, rng: inputs.Generator) -> dict[str, float]:
     """Hyperparameters, and a scale such as `GradScaler` has: powers of two as a rule."""
     scale = float(2.0 ** rng.integers(-2, 17)) if rng.random() < 0.7 else float(rng.uniform(1, 9))
     return {**inputs.hyperparameters(spec, rng), SCALE: scale}
@@ -459,7 +459,7 @@ def executed(
     rng = np.random.default_rng([seed, 66])
     for sizes, shifted in mixtures(bench.module.BLOCK, most):
         batch = Batch.random(spec, options, sizes, shifted, dtype, rng)
-        t, values = int(rng.integers(1, 1000)), _values(spec, rng)
+        t, values = int(rng.integers(1, 1000)), drawn_values(spec, rng)
         found = bench.run(options, batch, t, values, launcher.guarded, bounded, mode)
         if found is not None:
             return found, bench.compared
