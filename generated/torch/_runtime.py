@@ -455,8 +455,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
                     kernel.step_on_device(table, rows, scaled=scaled, **flags)
             for name, new in state.items():
                 new = new if skips is None else torch.where(skips, before[name], new)
-                for job, value in zip(batch, new.unbind(), strict=True):
-                    job.kept.scalars[name].copy_(value)
+                scalars = [job.kept.scalars[name] for job in batch]
+                pairs = zip(scalars, new.to(scalars[0].dtype).unbind(), strict=True)
+                torch._foreach_copy_(scalars, [value.view_as(old) for old, value in pairs])
             if counters:
                 one = 1 if skips is None else (~skips).to(counters[0].dtype)
                 torch._foreach_add_(counters, one)
