@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from codegen import kinds
 from codegen.expression import Apply, Assign, Expression, Name, Number, Statement, assignments
@@ -27,7 +28,7 @@ from codegen.kernel import (
 )
 from codegen.kinds import Kind
 from codegen.literals import literal
-from codegen.spec import Options, Spec, holds, straight, taken
+from codegen.spec import Held, Options, Spec, holds, straight, taken
 
 Guard = tuple[Value, bool]
 """A condition that the host decides, and the arm that is taken."""
@@ -35,6 +36,12 @@ Guard = tuple[Value, bool]
 
 def lower(spec: Spec) -> Kernel:
     """Lowers a checked spec; raises `GeneratorBug` if the result breaks its own rules."""
+    return _lowered(Held(spec))
+
+
+@lru_cache(maxsize=16)
+def _lowered(held: Held) -> Kernel:
+    spec = held.spec
     typed = _Typing(spec).block(spec.rule, kinds.declared(spec))
     rule = tuple(_live(typed, list(spec.option_sets())))
     split = _Split(spec, rule)
@@ -97,6 +104,12 @@ def _chosen(condition: Value, options: Options) -> bool:
 
 def tensors_of(spec: Spec, options: Options | None = None) -> tuple[Tensor, ...]:
     """`p`, `g` and the tensor states, with how they are accessed; of one option set, or all."""
+    return tuple(t for t in _tensors(Held(spec)) if options is None or holds(t.when, options))
+
+
+@lru_cache(maxsize=16)
+def _tensors(held: Held) -> tuple[Tensor, ...]:
+    spec = held.spec
     read_first: set[str] = set()
     for chosen in spec.option_sets():
         assigned: set[str] = set()
@@ -106,12 +119,7 @@ def tensors_of(spec: Spec, options: Options | None = None) -> tuple[Tensor, ...]
     states = [
         Tensor(s.name, s.name in read_first, True, s.when) for s in spec.states if not s.scalar
     ]
-    found = (
-        Tensor("p", "p" in read_first, True),
-        Tensor("g", "g" in read_first, False),
-        *states,
-    )
-    return tuple(t for t in found if options is None or holds(t.when, options))
+    return Tensor("p", "p" in read_first, True), Tensor("g", "g" in read_first, False), *states
 
 
 class _Typing:

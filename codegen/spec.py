@@ -130,6 +130,22 @@ class Spec:
         return tuple(s for s in self.states if holds(s.when, options))
 
 
+@dataclass(frozen=True)
+class Held:
+    """A spec as the key of a cache: equal for the same text at the same path."""
+
+    spec: Spec
+
+    def __hash__(self) -> int:
+        return hash(self.spec.source.text)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Held):
+            return False
+        own, others = self.spec.source, other.spec.source
+        return own is others or (own.text, own.path) == (others.text, others.path)
+
+
 def option_sets(options: Sequence[Option]) -> Iterator[dict[str, bool]]:
     """Every combination that the `when` conditions allow, defaults first."""
     for values in itertools.product(*((o.default, not o.default) for o in options)):

@@ -20,7 +20,7 @@ from typing import Any
 
 from codegen.backends.triton import WARPS
 from codegen.lower import tensors_of
-from codegen.spec import Options, Spec, holds
+from codegen.spec import Held, Options, Spec, holds
 from codegen.verify import contract, figures, sass
 from codegen.verify.certificate import Status, Verdict
 from codegen.verify.generated import KERNELS, Pair, Variant, fresh
@@ -291,25 +291,12 @@ def compile_kernel(
         CannotCompile: The compiler refuses it.
     """
     key = tuple(sorted(options.items()))
-    return _compile(kernel, spec.name, _Held(spec), key, target, dtype, aligned, exact, mode)
-
-
-@dataclass(frozen=True)
-class _Held:
-    """A spec as part of a key: equal for equal text."""
-
-    spec: Spec
-
-    def __hash__(self) -> int:
-        return hash(self.spec.source.text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held) and self.spec.source.text == other.spec.source.text
+    return _compile(kernel, spec.name, Held(spec), key, target, dtype, aligned, exact, mode)
 
 
 @lru_cache(maxsize=16)
 def _compile(
-    kernel: Kernel, name: str, held: _Held, options: tuple[tuple[str, bool], ...], target: str,
+    kernel: Kernel, name: str, held: Held, options: tuple[tuple[str, bool], ...], target: str,
     dtype: str, aligned: bool, exact: bool, mode: str,
 ) -> Mapping[str, Any]:  # fmt: skip
     from triton.compiler import ASTSource

@@ -10,12 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 from codegen.backends.triton import WARPS
 from codegen.kernel import Tensor, lets
 from codegen.lower import lower, tensors_of
 from codegen.operations import OPERATIONS
-from codegen.spec import Options, Spec
+from codegen.spec import Held, Options, Spec
 from codegen.verify import rule
 from codegen.verify.terms import nodes
 
@@ -105,16 +106,22 @@ def entries(spec: Spec, options: Options) -> int:
     return 1 + len(tensors_of(spec, options))
 
 
-def active_tensors(spec: Spec, options: Options) -> list[Tensor]:
+def active_tensors(spec: Spec, options: Options) -> tuple[Tensor, ...]:
     """The tensors of an option set, `loaded` if their old value reaches anything that is stored.
 
     What does not is read by no compiled kernel, although the text of the kernel reads it for other
     options, or for nothing.
     """
+    return _active(Held(spec), tuple(options.items()))
+
+
+@lru_cache(maxsize=16)
+def _active(held: Held, chosen: tuple[tuple[str, bool], ...]) -> tuple[Tensor, ...]:
+    spec, options = held.spec, dict(chosen)
     active = tensors_of(spec, options)
     stores = rule.expected(spec, options, {t.name: "f32" for t in active}).stores
     reached = {node.data for node in nodes(stores.values()) if node.op == "load"}
-    return [replace(t, loaded=t.name in reached) for t in active]
+    return tuple(replace(t, loaded=t.name in reached) for t in active)
 
 
 def _traffic(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -161,13 +162,9 @@ class Executor:
     # Memory.
 
     def _access(self, lanes: Lanes, i: Instruction, active: Array | None) -> None:
-        match = _ACCESS.fullmatch(i.name)
-        if match is None:
-            raise Unsupported(f"`{i.name}`")
-        load, space, kind = match["verb"] == "ld", match["space"], match["kind"]
-        width = width_of(kind)
+        load, space, count, width = _access_of(i.name)
         target, place = i.operands if load else i.operands[::-1]
-        registers, count = names(target), int(match["count"] or 1)
+        registers = names(target)
         if len(registers) != count:
             raise Unsupported(f"`{i.name}` with {len(registers)} registers")
         if space == "param":
@@ -218,6 +215,20 @@ _ACCESS = re.compile(
 )
 
 
+@cache
+def _access_of(name: str) -> tuple[bool, str, int, int]:
+    """Whether an access loads, of which memory, how many registers, and the bits of each.
+
+    Raises:
+        Unsupported: It does something else, too.
+    """
+    match = _ACCESS.fullmatch(name)
+    if match is None:
+        raise Unsupported(f"`{name}`")
+    count = int(match["count"] or 1)
+    return match["verb"] == "ld", match["space"], count, width_of(match["kind"])
+
+
 def _active(lanes: Lanes, instruction: Instruction) -> Array | None:
     """The lanes whose predicate holds; None for all, without one."""
     if not instruction.guard:
@@ -228,13 +239,18 @@ def _active(lanes: Lanes, instruction: Instruction) -> Array | None:
 
 def _address(lanes: Lanes, place: str, width: int) -> Array:
     """The address of each lane, from "[%rd1+16]"."""
-    match = re.fullmatch(r"\[\s*(%?\w+)\s*(?:\+\s*(-?\d+)\s*)?\]", place)
-    if match is None:
-        raise ValueError(place)
-    base = lanes.bits(match[1], width)
-    offset = base.dtype.type(int(match[2] or 0) & (2**width - 1))
-    address: Array = (base + offset).astype(np.uint64)
+    register, distance = _place(place)
+    base = lanes.bits(register, width)
+    address: Array = (base + base.dtype.type(distance & (2**width - 1))).astype(np.uint64)
     return address
+
+
+@cache
+def _place(text: str) -> tuple[str, int]:
+    match = re.fullmatch(r"\[\s*(%?\w+)\s*(?:\+\s*(-?\d+)\s*)?\]", text)
+    if match is None:
+        raise ValueError(text)
+    return match[1], int(match[2] or 0)
 
 
 def _bits(value: int | float, kind: str) -> int:

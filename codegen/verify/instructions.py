@@ -360,9 +360,10 @@ def _packed(lanes: Lanes, part: str, width: int) -> Array:
     return lanes.bits(part, width)
 
 
-def names(operand: str) -> list[str]:
+@cache
+def names(operand: str) -> tuple[str, ...]:
     """The registers of a vector such as "{%r1, %r2}", or the one that it is."""
-    return [part.strip() for part in operand.strip("{} ").split(",")]
+    return tuple(part.strip() for part in operand.strip("{} ").split(","))
 
 
 def _convert(_: str, modifiers: list[str]) -> Operation:

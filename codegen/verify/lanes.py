@@ -28,11 +28,13 @@ FLOATS: dict[str, int] = {"bf16": 16, "f16": 16, "f32": 32, "f64": 64}
 """Kinds of floating-point numbers and their bits; followed by "x2" for a packed pair."""
 
 
+@cache
 def is_float(kind: str) -> bool:
     """Whether a PTX type is one of numbers that round."""
     return kind.removesuffix("x2") in FLOATS
 
 
+@cache
 def width_of(kind: str) -> int:
     """The bits of a PTX type, of a pair those of both; raises `KeyError` for an unknown one."""
     if is_float(kind):

@@ -58,10 +58,10 @@ class Program:
 
     def width(self, register: str) -> int:
         """Bits of a register; 1 for a predicate."""
-        name = re.fullmatch(r"(%[a-z]+)\d+", register)
-        if name is None or name[1] not in self.widths:
+        name = register.rstrip("0123456789")
+        if name == register or name not in self.widths:
             raise Unsupported(f"register {register}")
-        return self.widths[name[1]]
+        return self.widths[name]
 
 
 _STATEMENT = re.compile(

@@ -7,6 +7,7 @@ Triton chooses between them when it is imported.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import multiprocessing
 import os
@@ -108,6 +109,7 @@ def prepare(interpreted: bool) -> None:
         os.dup2(nowhere, stream)
     os.environ["TRITON_INTERPRET"] = "1" if interpreted else "0"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    gc.set_threshold(100_000, 20, 20)  # terms and registers are many, and have no cycles
 
 
 def _results(future: Future[list[Verdict]], group: Group, seconds: float) -> list[Verdict]:
