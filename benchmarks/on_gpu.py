@@ -1,15 +1,16 @@
 """Everything that a GPU is needed for: kernels and classes on the one at hand, then their speed.
 
-Three parts. *Bits*: the inputs of R2 and R6, for every optimizer, set of options, type and kernel,
+Four parts. *Bits*: the inputs of R2 and R6, for every optimizer, set of options, type and kernel,
 launched on the GPU and compared with the NumPy reference in every bit; this includes what no rung
-sees, the step from PTX to machine code. *Classes*: the optimizer classes on the GPU, plain, with
-`capturable`, in a CUDA graph and under `GradScaler`, against themselves on the CPU and against
-torch's. *Speed*: the bytes a second of the kernels as a share of a copy's, and the time of a step
-over that of torch's foreach and fused.
+sees, the step from PTX to machine code. *Fast*: kernels in fast mode against the bounds of R9,
+which rest on what is documented of approximate instructions. *Classes*: the optimizer classes on
+the GPU, plain, with `capturable`, in a CUDA graph and under `GradScaler`, against themselves on the
+CPU and against torch's. *Speed*: the bytes a second of the kernels as a share of a copy's, and the
+time of a step over that of torch's foreach and fused.
 
 The exit status is 1 if anything differs, 2 without a GPU.
 
-Run from the project's root: python benchmarks/on_gpu.py [--only bits|classes|speed] [SPEC ...]
+Run from the project's root: python benchmarks/on_gpu.py [--only bits|fast|classes|speed] [SPEC ...]
 """
 
 from __future__ import annotations
@@ -38,10 +39,13 @@ from torch_optim.support import CASES, WITH_TORCH, Case, parameters
 
 import generated.torch as ours
 from codegen.backends.torch import class_name
-from codegen.verify import executed, interpreter, tables
-from codegen.verify.generated import KERNELS, Pair
+from codegen.verify import bounded, executed, interpreter, proof, tables
+from codegen.verify.bounded import Problem
+from codegen.verify.generated import KERNELS, Pair, fresh
+from codegen.verify.rounding import UNIT
 from codegen.verify.tasks import DTYPES
 from codegen.verify.tensors import Tensor
+from codegen.verify.terms import Term
 
 GENERATED = ROOT / "generated"
 GUARD = 512
@@ -186,6 +190,79 @@ def bits(names: Sequence[str]) -> bool:
     print(
         f"bits: {len(tasks) - len(wrong)} of {len(tasks)} combinations of optimizer, options and "
         f"type agree with NumPy in every bit, {total:,} values, {took:.0f} s"
+    )
+    return not wrong
+
+
+# Fast mode.
+
+ELEMENTS = 64
+DRAWS = 12
+"""Of hyperparameters."""
+
+
+def within(name: str, number: int) -> tuple[int, float, str]:
+    """Values of one option set in fast mode: how many, the largest error in u, and what fails.
+
+    The bound is R9's, of the operations of the PTX that the GPU runs.
+    """
+    spec = stock(name)
+    options = list(spec.option_sets())[number]
+    major, minor = torch.cuda.get_device_capability()
+    subject = proof.Subject.of(spec, options, "fp32", SEED)
+    kinds = proof.storage(spec, options, "fp32")
+
+    def problem(tensor: str, got: Term) -> Problem:
+        wanted = subject.expected.stores[tensor]
+        return Problem(tensor, got, wanted, kinds, proof.domains(spec), UNIT["f32"])
+
+    module, rng = fresh(Pair.of(spec, GENERATED).triton), np.random.default_rng([SEED, 9])
+    as_written = problem("p", subject.expected.stores["p"])
+    results = []
+    for _ in range(DRAWS):
+        points = [bounded.random_point(as_written, spec, rng) for _ in range(ELEMENTS)]
+        numbers = {k: v for k, v in points[0].items() if k not in kinds}
+        points = [{**one, **numbers} for one in points]
+        columns = {k: [one[k] for one in points] for k in kinds}
+        stored: dict[str, Any] = {
+            k: torch.tensor(v, dtype=torch.float32, device=DEVICE) for k, v in columns.items()
+        }
+        scalars = {s.name: numbers[s.name] for s in spec.active_states(options) if s.scalar}
+        given = {h.name: numbers[h.name] for h in spec.hyperparameters}
+        state = {**{k: v for k, v in stored.items() if k not in ("p", "g")}, **scalars}
+        t = int(numbers["t"])
+        module.step(stored["p"], stored["g"], state, t, **given, **options, exact=False)
+        results.append((points, {k: v.tolist() for k, v in stored.items()}))
+
+    # Compiling offline changes how this process compiles, so it comes last.
+    target = f"sm_{major}{minor}"
+    text = proof.ptx_of(subject, GENERATED, target, True, False)
+    _, stores = proof.lifted_stores(subject, GENERATED, target, text, False)
+    compared, most = 0, 0.0
+    for tensor, got in stores:
+        for points, values in results:
+            for one, value in zip(points, values[tensor], strict=True):
+                error = bounded.error_at(problem(tensor, got), one, value)
+                if isinstance(error, bounded.Excess):
+                    return compared, most, f"{name} {dict(options)}: {error}"
+                if error is not None:
+                    compared, most = compared + 1, max(most, error[0])
+    return compared, most, ""
+
+
+def fast(names: Sequence[str]) -> bool:
+    """Compares fast mode with its bounds; whether all values are within them."""
+    tasks = [(n, i) for n in names for i in range(len(list(stock(n).option_sets())))]
+    workers = max(1, (os.cpu_count() or 2) - 2)
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
+        found = list(pool.map(within, *zip(*tasks, strict=True)))
+    wrong = [reason for *_, reason in found if reason]
+    print("".join(f"{reason}\n" for reason in wrong), end="")
+    print(
+        f"fast: {len(tasks) - len(wrong)} of {len(tasks)} combinations of optimizer and options "
+        f"are within their bounds in float32, {sum(n for n, *_ in found):,} values; "
+        f"the largest error is {max(error for _, error, _ in found):.2f} u"
     )
     return not wrong
 
@@ -493,7 +570,7 @@ def row(*cells: str) -> None:
 
 
 PARTS: dict[str, Callable[[Sequence[str]], bool]] = {
-    "bits": bits, "classes": classes, "speed": speed
+    "bits": bits, "fast": fast, "classes": classes, "speed": speed
 }  # fmt: skip
 
 

@@ -207,13 +207,13 @@ def study(problem: Problem, spec: Spec, seed: int) -> Rounding | Excess:
         NoBound: An operation has no documented error.
     """
     rng = np.random.default_rng([seed, 9])
-    points = [_point(problem, spec, rng) for _ in range(POINTS)]
+    points = [random_point(problem, spec, rng) for _ in range(POINTS)]
     worst: tuple[float, dict[str, float], Any, float] | None = None
     evaluated = 0
     for round_number in range(ROUNDS + 1):
         got = _kernel(problem, points)
         for point, value in zip(points, got, strict=True):
-            found = _at(problem, point, value)
+            found = error_at(problem, point, value)
             if isinstance(found, Excess):
                 return found
             if found is None:
@@ -237,10 +237,19 @@ def study(problem: Problem, spec: Spec, seed: int) -> Rounding | Excess:
     )
 
 
-def _at(
+def error_at(
     problem: Problem, point: Mapping[str, float], got: float
 ) -> tuple[float, Any] | Excess | None:
-    """The kernel's error at a point in units of u*M and the exact value; None if excluded."""
+    """What a kernel's result at a point says.
+
+    Args:
+        problem: The stored tensor.
+        point: The inputs.
+        got: What the kernel stored.
+
+    Returns:
+        Its error in units of u times M and the exact value; None where no bound applies.
+    """
     try:
         done: dict[Term, Error] = {}
         kernel = rounding.analyse(problem.got, point, problem.unit, done)
@@ -279,7 +288,7 @@ def _kernel(problem: Problem, points: Sequence[Mapping[str, float]]) -> list[flo
     return [float(x) for x in result]
 
 
-def _point(problem: Problem, spec: Spec, rng: inputs.Generator) -> dict[str, float]:
+def random_point(problem: Problem, spec: Spec, rng: inputs.Generator) -> dict[str, float]:
     """Random values of all leaves, exactly representable in their types."""
     values: dict[str, float] = {"t": float(rng.choice([1, 2, 3, 10, 100, 1000]))}
     if rng.random() < 0.5:
