@@ -4,31 +4,35 @@
 
 Every optimizer in float32, at its default options and with every single option that adds work,
 exact and fast, compiled for an H100 (sm_90) and a B200 (sm_100), beside the figures of the best
-kernels that others ship. See `codegen.verify.sass` for what the figures mean.
+kernels that others ship. See `codegen.verify.sass` for what the figures mean. In the last column
+stand the instructions of a thread that multi-tensor kernels take more than the kernel for one
+tensor: to find the tensor, also to read the numbers from the device, also to divide by a scale.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from codegen.backends.triton import WARPS  # noqa: E402
 from codegen.reader import load  # noqa: E402
 from codegen.spec import Options, Spec  # noqa: E402
-from codegen.verify import compiled, contract, sass  # noqa: E402
+from codegen.verify import compiled, sass  # noqa: E402
+from codegen.verify.generated import KERNELS  # noqa: E402
 
 GPUS = {"sm_90": "H100", "sm_100": "B200"}
 DTYPE = "fp32"
 MIN_OCCUPANCY, MAX_SHARE = 0.4, 0.6
+MAX_MORE = 25
+"""Instructions of a thread that the tables of a multi-tensor kernel may take."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,37 @@ PEERS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One kernel, for every GPU of the table."""
+    """The kernels of one option set, for every GPU of the table.
+
+    Attributes:
+        optimizer: Its name.
+        options: Those that are on.
+        exact: Whether every operation is correctly rounded.
+        bytes_per_element: What each of them moves.
+        per_thread: Elements that a thread has.
+        kernels: GPU → how the kernel gets its numbers, "single" for that of one tensor → figures.
+    """
 
     optimizer: str
     options: tuple[str, ...]
     exact: bool
     bytes_per_element: int
-    figures: dict[str, sass.Figures]
+    per_thread: float
+    kernels: dict[str, dict[str, sass.Figures]]
+
+    @property
+    def figures(self) -> dict[str, sass.Figures]:
+        """Those of the kernel for one tensor."""
+        return {target: found["single"] for target, found in self.kernels.items()}
+
+    def more(self, target: str) -> dict[str, int]:
+        """Instructions of a thread that multi-tensor kernels take more than that of one tensor."""
+        found = self.kernels[target]
+        return {
+            mode: round((figures.instructions - found["single"].instructions) * self.per_thread)
+            for mode, figures in found.items()
+            if mode != "single"
+        }
 
     @property
     def peer(self) -> Peer | None:
@@ -75,6 +103,8 @@ class Row:
                 found.append(f"{GPUS[target]}: issue share above {MAX_SHARE:.0%}")
             if figures.spilled_bytes:
                 found.append(f"{GPUS[target]}: {figures.spilled_bytes} bytes spilled")
+            if max(self.more(target)[mode] for mode in ("host", "device")) > MAX_MORE:
+                found.append(f"{GPUS[target]}: more than {MAX_MORE} instructions for tables")
         if self.peer and self.figures["sm_90"].instructions > self.peer.instructions:
             found.append(f"more instructions than {self.peer.instructions:g} ({self.peer.name})")
         return found
@@ -90,48 +120,52 @@ def chosen(spec: Spec) -> Iterator[Options]:
             yield options
 
 
-def compile_all(job: tuple[str, Path]) -> list[tuple[str, tuple[str, ...], sass.Compiled, bool]]:
+Made = tuple[str, tuple[str, ...], bool, str, sass.Compiled]
+"""Optimizer, options that are on, exact, how the kernel gets its numbers, and the kernel."""
+
+
+def compile_all(job: tuple[str, Path]) -> list[Made]:
     """All kernels of one optimizer."""
     name, folder = job
     spec = load(ROOT / "specs" / f"{name}.toml", f"specs/{name}.toml")[0]
-    kernel = compiled.load(spec, folder)
     found = []
-    for options in chosen(spec):
-        on = tuple(option for option, value in options.items() if value)
-        for exact in (True, False):
-            for target in GPUS:
-                made = compiled.compile_kernel(kernel, spec, options, target, DTYPE, exact=exact)
-                shared = re.search(r"ttg\.shared = (\d+)", made["ttgir"])
-                measured = sass.Compiled(
-                    made["cubin"],
-                    f"{name}_kernel",
-                    target,
-                    WARPS * 32,
-                    kernel.block,
-                    contract.bytes_moved(spec, options, DTYPE),
-                    int(shared[1]) if shared else 0,
-                )
-                found.append((name, on, measured, exact))
+    for backend, mode in KERNELS:
+        kernel = compiled.load(spec, folder, backend)
+        for options, exact, target in itertools.product(chosen(spec), (True, False), GPUS):
+            on = tuple(option for option, value in options.items() if value)
+            made = compiled.compile_kernel(
+                kernel, spec, options, target, DTYPE, exact=exact, mode=mode
+            )
+            measured = compiled.machine_code_of(made, spec, options, target, DTYPE, kernel)
+            assert measured is not None
+            if kernel.is_tabular:  # tensors have 32 bits, and a table 64
+                read = 8 + 8 * made["ptx"].count("ld.global.b64")
+                moved = measured.bytes_per_element + (4 if mode == "scaled" else 0)
+                measured = replace(measured, table_bytes=read, bytes_per_element=moved)
+            found.append((name, on, exact, "single" if backend == "triton" else mode, measured))
     return found
 
 
 def table(names: list[str], folder: Path) -> list[Row]:
-    """One row for every kernel."""
+    """One row for every option set, exact and fast."""
     with ProcessPoolExecutor(2) as pool:
         jobs = [(name, folder) for name in names]
-        kernels = [kernel for found in pool.map(compile_all, jobs) for kernel in found]
-    figures = sass.measure([measured for _, _, measured, _ in kernels])
+        made = [kernel for found in pool.map(compile_all, jobs) for kernel in found]
+    figures = sass.measure([measured for *_, measured in made])
     rows: dict[tuple[str, tuple[str, ...], bool], Row] = {}
-    for (name, on, measured, exact), found in zip(kernels, figures, strict=True):
-        moved = int(measured.bytes_per_element)
-        row = rows.setdefault((name, on, exact), Row(name, on, exact, moved, {}))
-        row.figures[measured.target] = found
+    for (name, on, exact, mode, measured), found in zip(made, figures, strict=True):
+        if (name, on, exact) not in rows:  # the first is the kernel for one tensor
+            each = measured.elements / measured.threads
+            rows[name, on, exact] = Row(name, on, exact, measured.bytes_per_element, each, {})
+        row = rows[name, on, exact]
+        row.kernels.setdefault(measured.target, {})[mode] = found
     return list(rows.values())
 
 
 def text(rows: list[Row]) -> str:
     """The table: one line for each kernel; two numbers are for the H100 and the B200."""
     heads = ["kernel", "mode", "bytes", "registers", "occupancy", "instr/elem", "issue share"]
+    heads.append("multi-tensor")
     lines = [[*heads, "others", ""]]
     for row in rows:
         pair = [row.figures[target] for target in GPUS]
@@ -144,6 +178,7 @@ def text(rows: list[Row]) -> str:
                 " / ".join(f"{f.occupancy:.0%}" for f in pair),
                 " / ".join(f"{f.instructions:.1f}" for f in pair),
                 " / ".join(f"{f.issue_share or 0:.0%}" for f in pair),
+                " ".join(f"{more:+}" for more in row.more("sm_90").values()),
                 f"{row.peer.instructions:g} {row.peer.name}" if row.peer else "",
                 "; ".join(row.misses) or "ok",
             ]
@@ -163,7 +198,11 @@ def as_json(rows: list[Row]) -> str:
             "options": list(row.options),
             "exact": row.exact,
             "bytes_per_element": row.bytes_per_element,
-            "figures": {target: asdict(found) for target, found in row.figures.items()},
+            "figures": {
+                target: {mode: asdict(figures) for mode, figures in found.items()}
+                for target, found in row.kernels.items()
+            },
+            "more_instructions": {target: row.more(target) for target in row.kernels},
             "peer": asdict(row.peer) if row.peer else None,
             "misses": row.misses,
         }

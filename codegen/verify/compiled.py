@@ -130,7 +130,7 @@ def check(
                 )
                 found = _violations(artefacts, kernel, spec, options, dtype, aligned, exact, mode)
                 if aligned:
-                    code = _machine_code(artefacts, spec, options, target, dtype, kernel)
+                    code = machine_code_of(artefacts, spec, options, target, dtype, kernel)
                     of_kernel["figures"] = _figures(artefacts, code)
                     found += _spills(of_kernel["figures"])
                     if code is not None and mode == "host":
@@ -190,7 +190,7 @@ def _violations(
     return list(contract.amd_violations(artefacts["amdgcn"], spec, options, dtype))
 
 
-def _machine_code(
+def machine_code_of(
     artefacts: Mapping[str, Any], spec: Spec, options: Options, target: str, dtype: str,
     kernel: Kernel,
 ) -> sass.Compiled | None:  # fmt: skip

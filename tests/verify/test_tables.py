@@ -204,7 +204,7 @@ def test_tensors_that_do_not_fit_are_refused(other: Tensor, error: str) -> None:
 def test_a_table_costs_at_most_25_instructions_of_a_thread(name: str, target: str) -> None:
     """Static figures of machine code in float32: no time is measured."""
     from codegen.verify import sass
-    from codegen.verify.compiled import _machine_code
+    from codegen.verify.compiled import machine_code_of
 
     spec = stock(name)
     options = next(spec.option_sets())
@@ -212,7 +212,7 @@ def test_a_table_costs_at_most_25_instructions_of_a_thread(name: str, target: st
     for backend in ("triton", "multi_tensor"):
         kernel = load(spec, GENERATED, backend)
         made = compile_kernel(kernel, spec, options, target, "fp32")
-        code = _machine_code(made, spec, options, target, "fp32", kernel)
+        code = machine_code_of(made, spec, options, target, "fp32", kernel)
         assert code is not None
         (figures,) = sass.measure([code])
         assert figures.access_bits == 128
