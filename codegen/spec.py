@@ -132,7 +132,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Held:
-    """A spec as the key of a cache: equal for the same text at the same path."""
+    """A spec as the key of a cache: equal if everything is, its file included."""
 
     spec: Spec
 
@@ -143,7 +143,8 @@ class Held:
         if not isinstance(other, Held):
             return False
         own, others = self.spec.source, other.spec.source
-        return own is others or (own.text, own.path) == (others.text, others.path)
+        same_file = own is others or (own.text, own.path) == (others.text, others.path)
+        return same_file and self.spec == other.spec
 
 
 def option_sets(options: Sequence[Option]) -> Iterator[dict[str, bool]]:
