@@ -262,6 +262,8 @@ class Instruction:
 _SIZE = re.compile(r"[US]?(8|16|32|64|128|256)")
 _FP64 = ("DADD", "DMUL", "DFMA", "DSETP", "DMNMX")
 _LINE = re.compile(r"\s+/\*([0-9a-f]{4,})\*/\s+(?:(@!?U?P\w+) )?\s*([A-Z]\w*(?:\.\w+)*)(.*?)\s*;")
+_SCHEDULE = re.compile(r"\s+[&?]\w.*")
+"""What some versions print behind the operands: the barriers and cycles that are waited for."""
 _JUMPS = ("BRX", "BRXU", "JMP", "JMX", "JMXU", "RET", "RTT", "KILL")
 """Jumps that go elsewhere than to the next instruction or to a target in the text."""
 
@@ -324,18 +326,23 @@ def disassemble(code: Sequence[bytes], target: str) -> list[list[Instruction]]:
     programs: list[list[Instruction]] = [[] for _ in code]
     ends = [sum(len(c) for c in code[: i + 1]) for i in range(len(code))]
     index = 0
-    for line in text.split("\n"):
-        found = _LINE.match(line)
-        if found is None:
-            continue
-        address = int(found[1], 16)
-        while address >= ends[index]:
+    for instruction in filter(None, map(read, text.split("\n"))):
+        while instruction.address >= ends[index]:
             index += 1
-        programs[index].append(Instruction(address, found[2] or "", found[3], found[4].strip()))
+        programs[index].append(instruction)
     for program, c in zip(programs, code, strict=True):
         if len(program) != len(c) // 16:
             raise Unmeasured(f"{len(program)} of {len(c) // 16} instructions can be read")
     return programs
+
+
+def read(line: str) -> Instruction | None:
+    """The instruction that a line of `nvdisasm` prints, if it prints one."""
+    found = _LINE.match(line)
+    if found is None:
+        return None
+    operands = _SCHEDULE.sub("", found[4]).strip()
+    return Instruction(int(found[1], 16), found[2] or "", found[3], operands)
 
 
 def _run(name: str, arguments: Sequence[str], data: bytes) -> str:
@@ -411,8 +418,10 @@ def _successors(program: Sequence[Instruction], index: int) -> Iterator[int]:
     elif instruction.base == "BRA" and "," in instruction.operands:
         yield index + 1  # a second condition before the target
     if instruction.base == "BRA":
-        target = int(instruction.operands.split(",")[-1].strip(" `()"), 16)
-        yield (target - program[0].address) // 16
+        place = instruction.operands.split(",")[-1].strip(" `()")
+        if not re.fullmatch("0x[0-9a-f]+", place):
+            raise Unmeasured(f"the jump {instruction.opcode} {instruction.operands}")
+        yield (int(place, 16) - program[0].address) // 16
 
 
 def _reachable(program: Sequence[Instruction]) -> set[int]:

@@ -43,6 +43,33 @@ def path(text: str, moved: int = 32) -> list[int]:
 
 
 @pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("        /*0370*/               @P0 BRA 0x500 ;", (0x370, "@P0", "BRA", "0x500")),
+        (
+            "        /*0370*/               @P0 BRA 0x500    &req={0}     ?WAIT12_END_GROUP;",
+            (0x370, "@P0", "BRA", "0x500"),
+        ),
+        (
+            "        /*0360*/                   BRA.U UP0, 0x4f0               ?trans6;",
+            (0x360, "", "BRA.U", "UP0, 0x4f0"),
+        ),
+        (
+            "        /*0010*/    LDG.E.128 R4, desc[UR4][R2.64] &wr=0x1 ?trans7;",
+            (0x10, "", "LDG.E.128", "R4, desc[UR4][R2.64]"),
+        ),
+        ("        /*0080*/                   EXIT ;", (0x80, "", "EXIT", "")),
+        (".L_x_0:", None),
+    ],
+)
+def test_lines_of_the_disassembler_with_and_without_its_schedule(
+    line: str, expected: tuple[int, str, str, str] | None
+) -> None:
+    """Some versions print for GPUs from sm_100 on what an instruction waits for."""
+    assert sass.read(line) == (Instruction(*expected) if expected else None)
+
+
+@pytest.mark.parametrize(
     ("name", "exact", "on", "limit"),
     [
         ("adamw", True, (), 48.5),
@@ -124,6 +151,7 @@ def test_a_second_condition_of_a_branch_may_fail() -> None:
     [
         ("LDG.E.128\n@P0 BRA 0x0\nEXIT", "a loop"),
         ("LDG.E.128\nBRX R2\nEXIT", "the jump BRX"),
+        ("LDG.E.128\n@P0 BRA elsewhere\nEXIT", "the jump BRA elsewhere"),
         ("LDG.E.128\nCALL.REL.NOINC 0x30\nEXIT\nRET.REL.NODEC 0x0", "calls a subroutine"),
         ("LDG.E.128\nNOP", "leaves the kernel"),
         ("LDG.E.128\nSTG.E.128\nSTG.E.128\nEXIT", "moves more than 32 bytes"),
