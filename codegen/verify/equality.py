@@ -406,4 +406,67 @@ def bits_witness(
     """
     rng = np.random.default_rng([seed, 8])
     tried = points([got, expected], domains, rng, 4 * POINTS)
-    return next((point for point in tried if bits_differ(got, expected, point)), None)
+    found = next((point for point in tried if bits_differ(got, expected, point)), None)
+    if found is not None:
+        return found
+    near = _turning(got, expected, domains, rng)
+    return next((point for point in near if bits_differ(got, expected, point)), None)
+
+
+TURNS = 5
+"""Points from which the places are looked for where a comparison turns."""
+MAX_COMPARISONS = 8
+NEAR = 8
+"""Neighbours of such a place, on either side."""
+
+
+def _turning(
+    got: Term, expected: Term, domains: Mapping[str, Interval], rng: np.random.Generator
+) -> Iterator[dict[str, float]]:
+    """Points at which a comparison of one of the terms is about to turn.
+
+    What a choice depends on may be wrong by so little that no other point shows it.
+    """
+    comparisons = [n for n in nodes([got, expected]) if n.op in ("lt", "le", "eq")]
+    for point in list(points([got, expected], domains, rng, 3 * TURNS))[TURNS:]:  # few simple ones
+        for comparison in comparisons[:MAX_COMPARISONS]:
+            for leaf in [n for n in nodes([comparison]) if n.op == "load"]:
+                name, domain = str(leaf.data), domains.get(str(leaf.data), Interval())
+                for value in _turns(comparison, name, leaf.kind, point):
+                    if value in domain:
+                        yield {**point, name: value}
+
+
+def _turns(comparison: Term, name: str, kind: str, point: Mapping[str, float]) -> Iterator[float]:
+    """Values of a tensor on both sides of where a comparison turns, the others as in a point."""
+    columns: dict[str, Any] = {k: np.asarray([v]) for k, v in point.items()}
+    powers = 2.0 ** np.arange(-40, 41)
+    places = np.unique(_places(np.concatenate([-powers, [0.0], powers]), kind))
+    while True:
+        values = _numbers(places, kind)
+        truth = evaluation.evaluate(comparison, columns | {name: values})
+        turns = np.flatnonzero(np.diff(np.broadcast_to(truth, places.shape)))
+        if not len(turns):
+            return
+        low, high = int(places[turns[0]]), int(places[turns[0] + 1])
+        if high - low == 1:
+            break
+        places = np.unique([low + (high - low) * i // 64 for i in range(65)])
+    yield from map(float, _numbers(np.arange(low - NEAR, high + NEAR + 1), kind))
+
+
+def _places(values: Any, kind: str) -> Any:
+    """Where numbers of a kind stand in their order: neighbours differ by one, both zeros are 0."""
+    with np.errstate(over="ignore"):
+        numbers = np.asarray(values).astype(FLOATS[kind])
+    bits = numbers.view(f"i{numbers.itemsize}").astype(np.int64)
+    smallest = -(2 ** (8 * numbers.itemsize - 1))
+    return np.where(bits < 0, smallest - bits, bits)
+
+
+def _numbers(places: Any, kind: str) -> Any:
+    """The numbers at such places."""
+    size = np.dtype(FLOATS[kind]).itemsize
+    smallest = -(2 ** (8 * size - 1))
+    bits = np.where(places < 0, smallest - places, places)
+    return bits.astype(f"i{size}").view(FLOATS[kind])

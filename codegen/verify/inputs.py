@@ -6,8 +6,9 @@ are drawn from their whole domains and magnitudes are log-uniform over many deca
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -15,6 +16,8 @@ import numpy as np
 
 from codegen.spec import Hyperparameter, Interval, Options, Spec
 
+SIGNED = 6
+"""Tensors that are zeros of all signs together."""
 Generator = np.random.Generator
 Array = np.ndarray[Any, Any]
 
@@ -84,7 +87,7 @@ def special_values(dtype: str) -> Array:
 
 
 def specials(spec: Spec, options: Options, dtype: str, rng: Generator) -> dict[str, Array]:
-    """One tensor of special values after the other, the others ordinary, and zeros together.
+    """One tensor of special values after the other, the others ordinary, and zeros of all signs.
 
     Every combination is one element: the update works element by element.
     """
@@ -93,7 +96,8 @@ def specials(spec: Spec, options: Options, dtype: str, rng: Generator) -> dict[s
     count = len(values)
     states = [name for name in domains if name not in ("p", "g")]
     first_quiet = count * (len(domains) + 1)
-    n = first_quiet + 2 + len(states)
+    zeros = _zeros(domains)
+    n = first_quiet + 2 + len(states) + len(zeros)
     tensors = {name: log_uniform(n, dtype, domain, rng, 3) for name, domain in domains.items()}
     for index, (name, domain) in enumerate(domains.items()):
         allowed = np.abs(values) if domain.low >= 0 else values
@@ -107,8 +111,21 @@ def specials(spec: Spec, options: Options, dtype: str, rng: Generator) -> dict[s
         if domains[name].low <= 0 <= domains[name].high:
             tensors[name][count * len(domains) : first_quiet + 1] = 0
             tensors[name][first_quiet + 1 + index] = 0
+    for name, column in zip(domains, zeros.T, strict=True):
+        last = tensors[name][n - len(zeros) :]
+        last[...] = np.where(np.isnan(column), last, column)
     order = rng.permutation(n)
     return {name: tensor[order] for name, tensor in tensors.items()}
+
+
+def _zeros(domains: Mapping[str, Interval]) -> Array:
+    """Zeros of all signs, a row for every combination; NaN where none is in the domain."""
+    choices = []
+    for domain in list(domains.values())[:SIGNED]:
+        possible = [0.0, -0.0] if domain.low < 0 else [0.0]
+        choices.append(possible if domain.low <= 0 <= domain.high else [np.nan])
+    choices += [[np.nan]] * (len(domains) - len(choices))
+    return np.array(list(itertools.product(*choices)))
 
 
 def tensor_domains(spec: Spec, options: Options) -> dict[str, Interval]:

@@ -267,6 +267,35 @@ def test_bits_that_differ() -> None:
         bits_differ(x, terms.fresh("y", "f32"), {"x": 1.0})
 
 
+@pytest.mark.parametrize(
+    ("kind", "epsilon"),
+    [("f32", 2.0**-23), ("f64", 2.0**-52), ("bf16", 2.0**-7), ("f16", 2.0**-10)],
+)
+def test_a_choice_that_turns_a_little_too_late_is_found(kind: str, epsilon: float) -> None:
+    """Nothing but a number between the two places shows it."""
+    sum_ = apply("add", load("m", kind), load("g", kind))
+    zero, one = constant(0.0, kind), constant(1.0, kind)
+    factor = constant(1 + epsilon, kind)
+    late = apply("add", apply("mul", factor, load("m", kind)), load("g", kind))
+    right, wrong = (apply("select", apply("lt", zero, x), one, zero) for x in (sum_, late))
+    point = bits_witness(wrong, right, {}, 1)
+    assert point is not None
+    assert bits_differ(wrong, right, point)
+    assert abs(point["m"] + point["g"]) <= 4 * epsilon * abs(point["m"])
+    assert bits_witness(right, right, {}, 1) is None
+
+
+@pytest.mark.parametrize("kind", ["f32", "f64", "bf16", "f16"])
+def test_places_are_the_order_of_the_numbers(kind: str) -> None:
+    smallest = float(terms.FLOATS[kind](2.0**-14))
+    numbers = np.array([-np.inf, -3, -1.5, -smallest, 0, smallest, 1, 1.5, np.inf])
+    places = equality._places(numbers, kind)
+    assert list(places) == sorted(places)
+    assert (equality._numbers(places, kind).astype(np.float64) == numbers).all()
+    assert (np.diff(equality._numbers(np.arange(-9, 10), kind).astype(np.float64)) > 0).all()
+    assert list(equality._places(np.array([-0.0, 0.0]), kind)) == [0, 0]
+
+
 # Ranges.
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -51,6 +52,14 @@ def test_special_values_reach_every_tensor_one_at_a_time(name: str, dtype: str) 
         if key not in ("p", "g"):
             assert (quiet & (tensors[key] == 0)).any()
             assert (quiet & (tensors[key] != 0)).any()
+
+
+def test_zeros_have_all_signs_together() -> None:
+    spec = stock("adamw")
+    tensors = inputs.specials(spec, next(spec.option_sets()), "float32", np.random.default_rng(3))
+    zero = np.logical_and.reduce([values == 0 for values in tensors.values()])
+    signs = {tuple(np.signbit(tensors[k][i]) for k in "pgmv") for i in np.flatnonzero(zero)}
+    assert signs == {(*s, False) for s in itertools.product((False, True), repeat=3)}
 
 
 @pytest.mark.parametrize(
