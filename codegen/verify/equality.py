@@ -360,6 +360,81 @@ def _limited(seconds: float) -> Iterator[None]:
 
 # Bits.
 
+_ATOMS = ("lt", "le", "eq", "nan", "bits")
+MAX_SPLITS = 2000
+
+
+def same_operations(got: Term, expected: Term) -> bool:
+    """Whether two terms are the same rounded operations, whatever their comparisons come to.
+
+    Compilers nest choices otherwise, and move operations into their arms or out of them. Nothing is
+    assumed of a comparison but that two numbers are in one order, or one of them is NaN.
+    """
+    try:
+        with _limited(SECONDS):
+            return _Splits().same(got, expected, frozenset())
+    except Undecided:
+        return False
+
+
+class _Splits:
+    """Compares two terms for every outcome of their comparisons."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[Term, Term, frozenset[Term]], bool] = {}
+
+    def same(self, got: Term, expected: Term, numbers: frozenset[Term]) -> bool:
+        """Whether they are the same.
+
+        Args:
+            got: The one.
+            expected: The other.
+            numbers: Terms that are not NaN here.
+        """
+        if got is expected:
+            return True
+        key = got, expected, numbers
+        if key not in self.known:
+            if len(self.known) >= MAX_SPLITS:
+                raise Undecided(f"more than {MAX_SPLITS} cases")
+            self.known[key] = False
+            atom = next((n for n in nodes([got, expected]) if n.op in _ATOMS), None)
+            self.known[key] = atom is not None and all(
+                self.same(terms.substitute(got, case), terms.substitute(expected, case), more)
+                for case, more in _outcomes(atom, numbers)
+            )
+        return self.known[key]
+
+
+def _outcomes(
+    atom: Term, numbers: frozenset[Term]
+) -> Iterator[tuple[dict[Term, Term], frozenset[Term]]]:
+    """What a comparison, and others of the same two numbers, can come to; what is not NaN then."""
+    if atom.op == "bits":
+        for holds in (True, False):
+            yield {atom: terms.truth(holds)}, numbers
+        return
+    a, b = atom.args
+    are_numbers = all(x.is_constant or x in numbers for x in (a, b))
+    orders = ("lt", "gt", "eq") if a is not b else ("eq",)
+    for order in orders if are_numbers else (*orders, "nan"):
+        outcomes = {
+            ("lt", a, b): order == "lt", ("lt", b, a): order == "gt", ("eq", a, b): order == "eq",
+            ("le", a, b): order in ("lt", "eq"), ("le", b, a): order in ("gt", "eq"),
+            ("nan", a, b): order == "nan",
+        }  # fmt: skip
+        if order != "nan":
+            outcomes |= {("nan", a, a): False, ("nan", b, b): False}
+        case: dict[Term, Term] = {}
+        for (op, *args), holds in outcomes.items():
+            made = apply(op, *args)
+            inner = made.args[0] if made.op == "not" else made
+            if not inner.is_constant:
+                case[inner] = terms.truth(holds != (made.op == "not"))
+        if order == "eq":  # zeros of two signs are equal, too
+            case |= {x: y for x, y in ((a, b), (b, a)) if y.is_constant and y.number != 0}
+        yield case, numbers if order == "nan" else numbers | {a, b}
+
 
 def narrowed(got: Term, expected: Term, real: str) -> Term | None:
     """The first operation of the one that rounds to fewer digits than anything of the other.

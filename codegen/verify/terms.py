@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -176,6 +176,9 @@ def _plain(op: str, kind: str, args: tuple[Term, ...], data: Any = None) -> Term
             operands = [types[a.kind](a.data) for a in args]
             value = _FOLD[op](*operands)
         return truth(bool(value)) if kind == "bool" else constant(float(value), kind)
+    if op == "bits" and args[0].is_constant and args[0].number == args[0].number:
+        number = np.asarray(args[0].number).astype(FLOATS[args[0].kind])
+        return truth(int(number.view(f"u{number.itemsize}")) == data)
     if op in COMMUTATIVE:
         args = tuple(sorted(args, key=lambda a: a.digest))
     return _term(op, kind, args, data)
@@ -320,6 +323,8 @@ def _is_no_negative_zero(x: Term) -> bool:
 
     A sum that is rounded to nearest is -0 for two of them alone.
     """
+    if abs(sign(x)) == 2:
+        return True
     match x.op:
         case "const":
             return bool(x.number != 0 or not np.signbit(x.number))
@@ -332,13 +337,60 @@ def _is_no_negative_zero(x: Term) -> bool:
         case "select":
             return all(map(_is_no_negative_zero, x.args[1:]))
         case "max" | "min":
-            limit = 1 if x.op == "max" else -1
-            if any(a.is_constant and a.number * limit > 0 for a in x.args):
-                return True
             return all(map(_is_no_negative_zero, x.args))
         case "cvt":
             return widens(x.args[0].kind, x.kind) and _is_no_negative_zero(x.args[0])
     return False
+
+
+_SIGNS: weakref.WeakKeyDictionary[Term, int] = weakref.WeakKeyDictionary()
+
+
+def sign(x: Term) -> int:
+    """What is sure of the sign of a number that is not NaN, for any values of the leaves.
+
+    Returns:
+        2 for a positive one, 1 for one that is zero or positive, the negative of these for the
+        others, and 0 if nothing is sure.
+    """
+    if x not in _SIGNS:
+        _SIGNS[x] = _sign(x)
+    return _SIGNS[x]
+
+
+def _sign(x: Term) -> int:
+    if x.is_constant:
+        return 0 if x.kind == "bool" or x.number != x.number else 2 * int(np.sign(x.number)) or 1
+    signs = [sign(a) for a in x.args if a.kind != "bool"]
+    match x.op:
+        case "neg":
+            return -signs[0]
+        case "abs" | "sqrt":
+            return 2 if signs[0] == 2 or (x.op == "abs" and signs[0] == -2) else 1
+        case "mul" | "div":
+            if x.op == "div" and abs(signs[1]) < 2:
+                return 0  # it may be zero, of any sign
+            return 1 if x.op == "mul" and x.args[0] is x.args[1] else int(np.sign(np.prod(signs)))
+        case "add":
+            for one, other in (x.args, x.args[::-1]):
+                if one.is_constant and one.number == 0:
+                    return sign(other)
+            return _common(signs, max)
+        case "cvt":
+            return signs[0] if widens(x.args[0].kind, x.kind) else int(np.sign(signs[0]))
+        case "max":
+            return max(signs) if max(signs) > 0 else _common(signs, min)
+        case "min":
+            return min(signs) if min(signs) < 0 else _common(signs, min)
+        case "select" | "maxnum" | "minnum":
+            return _common(signs, min)
+    return 0
+
+
+def _common(signs: Sequence[int], chosen: Callable[[Iterable[int]], int]) -> int:
+    """The sign that all have, as sure as the most or the least sure of them."""
+    same = {int(np.sign(s)) for s in signs}
+    return same.pop() * chosen(map(abs, signs)) if len(same) == 1 else 0
 
 
 def _compared_extreme(choice: Term) -> Term | None:
@@ -352,8 +404,8 @@ def _compared_extreme(choice: Term) -> Term | None:
 
 
 def _mul(_: str, a: Term, b: Term) -> Term:
-    (minus, a), (sign, b) = _unsigned(a), _unsigned(b)
-    negative = minus != sign
+    (minus, a), (other, b) = _unsigned(a), _unsigned(b)
+    negative = minus != other
     for x, y in ((a, b), (b, a)):
         if x.is_constant and x.number == 1:
             return _signed(negative, y)
@@ -365,10 +417,10 @@ def _mul(_: str, a: Term, b: Term) -> Term:
 
 
 def _div(_: str, a: Term, b: Term) -> Term:
-    (minus, a), (sign, b) = _unsigned(a), _unsigned(b)
+    (minus, a), (other, b) = _unsigned(a), _unsigned(b)
     if b.is_constant and not a.is_constant and _has_exact_reciprocal(b):
-        return _signed(minus != sign, _mul("", a, constant(1 / b.number, b.kind)))
-    return _signed(minus != sign, _plain("div", a.kind, (a, b)))
+        return _signed(minus != other, _mul("", a, constant(1 / b.number, b.kind)))
+    return _signed(minus != other, _plain("div", a.kind, (a, b)))
 
 
 def _has_exact_reciprocal(x: Term) -> bool:
@@ -425,9 +477,9 @@ def _operands(op: str, term: Term) -> list[Term]:
 
 
 def _fma(_: str, a: Term, b: Term, c: Term) -> Term:
-    (minus, a), (sign, b) = _unsigned(a), _unsigned(b)
+    (minus, a), (other, b) = _unsigned(a), _unsigned(b)
     a, b = sorted((a, b), key=lambda x: x.digest)
-    if minus != sign:
+    if minus != other:
         if _unsigned(_neg("", a)) == (True, a):
             a = _neg("", a)
         elif _unsigned(_neg("", b)) == (True, b):
@@ -492,22 +544,38 @@ def _order(op: str) -> Callable[..., Term]:
         a, b = _compared(a, b)
         if a is b:
             return _not("", _nan("", a, a)) if op == "le" else truth(False)
-        (minus, x), (sign, y) = _unsigned(a), _unsigned(b)
-        if (minus or x.is_constant) and (sign or y.is_constant) and (minus or sign):
+        (minus, x), (other, y) = _unsigned(a), _unsigned(b)
+        if (minus or x.is_constant) and (other or y.is_constant) and (minus or other):
             a, b = _compared(_neg("", b), _neg("", a))
+        if (holds := _decided(op, a, b)) is not None:
+            return _not("", _nan("", a, b)) if holds else truth(False)
         return _plain(op, "bool", (a, b))
 
     return rule
+
+
+def _decided(op: str, a: Term, b: Term) -> bool | None:
+    """What a comparison of two numbers, neither of them NaN, surely comes to by their signs."""
+    zeros = [x.is_constant and x.number == 0 for x in (a, b)]
+    signs = sign(a), sign(b)
+    is_below = (signs[0] < 0 or zeros[0]) and (signs[1] > 0 or zeros[1])
+    is_above = (signs[0] > 0 or zeros[0]) and (signs[1] < 0 or zeros[1])
+    are_apart = 2 in map(abs, signs)
+    if op == "eq":
+        return False if (is_below or is_above) and are_apart else None
+    if is_below and (are_apart or op == "le"):
+        return True
+    return False if is_above and (are_apart or op == "lt") else None
 
 
 def _eq(_: str, a: Term, b: Term) -> Term:
     a, b = _compared(a, b)
     if a is b:
         return _not("", _nan("", a, a))
-    (minus, x), (sign, y) = _unsigned(a), _unsigned(b)
-    if (minus or x.is_constant) and (sign or y.is_constant) and (minus or sign):
+    (minus, x), (other, y) = _unsigned(a), _unsigned(b)
+    if (minus or x.is_constant) and (other or y.is_constant) and (minus or other):
         a, b = _neg("", a), _neg("", b)
-    return _plain("eq", "bool", (a, b))
+    return truth(False) if _decided("eq", a, b) is False else _plain("eq", "bool", (a, b))
 
 
 def _nan(_: str, a: Term, b: Term) -> Term:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codegen.verify import terms
+from codegen.verify.equality import same_operations
 from codegen.verify.terms import Term, apply, constant, load, truth
 from verify.ieee import FORMATS, rounded
 
@@ -439,6 +440,50 @@ ROWS = grid("f32")
 @given(st.sampled_from(KINDS).flatmap(lambda k: _trees(k, 3)), st.integers(0, len(ROWS) - 1))
 def test_normal_forms_of_any_tree_preserve_bits(tree: Tree, start: int) -> None:
     preserved(tree, (ROWS[start:] + ROWS[:start])[::9])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(KINDS).flatmap(lambda k: _trees(k, 3)), st.integers(0, len(ROWS) - 1))
+def test_a_sign_that_is_sure_is_that_of_every_value(tree: Tree, start: int) -> None:
+    sign = terms.sign(tree.term())
+    for row in (ROWS[start:] + ROWS[:start])[::9]:
+        value = evaluate(tree, row, True)
+        if not math.isnan(value):
+            assert sign == 0 or value == 0 or math.copysign(1, value) == math.copysign(1, sign)
+            assert abs(sign) < 2 or value != 0
+
+
+@pytest.mark.parametrize("name", ["mul", "div", "add", "sub", "max"])
+@pytest.mark.parametrize("number_of_conditions", [1, 2, 3])
+def test_operations_may_move_into_the_arms_of_choices(name: str, number_of_conditions: int) -> None:
+    x, y, z = (leaf(n, "f32") for n in "xyz")
+    outside, inside = op("sqrt", x), op(name, op("sqrt", x), z)
+    for condition in (op("lt", x, y), op("le", z, op("mul", y, y)), op("nan", x, z)):
+        arm = op("add", y, outside) if number_of_conditions == 3 else y
+        outside = op("select", condition, outside, arm)
+        inside = op("select", op("not", condition), op(name, arm, z), inside)
+        number_of_conditions -= 1
+        if not number_of_conditions:
+            break
+    assert same_operations(inside.term(), op(name, outside, z).term())
+    assert not same_operations(inside.term(), op(name, outside, x).term())
+
+
+@settings(max_examples=200, deadline=None)
+@given(_conditions("f32", 2), _conditions("f32", 2), _trees("f32", 1), st.integers(0, 80))
+def test_choices_that_are_the_same_have_the_same_values(
+    c: Tree, d: Tree, x: Tree, start: int
+) -> None:
+    y = leaf("y", "f32")
+    pairs = [
+        (op("select", op("and", c, d), x, y), op("select", c, op("select", d, x, y), y)),
+        (op("select", op("or", c, d), x, y), op("select", c, x, op("select", d, y, x))),
+        (op("select", c, x, y), op("select", d, x, y)),
+    ]
+    for one, other in pairs:
+        if same_operations(one.term(), other.term()):
+            for row in (ROWS[start:] + ROWS[:start])[::9]:
+                assert same(evaluate(one, row, True), evaluate(other, row, True))
 
 
 @settings(max_examples=100, deadline=None)
