@@ -4,6 +4,9 @@ First a point is looked for where they differ, in 120 digits. Without one, they 
 rational functions over square roots, one case for every sign that a choice, maximum or absolute
 value depends on; that is a proof. Where it is too large, they are compared at random points of a
 prime field, which is a test with a known probability of an error.
+
+To the bit, terms are compared outcome by outcome of their comparisons, each of which has to leave
+the same rounded operations.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """R3 and R7: code lifted to terms, against the rule, for every `n` and every input.
 
-Stored terms that are the same object as the rule's are proved to the bit. Others are decided over
-the reals by `equality`; what that can only test is TESTED, with the probability of an error.
+Stored terms that are the same object as the rule's, or become it whatever the comparisons in them
+come to, are proved to the bit. Others are decided over the reals by `equality`; what that can only
+test is TESTED, with the probability of an error.
 """
 
 from __future__ import annotations
