@@ -108,7 +108,8 @@ def prepare(interpreted: bool) -> None:
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
     os.environ["TRITON_INTERPRET"] = "1" if interpreted else "0"
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for name, value in {"OMP_NUM_THREADS": "1", "MLIR_DISABLE_MULTITHREADING": "1"}.items():
+        os.environ.setdefault(name, value)  # there is a worker for every core
     gc.set_threshold(100_000, 20, 20)  # terms and registers are many, and have no cycles
 
 
