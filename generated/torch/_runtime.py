@@ -249,8 +249,10 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             if not jobs:
                 continue
             scale = None if scaling.scale is None else scaling.scale.item()
-            host = [job for job in jobs if job.kept.parameter.is_cpu]
-            device = [job for job in jobs if not job.kept.parameter.is_cpu] if host else jobs
+            host, device = [], []
+            for job in jobs:
+                if not job.kept.parameter.is_meta:  # which has no numbers to compute with
+                    (host if job.kept.parameter.is_cpu else device).append(job)
             self._step_on_host(host, values, scale)
             self._step_on_device(device, values, scale)
             if counters := [job.counter for job in jobs if job.counter is not None]:
@@ -296,7 +298,13 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             if gradient.is_sparse:
                 name = type(self).__name__
                 raise RuntimeError(self._sparse or f"{name} does not support sparse gradients")
-            if refuses_host and parameter.is_cpu:
+            if group.get("fused") and parameter.is_meta:
+                raise RuntimeError(
+                    "`fused=True` requires all the params to be floating point Tensors of "
+                    "supported devices: ['cpu', 'cuda'] "
+                    f"but {parameter.dtype} and {parameter.device.type}"
+                )
+            if refuses_host and (parameter.is_cpu or parameter.is_meta):
                 listed = ", ".join(["params", *(f"{name}s" for name in self._scalars())])
                 raise AssertionError(
                     f"If capturable=True, {listed} and state_steps must be on supported devices: "

@@ -123,6 +123,27 @@ def test_sparse_gradients_are_refused(case: Case) -> None:
 
 
 @by_class
+def test_parameters_without_numbers_get_states_and_nothing_else(case: Case) -> None:
+    """On the device "meta" a step makes what a checkpoint is loaded into."""
+    p = torch.nn.Parameter(torch.empty(3, 2, device="meta"))
+    p.grad = torch.empty_like(p)
+    optimizer = case.ours([p], **case.arguments)
+    optimizer.step()
+    for key, value in optimizer.state[p].items():
+        assert value.is_meta or value.numel() == 1, key
+    if case.spec.torch is not None:
+        other = case.theirs([p], **case.torch_arguments)
+        other.step()
+        tensors = {k: v for k, v in other.state[p].items() if v is not None}
+        assert tensors.keys() == optimizer.state[p].keys()
+        assert all(v.shape == optimizer.state[p][k].shape for k, v in tensors.items())
+    if "fused" in optimizer.defaults:
+        text = "requires all the params to be floating point Tensors of supported devices"
+        with pytest.raises(RuntimeError, match=f"{text}.* but torch.float32 and meta"):
+            case.ours([p], **case.arguments, fused=True).step()
+
+
+@by_class
 def test_capturable_needs_an_accelerator(case: Case) -> None:
     if "capturable" not in case.ours([torch.nn.Parameter(torch.ones(1))]).defaults:
         assert case.spec.torch is not None
