@@ -248,7 +248,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             if not jobs:
                 continue
             scale = None if scaling.scale is None else scaling.scale.item()
-            host, device = [], []
+            host: list[Job] = []
+            device: list[Job] = []
             for job in jobs:
                 if not job.kept.parameter.is_meta:  # which has no numbers to compute with
                     (host if job.kept.parameter.is_cpu else device).append(job)
