@@ -422,25 +422,6 @@ def wall(step: Callable[[], object], least: int = 30) -> float:
     return float(np.median(times))
 
 
-def ready(kind: Any, sizes: Sequence[int], dtype: torch.dtype, **more: Any) -> Any:
-    """An optimizer whose parameters have gradients, after one step."""
-    tensors = [torch.nn.Parameter(torch.randn(n, device="cuda").to(dtype)) for n in sizes]
-    for p in tensors:
-        p.grad = torch.randn_like(p)
-    optimizer = kind(tensors, **more)
-    optimizer.step()
-    return optimizer
-
-
-def captured(optimizer: Any) -> Callable[[], object]:
-    """The replay of a step."""
-    graph = torch.cuda.CUDAGraph()
-    optimizer.step()
-    with torch.cuda.graph(graph):
-        optimizer.step()
-    return graph.replay
-
-
 def moved(optimizer: Any) -> int:
     """Bytes that a step has to read and write: everything once each way, gradients only read."""
     total = 0
@@ -455,7 +436,7 @@ def moved(optimizer: Any) -> int:
 
 def copy_speed() -> float:
     """Bytes a second, read and written, of a large copy."""
-    a = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    a = torch.empty(1 << 30, dtype=torch.uint8, device=DEVICE)
     b = torch.empty_like(a)
     return 2 * a.numel() / seconds(lambda: b.copy_(a))
 

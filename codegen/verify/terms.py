@@ -365,12 +365,16 @@ def _sign(x: Term) -> int:
     match x.op:
         case "neg":
             return -signs[0]
-        case "abs" | "sqrt":
-            return 2 if signs[0] == 2 or (x.op == "abs" and signs[0] == -2) else 1
+        case "abs":
+            return max(abs(signs[0]), 1)
+        case "sqrt":
+            return max(signs[0], 1)
+        case "mul" if x.args[0] is x.args[1]:
+            return 1
+        case "div" if abs(signs[1]) < 2:
+            return 0  # the divisor may be zero, of any sign
         case "mul" | "div":
-            if x.op == "div" and abs(signs[1]) < 2:
-                return 0  # it may be zero, of any sign
-            return 1 if x.op == "mul" and x.args[0] is x.args[1] else int(np.sign(np.prod(signs)))
+            return int(np.sign(np.prod(signs)))
         case "add":
             for one, other in (x.args, x.args[::-1]):
                 if one.is_constant and one.number == 0:

@@ -248,11 +248,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             if not jobs:
                 continue
             scale = None if scaling.scale is None else scaling.scale.item()
-            host: list[Job] = []
-            device: list[Job] = []
-            for job in jobs:
-                if not job.kept.parameter.is_meta:  # which has no numbers to compute with
-                    (host if job.kept.parameter.is_cpu else device).append(job)
+            host = [job for job in jobs if job.kept.parameter.is_cpu]
+            others = [job for job in jobs if not job.kept.parameter.is_cpu] if host else jobs
+            device = [job for job in others if not job.kept.parameter.is_meta]  # has no numbers
             self._step_on_host(host, values, scale)
             self._step_on_device(device, values, scale)
             if counters := [job.counter for job in jobs if job.counter is not None]:
@@ -289,7 +287,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
     def _jobs(self, group: Group, needed: list[Needed], scaling: Scaling) -> list[Job]:
         """What there is to do in a group; makes states that are not there yet."""
         kept = self.__dict__.setdefault("_kept", {})
-        refuses_host = group.get("capturable") and not group.get("fused")
+        is_fused = group.get("fused")
+        refuses_host = group.get("capturable") and not is_fused
         found = []
         for parameter in group["params"]:
             gradient = parameter.grad
@@ -298,7 +297,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             if gradient.is_sparse:
                 name = type(self).__name__
                 raise RuntimeError(self._sparse or f"{name} does not support sparse gradients")
-            if group.get("fused") and parameter.is_meta:
+            if is_fused and parameter.is_meta:
                 raise RuntimeError(
                     "`fused=True` requires all the params to be floating point Tensors of "
                     "supported devices: ['cpu', 'cuda'] "
