@@ -156,13 +156,10 @@ def replay(name: str, number: int, dtype: str) -> tuple[int, str]:
         launcher = Several(getattr(several.module, f"{name}_kernel"), several.module.COLUMNS)
         setattr(several.module, f"{name}_kernel", launcher)
         rng = np.random.default_rng([SEED, 66])
-        for sizes, shifted in tables.mixtures(several.module.BLOCK, tables.MANY):
-            kind = executed.NUMPY[dtype].name
-            batch = tables.Batch.random(spec, options, sizes, shifted, kind, rng)
-            t, values = int(rng.integers(1, 1000)), tables.drawn_values(spec, rng)
-            found = several.run(options, batch, t, values, launcher.guarded, None, mode)
-            if found is not None:
-                return compared, f"{name} {dict(options)} {dtype}, {mode}: {found}"[:600]
+        kind = executed.NUMPY[dtype].name
+        found = several.steps(options, kind, rng, tables.MANY, launcher.guarded, mode=mode)
+        if found is not None:
+            return compared, f"{name} {dict(options)} {dtype}, {mode}: {found}"[:600]
         compared += several.compared
     return compared, ""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,11 @@ class Problem:
     kinds: Mapping[str, str]
     domains: Mapping[str, Interval]
     unit: float
+
+    @cached_property
+    def is_scaled(self) -> bool:
+        """Whether gradients are divided by a scale."""
+        return terms.scalar(SCALE) in nodes([self.expected])
 
 
 def check(
@@ -298,7 +304,7 @@ def random_point(problem: Problem, spec: Spec, rng: inputs.Generator) -> dict[st
     for s in spec.states:
         if s.scalar:
             values[s.name] = float(inputs.inside(rng.random(1), s.domain)[0])
-    if any(leaf == terms.scalar(SCALE) for leaf in nodes([problem.expected])):
+    if problem.is_scaled:
         values[SCALE] = float(np.float32(2.0 ** rng.uniform(0, 24)))
     for name, kind in problem.kinds.items():
         domain = problem.domains.get(name, Interval())

@@ -185,6 +185,30 @@ class Bench:
         self.tables: ModuleType = fresh(self.pair.multi_tensor.parent / "_tables.py")
         self.compared = 0
 
+    def steps(
+        self, options: Options, dtype: str, rng: inputs.Generator, most: int,
+        guarded: Callable[[Batch, Sequence[Any]], AbstractContextManager[None]],
+        bounded: Subject | None = None, mode: str = "host",
+    ) -> Difference | None:  # fmt: skip
+        """One step of every mixture by both; the first difference.
+
+        Args:
+            options: The option set.
+            dtype: NumPy's type of parameters and gradients.
+            rng: Of the inputs.
+            most: Tensors of the largest table, if that is more than a few.
+            guarded: As for `run`, and so are the others.
+            bounded: The rule if it has operations that nobody rounds correctly.
+            mode: One of `generated.MODES`.
+        """
+        for sizes, shifted in mixtures(self.module.BLOCK, most):
+            batch = Batch.random(self.spec, options, sizes, shifted, dtype, rng)
+            t, values = int(rng.integers(1, 1000)), _values(self.spec, rng)
+            found = self.run(options, batch, t, values, guarded, bounded, mode)
+            if found is not None:
+                return found
+        return None
+
     def run(
         self, options: Options, batch: Batch, t: int, values: Mapping[str, float],
         guarded: Callable[[Batch, Sequence[Any]], AbstractContextManager[None]],
@@ -355,16 +379,13 @@ def interpreted(
         return Difference(f"{path} cannot be imported: {failure(error)}"), 0
     rng = np.random.default_rng([seed, 22])
     for dtype, mode in (("float32", "host"), ("float64", "device"), ("float16", "scaled")):
-        for sizes, shifted in mixtures(bench.module.BLOCK, 0):
-            batch = Batch.random(spec, options, sizes, shifted, dtype, rng)
-            t, values = int(rng.integers(1, 1000)), drawn_values(spec, rng)
-            found = bench.run(options, batch, t, values, _watched, mode=mode)
-            if found is not None:
-                return found, bench.compared
+        found = bench.steps(options, dtype, rng, 0, _watched, mode=mode)
+        if found is not None:
+            return found, bench.compared
     return None, bench.compared
 
 
-def drawn_values(spec: Spec, rng: inputs.Generator) -> dict[str, float]:
+def _values(spec: Spec, rng: inputs.Generator) -> dict[str, float]:
     """Hyperparameters, and a scale such as `GradScaler` has: powers of two as a rule."""
     scale = float(2.0 ** rng.integers(-2, 17)) if rng.random() < 0.7 else float(rng.uniform(1, 9))
     return {**inputs.hyperparameters(spec, rng), SCALE: scale}
@@ -457,12 +478,9 @@ def executed(
         path = Pair.of(spec, folder).multi_tensor
         return Difference(f"{path} cannot be imported: {failure(error)}"), 0
     rng = np.random.default_rng([seed, 66])
-    for sizes, shifted in mixtures(bench.module.BLOCK, most):
-        batch = Batch.random(spec, options, sizes, shifted, dtype, rng)
-        t, values = int(rng.integers(1, 1000)), drawn_values(spec, rng)
-        found = bench.run(options, batch, t, values, launcher.guarded, bounded, mode)
-        if found is not None:
-            return found, bench.compared
+    found = bench.steps(options, dtype, rng, most, launcher.guarded, bounded, mode)
+    if found is not None:
+        return found, bench.compared
     allowed = {i for i in launcher.approximate if bounded and i.startswith(("ex2.", "lg2."))}
     if left := launcher.approximate - allowed:
         shown = ", ".join(f"`{i}`" for i in sorted(left))
