@@ -11,6 +11,7 @@ the same rounded operations.
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -483,12 +484,23 @@ def bits_witness(
         NoValue: One of them holds an operation that is not known.
     """
     rng = np.random.default_rng([seed, 8])
-    tried = points([got, expected], domains, rng, 4 * POINTS)
-    found = next((point for point in tried if bits_differ(got, expected, point)), None)
-    if found is not None:
-        return found
-    near = _turning(got, expected, domains, rng)
-    return next((point for point in near if bits_differ(got, expected, point)), None)
+    tried = itertools.chain(
+        points([got, expected], domains, rng, 4 * POINTS),
+        _zeros(got, expected, domains, rng),
+        _turning(got, expected, domains, rng),
+    )
+    return next((point for point in tried if bits_differ(got, expected, point)), None)
+
+
+def _zeros(
+    got: Term, expected: Term, domains: Mapping[str, Interval], rng: np.random.Generator
+) -> Iterator[dict[str, float]]:
+    """Points at which the tensors are zeros of all signs, the scalars as at another point."""
+    (point,) = points([got, expected], domains, rng, 1)
+    loads = dict.fromkeys(str(n.data) for n in nodes([got, expected]) if n.op == "load")
+    for zeros in inputs.zeros({name: domains.get(name, Interval()) for name in loads}):
+        signed = zip(loads, map(float, zeros), strict=True)
+        yield point | {name: zero for name, zero in signed if zero == 0}
 
 
 TURNS = 5

@@ -301,7 +301,8 @@ def cases(
     sizes = (1, block + 1) if brief or not aligned else (1, block - 1, block, 2 * block + 17)
     for n in sizes:
         yield interpreter.single(spec, options, inputs.ordinary(spec, options, n, kind, rng), rng)
-    yield interpreter.single(spec, options, inputs.specials(spec, options, kind, rng), rng)
+    special = inputs.specials(spec, options, kind, rng)
+    yield interpreter.single(spec, options, inputs.everywhere(special, block), rng)
     if aligned and not contract.uses_bounded(spec):  # errors would add up
         yield interpreter.trajectory(spec, options, kind, 3 if brief else 6, (37,), rng)
 

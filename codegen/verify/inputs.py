@@ -18,6 +18,8 @@ from codegen.spec import Hyperparameter, Interval, Options, Spec
 
 SIGNED = 6
 """Tensors that are zeros of all signs together."""
+REPEATED = 16
+"""Programs that special values are spread over, to be met by every element of a thread."""
 Generator = np.random.Generator
 Array = np.ndarray[Any, Any]
 
@@ -96,8 +98,8 @@ def specials(spec: Spec, options: Options, dtype: str, rng: Generator) -> dict[s
     count = len(values)
     states = [name for name in domains if name not in ("p", "g")]
     first_quiet = count * (len(domains) + 1)
-    zeros = _zeros(domains)
-    n = first_quiet + 2 + len(states) + len(zeros)
+    signed = zeros(domains)
+    n = first_quiet + 2 + len(states) + len(signed)
     tensors = {name: log_uniform(n, dtype, domain, rng, 3) for name, domain in domains.items()}
     for index, (name, domain) in enumerate(domains.items()):
         allowed = np.abs(values) if domain.low >= 0 else values
@@ -111,14 +113,27 @@ def specials(spec: Spec, options: Options, dtype: str, rng: Generator) -> dict[s
         if domains[name].low <= 0 <= domains[name].high:
             tensors[name][count * len(domains) : first_quiet + 1] = 0
             tensors[name][first_quiet + 1 + index] = 0
-    for name, column in zip(domains, zeros.T, strict=True):
-        last = tensors[name][n - len(zeros) :]
+    for name, column in zip(domains, signed.T, strict=True):
+        last = tensors[name][n - len(signed) :]
         last[...] = np.where(np.isnan(column), last, column)
     order = rng.permutation(n)
     return {name: tensor[order] for name, tensor in tensors.items()}
 
 
-def _zeros(domains: Mapping[str, Interval]) -> Array:
+def everywhere(tensors: Mapping[str, Array], block: int) -> dict[str, Array]:
+    """Every element again and again, until each was at all places that a thread's elements have.
+
+    A compiler writes the update once for every element of a thread, so each of these has to meet
+    every value. An odd number of elements has another phase in every program.
+    """
+    found = {}
+    for name, tensor in tensors.items():
+        odd = tensor if len(tensor) % 2 else np.append(tensor, tensor[:1])
+        found[name] = np.resize(odd, REPEATED * block)
+    return found
+
+
+def zeros(domains: Mapping[str, Interval]) -> Array:
     """Zeros of all signs, a row for every combination; NaN where none is in the domain."""
     choices = []
     for domain in list(domains.values())[:SIGNED]:

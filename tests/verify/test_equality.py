@@ -285,6 +285,16 @@ def test_a_choice_that_turns_a_little_too_late_is_found(kind: str, epsilon: floa
     assert bits_witness(right, right, {}, 1) is None
 
 
+def test_a_difference_between_zeros_of_two_signs_is_found() -> None:
+    """No element but one that is -0, in every tensor at once, shows it."""
+    sum_ = apply("add", load("m", "f32"), load("g", "f32"))
+    is_zero = apply("eq", sum_, constant(0.0, "f32"))
+    right, wrong = (apply("select", is_zero, apply(op, sum_, sum_), sum_) for op in ("sub", "add"))
+    point = bits_witness(wrong, right, {}, 1)
+    assert point is not None
+    assert [math.copysign(1, point[name]) * (1 + abs(point[name])) for name in "mg"] == [-1, -1]
+
+
 @pytest.mark.parametrize("kind", ["f32", "f64", "bf16", "f16"])
 def test_places_are_the_order_of_the_numbers(kind: str) -> None:
     smallest = float(terms.FLOATS[kind](2.0**-14))

@@ -7,10 +7,10 @@ import math
 
 import numpy as np
 import pytest
-from support import STOCK, stock
+from support import ROOT, STOCK, stock
 
 from codegen.spec import Interval
-from codegen.verify import inputs
+from codegen.verify import compiled, inputs
 
 
 @pytest.mark.parametrize("name", STOCK)
@@ -60,6 +60,21 @@ def test_zeros_have_all_signs_together() -> None:
     zero = np.logical_and.reduce([values == 0 for values in tensors.values()])
     signs = {tuple(np.signbit(tensors[k][i]) for k in "pgmv") for i in np.flatnonzero(zero)}
     assert signs == {(*s, False) for s in itertools.product((False, True), repeat=3)}
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_every_element_of_a_thread_meets_every_special_value(name: str) -> None:
+    """Threads hold four elements in a row, and those 512 further on."""
+    spec = stock(name)
+    block = compiled.load(spec, ROOT / "generated").block
+    for options in spec.option_sets():
+        tensors = inputs.specials(spec, options, "float32", np.random.default_rng(3))
+        count = len(tensors["p"])
+        tensors["p"] = np.arange(count)
+        place = np.arange(inputs.REPEATED * block)
+        held = place % 4 + 4 * (place % block // 512)
+        met = set(zip(inputs.everywhere(tensors, block)["p"], held, strict=True))
+        assert met == set(itertools.product(range(count), range(block // 128)))
 
 
 @pytest.mark.parametrize(
