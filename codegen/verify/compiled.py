@@ -11,7 +11,7 @@ import itertools
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -290,28 +290,77 @@ def compile_kernel(
     Raises:
         CannotCompile: The compiler refuses it.
     """
-    key = tuple(sorted(options.items()))
-    return _compile(kernel, spec.name, Held(spec), key, target, dtype, aligned, exact, mode)
+    return _compile(key_of(kernel, spec, options, dtype, aligned, exact, mode), target)
+
+
+Key = tuple[Kernel, Held, tuple[tuple[str, bool], ...], str, bool, bool, str]
+"""A kernel, its spec, and an option set, type, alignment, and two modes that it is compiled for."""
+
+
+def key_of(
+    kernel: Kernel, spec: Spec, options: Options, dtype: str, aligned: bool, exact: bool, mode: str
+) -> Key:
+    """What is compiled, for any GPU; arguments of `compile_kernel`."""
+    return kernel, Held(spec), tuple(sorted(options.items())), dtype, aligned, exact, mode
 
 
 @lru_cache(maxsize=16)
-def _compile(
-    kernel: Kernel, name: str, held: Held, options: tuple[tuple[str, bool], ...], target: str,
-    dtype: str, aligned: bool, exact: bool, mode: str,
-) -> Mapping[str, Any]:  # fmt: skip
+def _compile(key: Key, target: str) -> Mapping[str, Any]:
+    kernel, _, _, dtype, aligned, exact, _ = key
+    try:
+        if target.startswith("gfx"):
+            return compile_source(source_of(key), target, exact)
+        return _compile_ir(_triton_ir(key, target), target, exact, assembled=aligned)
+    except Exception as error:
+        raise CannotCompile(_reason(error, kernel.path, target, dtype)) from None
+
+
+def source_of(key: Key) -> Any:
+    """What a launch would compile."""
     from triton.compiler import ASTSource
 
+    kernel, held, options, dtype, aligned, exact, mode = key
     types, values, pointers = signature(
         kernel, held.spec, dict(options), dtype, exact, aligned, mode
     )
     names = [parameter.name for parameter in kernel.function.params]
     divisible = [i for i in pointers if aligned or names[i] in TABLES]
     attributes = {(i,): [["tt.divisibility", ALIGNMENT]] for i in divisible}
-    source = ASTSource(kernel.function, types, values, attributes)
+    return ASTSource(kernel.function, types, values, attributes)
+
+
+def triton_ir(
+    kernel: Kernel, spec: Spec, options: Options, target: str, dtype: str, mode: str = "host"
+) -> str:
+    """The Triton IR of a kernel in exact mode, for aligned tensors; arguments of `compile_kernel`.
+
+    Raises:
+        CannotCompile: The compiler refuses it.
+    """
+    key = key_of(kernel, spec, options, dtype, True, True, mode)
+    if target.startswith("gfx"):
+        return str(_compile(key, target)["ttir"])
     try:
-        return compile_source(source, target, exact, assembled=aligned)
+        return _triton_ir(key, target)
     except Exception as error:
         raise CannotCompile(_reason(error, kernel.path, target, dtype)) from None
+
+
+_TRITON_IR: dict[Key, str] = {}
+KEPT = 16
+
+
+def _triton_ir(key: Key, target: str) -> str:
+    """The Triton IR of a kernel, which is one for all GPUs of a maker; the last ones are kept."""
+    if key not in _TRITON_IR:
+        while len(_TRITON_IR) >= KEPT:
+            del _TRITON_IR[next(iter(_TRITON_IR))]
+        with _until("make_ttgir"):
+            try:
+                compile_source(source_of(key), target, exact=key[5])
+            except _Reached as reached:
+                _TRITON_IR[key] = reached.text
+    return _TRITON_IR[key]
 
 
 def compile_text(text: str, target: str, exact: bool = True) -> Mapping[str, Any]:
@@ -320,15 +369,21 @@ def compile_text(text: str, target: str, exact: bool = True) -> Mapping[str, Any
     Raises:
         CannotCompile: The compiler refuses it.
     """
-    with tempfile.NamedTemporaryFile("w", suffix=".ttir", delete=False) as file:
-        file.write(text)
     try:
-        return compile_source(file.name, target, exact)
+        return _compile_ir(text, target, exact, assembled=True)
     except Exception as error:
         lines = str(error).split("\n")
         raise CannotCompile(f"Triton IR does not compile for {target}: {lines[0]}") from None
+
+
+def _compile_ir(text: str, target: str, exact: bool, assembled: bool) -> Mapping[str, Any]:
+    with tempfile.NamedTemporaryFile("w", suffix=".ttir", delete=False) as file:
+        file.write(text)
+    try:
+        made = compile_source(file.name, target, exact, assembled)
     finally:
         os.unlink(file.name)
+    return {"ttir": text, **made}
 
 
 def compile_source(
@@ -356,17 +411,46 @@ def compile_source(
         return dict(triton.compile(source, target=gpu, options=settings).asm)
 
 
+class _Reached(BaseException):
+    """Ends compilation for NVIDIA at a stage.
+
+    Attributes:
+        text: What the stage would have got.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+
+@contextmanager
+def _until(stage: str) -> Iterator[None]:
+    """Has compilation raise `_Reached` at a stage for a while."""
+
+    def reached(module: Any, *_: Any, **__: Any) -> Any:
+        raise _Reached(str(module))
+
+    with _replaced(stage, reached):
+        yield
+
+
 @contextmanager
 def _without_assembler() -> Iterator[None]:
     """Ends compilation with the PTX for a while."""
+    with _replaced("make_cubin", lambda *_, **__: b""):
+        yield
+
+
+@contextmanager
+def _replaced(stage: str, function: Callable[..., Any]) -> Iterator[None]:
     from triton.backends.nvidia.compiler import CUDABackend
 
-    assemble = CUDABackend.make_cubin
-    CUDABackend.make_cubin = lambda *_, **__: b""
+    before = vars(CUDABackend)[stage]
+    setattr(CUDABackend, stage, staticmethod(function))
     try:
         yield
     finally:
-        CUDABackend.make_cubin = assemble
+        setattr(CUDABackend, stage, before)
 
 
 @cache

@@ -61,10 +61,10 @@ _BITS = {kind for kind in INTEGERS if kind[0] == "b"}
 
 def _simple(kind: str, function: Function, sources: tuple[str, ...] = ()) -> Operation:
     """An operation on operands of one type, or of the types given."""
+    kinds = sources or (kind,) * _arity(function)
 
     def execute(lanes: Lanes, operands: Operands, active: Array | None) -> None:
         target, *texts = operands
-        kinds = sources or (kind,) * _arity(function)
         values = [lanes.read(text, k) for text, k in zip(texts, kinds, strict=True)]
         lanes.write(target, function(*values), kind, active)
 

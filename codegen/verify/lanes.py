@@ -24,6 +24,8 @@ INTEGERS: dict[str, Any] = {
     "u16": np.uint16, "u32": np.uint32, "u64": np.uint64, "s16": np.int16, "s32": np.int32,
     "s64": np.int64, "b16": np.uint16, "b32": np.uint32, "b64": np.uint64,
 }  # fmt: skip
+_WHOLE: dict[str, Any] = {**INTEGERS, "f32": np.float32, "f64": np.float64}
+"""Types whose numbers NumPy reads from a register as they are."""
 FLOATS: dict[str, int] = {"bf16": 16, "f16": 16, "f32": 32, "f64": 64}
 """Kinds of floating-point numbers and their bits; followed by "x2" for a packed pair."""
 
@@ -98,6 +100,9 @@ class Lanes:
             KeyError: The register was never set, or the name is unknown.
             ValueError: The register is not of this width.
         """
+        found = self.registers.get(operand)
+        if found is not None and found.itemsize * 8 == width:
+            return found
         kind = UNSIGNED[width]
         if not operand.startswith("%"):
             value = self.symbols[operand] if operand in self.symbols else _immediate(operand, width)
@@ -121,14 +126,14 @@ class Lanes:
         have a row for each lane, the low half first.
         """
         bits = self.bits(operand, width_of(kind), narrows)
-        if kind in INTEGERS:
-            return bits.view(INTEGERS[kind])
+        if (whole := _WHOLE.get(kind)) is not None:
+            return bits.view(whole)
         base = kind.removesuffix("x2")
         if base != kind:
             bits = np.ascontiguousarray(bits).view(UNSIGNED[FLOATS[base]]).reshape(-1, 2)
         if FLOATS[base] == 16:
             return to_float32(bits, base).astype(np.float64)
-        return bits.view(np.float32 if base == "f32" else np.float64)
+        return bits.view(_WHOLE[base])
 
     def write(self, register: str, values: Array, kind: str, active: Array | None) -> None:
         """Sets a register to numbers of a PTX type, in the active lanes."""

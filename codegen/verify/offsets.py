@@ -8,8 +8,8 @@ every program that a launch of `cdiv(n, block)` programs has.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,9 +59,14 @@ class Offset:
     @property
     def uniform(self) -> bool:
         """Whether all lanes have the same."""
-        return bool((self.base == self.base.reshape(-1)[0]).all())
+        return self.ends[0] == self.ends[1]
 
-    @property
+    @cached_property
+    def ends(self) -> tuple[int, int]:
+        """Smallest and largest base."""
+        return int(self.base.min()), int(self.base.max())
+
+    @cached_property
     def key(self) -> str:
         """Equal for equal offsets."""
         lanes = np.ascontiguousarray(self.base, np.int64).tobytes()
@@ -69,7 +74,7 @@ class Offset:
 
     def extent(self) -> tuple[int, int]:
         """Smallest and largest value that it can have."""
-        low, high = int(self.base.min()), int(self.base.max())
+        low, high = self.ends
         largest = (LARGEST_PROGRAM, LARGEST_N, LARGEST_PROGRAM, LARGEST_PROGRAM)
         for factor, most in zip(self.factors, largest, strict=True):
             low, high = low + min(0, factor * most), high + max(0, factor * most)
@@ -88,9 +93,12 @@ class Offset:
         return self
 
     def __add__(self, other: Offset) -> Offset:
-        self._lanes_fit(lambda x, y: x + y, other)
+        ends = _fit(*(x + y for x, y in zip(self.ends, other.ends, strict=True)))
         factors = (x + y for x, y in zip(self.factors, other.factors, strict=True))
-        return Offset(self.base + other.base, *factors)
+        found = Offset(self.base + other.base, *factors)
+        if self.uniform or other.uniform:
+            vars(found)["ends"] = ends
+        return found
 
     def __neg__(self) -> Offset:
         return self.times(-1)
@@ -100,15 +108,10 @@ class Offset:
 
     def times(self, factor: int) -> Offset:
         """Its product with a number."""
-        self._lanes_fit(lambda x, y: x * y, number(factor))
-        return Offset(self.base * factor, *(f * factor for f in self.factors))
-
-    def _lanes_fit(self, function: Callable[[int, int], int], other: Offset) -> None:
-        """NumPy would wrap around; the results of the extremes are the extreme results."""
-        ends = [(int(o.base.min()), int(o.base.max())) for o in (self, other)]
-        found = [function(x, y) for x in ends[0] for y in ends[1]]
-        if min(found) < -(2**63) or max(found) >= 2**63:
-            raise Overflow(f"an offset of 64 bits reaches {max(found, key=abs)}")
+        ends = _fit(*sorted(x * factor for x in self.ends))
+        found = Offset(self.base * factor, *(f * factor for f in self.factors))
+        vars(found)["ends"] = ends
+        return found
 
     def divided(self, divisor: int) -> Offset | None:
         """Its quotient if every part is divisible, else None."""
@@ -119,8 +122,8 @@ class Offset:
     def joined(self, other: Offset) -> Offset | None:
         """`self | other` where no bit is set in both, which is a sum; None if that is not known."""
         for high, low in ((self, other), (other, self)):
-            if low.concrete and int(low.base.min()) >= 0 and int(high.base.min()) >= 0:
-                bits = int(low.base.max()).bit_length()
+            if low.concrete and low.ends[0] >= 0 and high.ends[0] >= 0:
+                bits = low.ends[1].bit_length()
                 clear = all(f % (1 << bits) == 0 for f in high.factors)
                 if clear and not (np.bitwise_and(high.base, low.base)).any():
                     within = high.concrete or not (high.base % (1 << bits)).any()
@@ -129,6 +132,14 @@ class Offset:
         return None
 
 
+def _fit(low: int, high: int) -> tuple[int, int]:
+    """Both, if 64 bits hold them: NumPy would wrap around."""
+    if low < -(2**63) or high >= 2**63:
+        raise Overflow(f"an offset of 64 bits reaches {low if -low > high else high}")
+    return low, high
+
+
+@lru_cache(maxsize=1024)
 def number(value: int) -> Offset:
     """An integer constant."""
     return Offset(np.asarray(value, np.int64))

@@ -377,12 +377,12 @@ def _triton(subject: Subject, folder: Path, target: str) -> Outcome:
     """Triton IR."""
     try:
         kernel = compiled.load(subject.spec, folder, subject.backend)
-        artefacts = compiled.compile_kernel(
-            kernel, subject.spec, subject.options, target, subject.dtype, mode=subject.mode
+        text = compiled.triton_ir(
+            kernel, subject.spec, subject.options, target, subject.dtype, subject.mode
         )
     except CannotCompile as error:
         return Outcome(Status.REFUTED, "", str(error))
-    return of_triton(subject, folder, artefacts["ttir"])
+    return of_triton(subject, folder, text)
 
 
 def of_triton(subject: Subject, folder: Path, text: str) -> Outcome:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 
 class Unsupported(Exception):
@@ -58,10 +59,16 @@ class Program:
 
     def width(self, register: str) -> int:
         """Bits of a register; 1 for a predicate."""
-        name = register.rstrip("0123456789")
-        if name == register or name not in self.widths:
-            raise Unsupported(f"register {register}")
-        return self.widths[name]
+        if register not in self._known:
+            name = register.rstrip("0123456789")
+            if name == register or name not in self.widths:
+                raise Unsupported(f"register {register}")
+            self._known[register] = self.widths[name]
+        return self._known[register]
+
+    @cached_property
+    def _known(self) -> dict[str, int]:
+        return {}
 
 
 _STATEMENT = re.compile(
@@ -69,6 +76,7 @@ _STATEMENT = re.compile(
 )
 
 
+@lru_cache(maxsize=8)
 def parse(ptx: str) -> Program:
     """Parses the one kernel of a PTX module; raises `Unsupported` for what it does not know."""
     header, _, body = ptx.partition("\n{")

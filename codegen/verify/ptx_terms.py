@@ -813,7 +813,7 @@ def source_lines(text: str) -> dict[int, int]:
     found: dict[int, int] = {}
     current = 0
     for line, raw in enumerate(text.split("\n"), 1):
-        if place := re.match(r"\s*\.loc\s+\d+\s+(\d+)\s", raw):
+        if ".loc" in raw and (place := re.match(r"\s*\.loc\s+\d+\s+(\d+)\s", raw)):
             outer = re.findall(r"inlined_at \d+ (\d+) ", raw)
             current = int(outer[-1] if outer else place[1])
         elif current and raw.startswith("\t"):

@@ -25,6 +25,7 @@ import hashlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import ml_dtypes
@@ -148,6 +149,11 @@ def apply(op: str, *args: Term, kind: str = "", data: Any = None) -> Term:
         kind: Kind of the result of `cvt` and of uninterpreted functions; else it follows.
         data: For `bits`, the pattern.
     """
+    return _applied(op, args, kind, data)
+
+
+@lru_cache(maxsize=1 << 16)
+def _applied(op: str, args: tuple[Term, ...], kind: str, data: Any) -> Term:
     if (
         op in _DISTRIBUTED
         and any(_is_choice(a) for a in args)

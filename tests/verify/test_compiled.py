@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
+from support import ROOT, stock
 
+from codegen.verify import compiled
 from codegen.verify.certificate import Status
+from codegen.verify.generated import KERNELS
+from codegen.verify.tasks import AMD, TARGETS
 from verify.support import copy_of, edit, run, task
 
 
@@ -43,3 +48,18 @@ def test_a_kernel_as_built_compiles(tmp_path: Path) -> None:
     (verdict,) = run(task("R5", folder, "radam"))
     assert verdict.status is Status.TESTED
     assert verdict.values == 4  # both kernels, aligned and not
+
+
+@pytest.mark.parametrize(("backend", "mode"), KERNELS)
+@pytest.mark.parametrize("aligned", [True, False])
+def test_what_is_compiled_is_what_a_launch_compiles(backend: str, mode: str, aligned: bool) -> None:
+    """The Triton IR is made once for all GPUs of a maker, and compiled from its text."""
+    spec = stock("lion")
+    options = next(spec.option_sets())
+    kernel = compiled.load(spec, ROOT / "generated", backend)
+    for target, dtype in itertools.product((*TARGETS, AMD), ("fp32", "bf16")):
+        found = compiled.compile_kernel(kernel, spec, options, target, dtype, aligned, True, mode)
+        key = compiled.key_of(kernel, spec, options, dtype, aligned, True, mode)
+        launched = compiled.compile_source(compiled.source_of(key), target, True)
+        for stage in {"ttir", "ptx", "amdgcn"} & set(launched):
+            assert found[stage] == launched[stage]
