@@ -7,8 +7,7 @@ argument, computed on the host in float64.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -53,7 +52,7 @@ def _lowered(held: Held) -> Kernel:
         rule=rule,
         host=split.program(),
         arguments=tuple(split.arguments.values()),
-        stages=(Stage(_loosened(body, {t.name for t in tensors})),),
+        stages=(Stage(_loosened(body, {t.name: True for t in tensors if t.stored})),),
     )
     validate(kernel)
     return kernel
@@ -398,26 +397,37 @@ _LOOSE = {"min": "smaller", "max": "larger"}
 _EXTREMES = frozenset((*_LOOSE, "clip", *_LOOSE.values()))
 
 
-def _loosened(body: Sequence[Step], tensors: Collection[str]) -> tuple[Step, ...]:
-    """Steps whose extremes see to the sign of zero where no later extreme does."""
-    read: Counter[str] = Counter()
-    compared: Counter[str] = Counter()
-    for let in lets(body):
-        read.update(let.value.names())
-        for node in let.value.operations():
-            if node.op in _EXTREMES:
-                compared.update(a.text for a in node.args if a.op == "name")
-    names = {name for name in compared if compared[name] == read[name]} - set(tensors)
+def _loosened(body: Sequence[Step], signed: dict[str, bool]) -> tuple[Step, ...]:
+    """Steps whose extremes see to the sign of zero where no later extreme does.
 
-    def visit(steps: Sequence[Step]) -> Iterator[Step]:
-        for step in steps:
-            if isinstance(step, Let):
-                yield Let(step.name, _loose(step.value, step.name in names))
-            else:
-                body, orelse = tuple(visit(step.body)), tuple(visit(step.orelse))
-                yield Branch(step.condition, body, orelse)
+    Args:
+        body: The steps.
+        signed: Names that are read later, and whether the sign of their zeros matters there; those
+            that are read from the start of the steps on when this returns.
+    """
+    found: list[Step] = []
+    for step in reversed(body):
+        if isinstance(step, Branch):
+            other = dict(signed)
+            arms = _loosened(step.body, signed), _loosened(step.orelse, other)
+            for name, matters in other.items():
+                signed[name] = signed.get(name, False) or matters
+            found.append(Branch(step.condition, *arms))
+        else:
+            matters = signed.pop(step.name, True)
+            value = _loose(step.value, not matters)
+            _read(value, matters, signed)
+            found.append(Let(step.name, value))
+    return tuple(reversed(found))
 
-    return tuple(visit(body))
+
+def _read(value: Value, matters: bool, signed: dict[str, bool]) -> None:
+    """Notes the names that a value reads; of a name that only extremes read no sign matters."""
+    if value.op == "name":
+        signed[value.text] = signed.get(value.text, False) or matters
+    for index, argument in enumerate(value.args):
+        passed = matters if value.op == "select" and index > 0 else value.op not in _EXTREMES
+        _read(argument, passed, signed)
 
 
 def _loose(value: Value, is_compared: bool) -> Value:
