@@ -254,6 +254,13 @@ def verify(
     jobs: Annotated[
         Optional[int], typer.Option(min=1, help="Worker processes of each kind.")
     ] = None,
+    keep: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            help="Keep verdicts in a file, and use those again whose inputs are all the same.",
+        ),
+    ] = None,
     as_json: Annotated[
         Optional[Path],
         typer.Option("--json", metavar="FILE", help="Write the certificates; - for stdout."),
@@ -269,7 +276,7 @@ def verify(
     loaded = _load_all(specs)
     with report.progress(sys.stderr) as advance:
         certificates = verify.verify(
-            loaded, folder, seed, target, jobs, advance, verify.Level(level.value)
+            loaded, folder, seed, target, jobs, advance, verify.Level(level.value), keep
         )
     if as_json is not None:
         data = [certificate.as_dict() for certificate in certificates]

@@ -72,6 +72,12 @@ def print_table(certificates: Sequence[Certificate], stream: IO[str]) -> None:
         console.print(Text(line))
     for line in _not_covered(certificates):
         console.print(Text(line, style=_STYLES[Status.UNSUPPORTED]))
+    verdicts = [v for c in certificates for v in c.verdicts if v.rung != "files"]
+    if kept := sum(bool(v.kept) for v in verdicts):
+        line = (
+            f"{kept} of {len(verdicts)} verdicts are kept ones, of earlier runs on the same inputs"
+        )
+        console.print(Text(line))
     passed = sum(certificate.passed for certificate in certificates)
     console.print(Text(f"{passed} of {len(certificates)} optimizers passed every rung"))
 

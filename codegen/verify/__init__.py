@@ -1,9 +1,9 @@
 """Files to certificate: every rung runs on the files on disk.
 
-Pipeline: `tasks` says what there is to do at a level, `workers` run it in processes of their own
-with a time limit, `certificate` is what comes out. The rungs are `static` (R0), `formula` (R1),
-`interpreter` (R2), `proof` (R3 and R7), `compiled` (R5), `executed` (R6), `third_party` (R8) and
-`bounded` (R9); R12 is `codegen.mutate`.
+Pipeline: `tasks` says what there is to do at a level, `kept` what is known from earlier runs,
+`workers` run the rest in processes of their own with a time limit, `certificate` is what comes out.
+The rungs are `static` (R0), `formula` (R1), `interpreter` (R2), `proof` (R3 and R7), `compiled`
+(R5), `executed` (R6), `third_party` (R8) and `bounded` (R9); R12 is `codegen.mutate`.
 
 Proofs go through `terms`, graphs of rounded operations: the rule (`rule`), the NumPy file and the
 launcher (`source_terms`, `launcher`), Triton IR (`ttir`) and PTX (`ptx`, `ptx_terms`) are all
@@ -20,6 +20,7 @@ from pathlib import Path
 from codegen.spec import Spec
 from codegen.verify import figures, generated, provenance
 from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict
+from codegen.verify.kept import Kept
 from codegen.verify.tasks import (
     ARCHITECTURES,
     DTYPES,
@@ -59,6 +60,7 @@ def verify(
     jobs: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     level: Level = Level.full,
+    keep: Path | None = None,
 ) -> list[Certificate]:
     """Verifies the generated files of specs.
 
@@ -70,18 +72,29 @@ def verify(
         jobs: Worker processes of each kind; by default the number of processors.
         progress: Called with done, total, and what was done last.
         level: How much to do.
+        keep: A file of verdicts of earlier runs, which stand where all of their inputs are the
+            same; those of this run are added to it.
 
     Returns:
         One certificate for every spec, in the same order.
+
+    Raises:
+        SpecError: The file holds something else.
     """
+    kept = Kept(keep)
     verdicts: dict[str, list[Verdict]] = {}
     hashes = {spec.name: generated.hashes(spec, folder) for spec in specs}
     todo: list[Group] = []
     for spec in specs:
         files = generated.inspect(spec, folder)
         verdicts[spec.name] = [files]
-        if files.status.passed:
-            todo += groups(spec, folder, seed, level, tuple(targets) if targets else None)
+        if not files.status.passed:
+            continue
+        for group in groups(spec, folder, seed, level, tuple(targets) if targets else None):
+            left, found = kept.split(group)
+            verdicts[spec.name] += found
+            if left:
+                todo.append(left)
     scored = [s for s in specs if verdicts[s.name][0].status.passed and level is Level.deep]
     total = sum(map(len, todo)) + len(scored)
     done = 0
@@ -103,6 +116,9 @@ def verify(
         if generated.hashes(spec, folder) != hashes[spec.name]:
             reason = "a file has changed while it was verified"
             verdicts[spec.name].append(Verdict("files", spec.name, None, Status.REFUTED, 0, reason))
+        else:
+            kept.add(verdicts[spec.name])
+    kept.write()
     return [_certificate(spec, hashes[spec.name], verdicts[spec.name]) for spec in specs]
 
 

@@ -93,6 +93,7 @@ class Verdict:
         required: Whether verification fails without it.
         evidence: What was measured: bounds, static figures, hashes of artefacts.
         machine_code: Kernels whose figures are still to be measured, by name.
+        kept: When it was found, in UTC, if that was in an earlier run from the same inputs.
     """
 
     rung: str
@@ -110,6 +111,13 @@ class Verdict:
     required: bool = True
     evidence: dict[str, Any] = field(default_factory=dict)
     machine_code: dict[str, Compiled] = field(default_factory=dict, repr=False)
+    kept: str = ""
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """What tells it from the other verdicts of a run."""
+        options = None if self.options is None else tuple(sorted(self.options.items()))
+        return self.optimizer, self.rung, options, self.target, self.dtype, self.exact
 
     @property
     def passed(self) -> bool:
