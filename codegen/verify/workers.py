@@ -24,6 +24,8 @@ from codegen.verify.tasks import INTERPRETED, NEEDS_TRITON, Group, Task, run
 
 SECONDS = 60
 """Time limit of one group of tasks."""
+WORTH = 24
+"""Groups of interpreted tasks that are worth one more worker: to start it takes as long as some."""
 
 
 def execute(todo: Iterable[Task | Group], jobs: int, seconds: float = SECONDS) -> Iterator[Verdict]:
@@ -48,8 +50,9 @@ def execute(todo: Iterable[Task | Group], jobs: int, seconds: float = SECONDS) -
     try:
         for interpreted, groups in kinds.items():
             if groups:
+                most = -(-len(groups) // WORTH) if interpreted else len(groups)
                 pool = pebble.ProcessPool(
-                    max_workers=min(jobs, len(groups)),
+                    max_workers=min(jobs, most),
                     context=context,
                     initializer=prepare,
                     initargs=(interpreted,),
