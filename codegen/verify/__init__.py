@@ -116,8 +116,7 @@ def verify(
         if generated.hashes(spec, folder) != hashes[spec.name]:
             reason = "a file has changed while it was verified"
             verdicts[spec.name].append(Verdict("files", spec.name, None, Status.REFUTED, 0, reason))
-        else:
-            kept.add(verdicts[spec.name])
+        kept.add(verdicts[spec.name])
     kept.write()
     return [_certificate(spec, hashes[spec.name], verdicts[spec.name]) for spec in specs]
 

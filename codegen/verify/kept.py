@@ -56,7 +56,7 @@ class Kept:
         """
         self.path = path
         self._known: dict[str, Verdict] = {}
-        self._keys: dict[tuple[Any, ...], str] = {}
+        self._tasks: dict[tuple[Any, ...], tuple[Task, str]] = {}
         if path is None:
             return
         try:
@@ -76,7 +76,7 @@ class Kept:
         left, found = [], []
         for task in group:
             key = key_of(task)
-            self._keys[task.verdict(Status.UNSUPPORTED, "").place] = key
+            self._tasks[task.verdict(Status.UNSUPPORTED, "").place] = task, key
             if (verdict := self._known.get(key)) is not None:
                 found.append(verdict)
             else:
@@ -84,8 +84,15 @@ class Kept:
         return tuple(left), found
 
     def add(self, verdicts: Iterable[Verdict]) -> None:
-        """Takes the verdicts of an optimizer; what came from other inputs of it is dropped."""
-        own = {self._keys[v.place]: v for v in verdicts if v.place in self._keys}
+        """Takes the verdicts of an optimizer; what came from other inputs of it is dropped.
+
+        A verdict whose inputs have changed since its task was split off is not taken.
+        """
+        own: dict[str, Verdict] = {}
+        for verdict in verdicts:
+            task, key = self._tasks.get(verdict.place, (None, ""))
+            if task is not None and key_of(task) == key:
+                own[key] = verdict
         now = {(v.optimizer, _inputs(key)) for key, v in own.items()}
         mine = {name for name, _ in now}
         for key, old in list(self._known.items()):

@@ -66,6 +66,19 @@ def test_failures_are_not_kept(tmp_path: Path) -> None:
     assert Kept(file).split(tuple(works)) == (tuple(works), [])
 
 
+def test_a_verdict_whose_files_changed_on_the_way_is_not_kept(tmp_path: Path) -> None:
+    folder, file = copy_of("lion", tmp_path / "generated"), tmp_path / "kept.json"
+    work, shared = task("R3", folder, "lion"), folder / next(iter(COPIED))
+    run = Kept(file)
+    run.split((work,))
+    before = shared.read_text()
+    shared.write_text(before + "\n")
+    run.add([passing(work)])
+    shared.write_text(before)
+    run.write()
+    assert Kept(file).split((work,)) == ((work,), [])
+
+
 def test_every_part_of_a_task_is_in_the_key(tmp_path: Path) -> None:
     work = task("R7", copy_of("lion", tmp_path / "generated"), "lion")
     others = [
