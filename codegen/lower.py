@@ -217,10 +217,10 @@ class _Typing:
         """Whether a host power is real by its form: of no negative base, or to an integer."""
         if base.op == "number" or (base.op == "name" and base.text in self.nonnegative):
             return True
-        integers = all(
-            v.text == "t" or v.text.isdecimal() for v in power.operations() if not v.args
+        return all(
+            v.op in ("neg", "add", "sub", "mul") if v.args else v.text == "t" or v.text.isdecimal()
+            for v in power.operations()
         )
-        return integers and all(v.op != "div" for v in power.operations())
 
     def product(self, base: Value, count: int) -> Value:
         """`base*base*…`, left to right; a base that is no name is computed once."""
