@@ -38,6 +38,12 @@ def _complete_target(incomplete: str) -> list[str]:
     return [name for name in ARCHITECTURES if name.startswith(incomplete)]
 
 
+def _complete_kernel(incomplete: str) -> list[str]:
+    from codegen.verify.generated import LAUNCHERS
+
+    return [name for name in LAUNCHERS if name.startswith(incomplete)]
+
+
 def _complete_dtype(incomplete: str) -> list[str]:
     from codegen.verify.tasks import DTYPES
 
@@ -250,6 +256,16 @@ def verify(
             autocompletion=_complete_target,
         ),
     ] = None,
+    kernel: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--kernel",
+            metavar="KERNEL",
+            help="Kernel to look at (repeatable): triton, that of one tensor, or multi_tensor; "
+            "by default both.",
+            autocompletion=_complete_kernel,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
     jobs: Annotated[
         Optional[int], typer.Option(min=1, help="Worker processes of each kind.")
@@ -273,10 +289,15 @@ def verify(
         if name not in verify.ARCHITECTURES:
             help = nearest(name, verify.ARCHITECTURES) or "there is sm_90, for example"
             raise SpecError([Diagnostic("E006", f"no target named `{name}`", "verify", help=help)])
+    for name in kernel or ():
+        if name not in verify.LAUNCHERS:
+            help = nearest(name, verify.LAUNCHERS) or "there are triton and multi_tensor"
+            raise SpecError([Diagnostic("E006", f"no kernel named `{name}`", "verify", help=help)])
+    chosen = tuple(name for name in verify.LAUNCHERS if not kernel or name in kernel)
     loaded = _load_all(specs)
     with report.progress(sys.stderr) as advance:
         certificates = verify.verify(
-            loaded, folder, seed, target, jobs, advance, verify.Level(level.value), keep
+            loaded, folder, seed, target, jobs, advance, verify.Level(level.value), keep, chosen
         )
     if as_json is not None:
         data = [certificate.as_dict() for certificate in certificates]

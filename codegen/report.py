@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict, describe, worst
+from codegen.verify.generated import LAUNCHERS
 
 _STYLES = {
     Status.PROVED: "bold green",
@@ -72,6 +73,10 @@ def print_table(certificates: Sequence[Certificate], stream: IO[str]) -> None:
         console.print(Text(line))
     for line in _not_covered(certificates):
         console.print(Text(line, style=_STYLES[Status.UNSUPPORTED]))
+    for name in LAUNCHERS:
+        if any(c.kernels and name not in c.kernels for c in certificates):
+            line = f"not looked at by R2 to R9: the kernels in {name}/"
+            console.print(Text(line, style=_STYLES[Status.UNSUPPORTED]))
     verdicts = [v for c in certificates for v in c.verdicts if v.rung != "files"]
     if kept := sum(bool(v.kept) for v in verdicts):
         line = (

@@ -348,6 +348,7 @@ def test_the_shell_completes_codes_and_commands() -> None:
 def test_the_shell_completes_what_a_kernel_is_compiled_for() -> None:
     assert completions("stepforge show lion --target sm_1") == ["sm_100", "sm_120"]
     assert completions("stepforge show lion --dtype f") == ["fp32", "fp64", "fp16"]
+    assert completions("stepforge verify lion --kernel ") == ["triton", "multi_tensor"]
     assert completions("stepforge show adamw --option a") == ["amsgrad"]
     assert completions("stepforge show lion --option a") == []
 

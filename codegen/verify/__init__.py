@@ -20,6 +20,7 @@ from pathlib import Path
 from codegen.spec import Spec
 from codegen.verify import figures, generated, provenance
 from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict
+from codegen.verify.generated import LAUNCHERS
 from codegen.verify.kept import Kept
 from codegen.verify.tasks import (
     ARCHITECTURES,
@@ -35,7 +36,8 @@ from codegen.verify.tasks import (
 from codegen.verify.workers import execute
 
 __all__ = [
-    "ARCHITECTURES", "DTYPES", "TARGETS", "Level", "Task", "execute", "run", "rungs", "verify",
+    "ARCHITECTURES", "DTYPES", "LAUNCHERS", "TARGETS", "Level", "Task", "execute", "run", "rungs",
+    "verify",
 ]  # fmt: skip
 
 ASSUMPTIONS = (
@@ -61,6 +63,7 @@ def verify(
     progress: Callable[[int, int, str], None] | None = None,
     level: Level = Level.full,
     keep: Path | None = None,
+    backends: Sequence[str] = LAUNCHERS,
 ) -> list[Certificate]:
     """Verifies the generated files of specs.
 
@@ -74,6 +77,7 @@ def verify(
         level: How much to do.
         keep: A file of verdicts of earlier runs, which stand where all of their inputs are the
             same; those of this run are added to it.
+        backends: Whose kernels to look at; R12 looks at all of them.
 
     Returns:
         One certificate for every spec, in the same order.
@@ -90,7 +94,8 @@ def verify(
         verdicts[spec.name] = [files]
         if not files.status.passed:
             continue
-        for group in groups(spec, folder, seed, level, tuple(targets) if targets else None):
+        chosen = tuple(targets) if targets else None
+        for group in groups(spec, folder, seed, level, chosen, tuple(backends)):
             left, found = kept.split(group)
             verdicts[spec.name] += found
             if left:
@@ -118,10 +123,12 @@ def verify(
             verdicts[spec.name].append(Verdict("files", spec.name, None, Status.REFUTED, 0, reason))
         kept.add(verdicts[spec.name])
     kept.write()
-    return [_certificate(spec, hashes[spec.name], verdicts[spec.name]) for spec in specs]
+    return [_certificate(s, hashes[s.name], verdicts[s.name], tuple(backends)) for s in specs]
 
 
-def _certificate(spec: Spec, hashes: dict[str, str], found: list[Verdict]) -> Certificate:
+def _certificate(
+    spec: Spec, hashes: dict[str, str], found: list[Verdict], backends: tuple[str, ...]
+) -> Certificate:
     order = list(RUNGS)
     sets = list(spec.option_sets())
 
@@ -137,4 +144,5 @@ def _certificate(spec: Spec, hashes: dict[str, str], found: list[Verdict]) -> Ce
         {"spec": hashlib.sha256(spec.source.text.encode()).hexdigest(), **hashes},
         provenance.templates(),
         provenance.versions(found),
+        backends,
     )

@@ -136,6 +136,7 @@ class Certificate:
         hashes: SHA-256 of spec and generated files.
         templates: SHA-256 of the templates of each backend, with all that they can include.
         versions: Of Python, libraries and assemblers that were involved.
+        kernels: The backends whose kernels were looked at.
     """
 
     optimizer: str
@@ -144,6 +145,7 @@ class Certificate:
     hashes: dict[str, str] = field(default_factory=dict)
     templates: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    kernels: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:

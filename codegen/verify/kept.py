@@ -141,7 +141,7 @@ def key_of(task: Task) -> str:
     inputs = environment(), source.path, source.text, str(folder), hashes(task.spec, folder), shared
     own = (
         task.rung, task.options, task.seed, task.targets, task.dtypes, task.exact, task.required,
-        task.brief, task.chosen,
+        task.brief, task.chosen, task.backends,
     )  # fmt: skip
     return f"{_digest(inputs)} {_digest(own)}"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from codegen.spec import Spec
 from codegen.verify.certificate import Status, Verdict
-from codegen.verify.generated import KERNELS, ON_HOST, Variant
+from codegen.verify.generated import KERNELS, LAUNCHERS, ON_HOST, Variant
 
 TARGETS = ("sm_80", "sm_90", "sm_100", "sm_120")
 """The GPUs whose PTX is executed and proved; compiled with them is `AMD`."""
@@ -57,6 +57,7 @@ class Task:
         brief: A smaller selection of inputs is enough.
         kernels: Which kernels; by default those that are launched from the host, and all of them
             in Triton IR and for `DEVICE_TARGET`.
+        backends: Whose kernels, of `LAUNCHERS`.
     """
 
     rung: str
@@ -70,12 +71,14 @@ class Task:
     required: bool = True
     brief: bool = False
     kernels: tuple[Variant, ...] = ()
+    backends: tuple[str, ...] = LAUNCHERS
 
     @property
     def chosen(self) -> tuple[Variant, ...]:
         """The kernels to look at."""
         on_device = self.exact and not self.brief and self.targets == (DEVICE_TARGET,)
-        return self.kernels or (KERNELS if on_device or self.rung == "R3" else ON_HOST)
+        kernels = self.kernels or (KERNELS if on_device or self.rung == "R3" else ON_HOST)
+        return tuple(kernel for kernel in kernels if kernel[0] in self.backends)
 
     def verdict(self, status: Status, detail: str) -> Verdict:
         """A verdict that the rung itself did not live to give."""
@@ -120,7 +123,9 @@ def _rung(task: Task) -> Verdict:
     if task.rung == "R2":
         from codegen.verify import interpreter
 
-        return interpreter.check(spec, folder, options, task.seed, brief=task.brief)
+        return interpreter.check(
+            spec, folder, options, task.seed, brief=task.brief, backends=task.backends
+        )
     if task.rung == "R3":
         from codegen.verify import proof
 
@@ -165,8 +170,9 @@ def rungs(spec: Spec, level: Level = Level.full) -> list[str]:
 
 
 def groups(
-    spec: Spec, folder: Path, seed: int, level: Level, targets: tuple[str, ...] | None = None
-) -> Iterator[Group]:
+    spec: Spec, folder: Path, seed: int, level: Level, targets: tuple[str, ...] | None = None,
+    backends: tuple[str, ...] = LAUNCHERS,
+) -> Iterator[Group]:  # fmt: skip
     """Everything to do for a spec; a target that the user names has to pass whatever it is.
 
     The fast level looks at float32 on one GPU; the others at every type and GPU, at kernels that
@@ -176,7 +182,9 @@ def groups(
     chosen = targets or (("sm_90",) if fast else (*TARGETS, AMD))
     dtypes = DTYPES[:1] if fast else DTYPES
     for options in spec.option_sets():
-        task = Task("R0", spec, options, folder, seed, chosen, dtypes, brief=fast)
+        task = Task(
+            "R0", spec, options, folder, seed, chosen, dtypes, brief=fast, backends=backends
+        )
         alone = ["R0", "R1", "R2"] if fast or not spec.torch else ["R0", "R1", "R2", "R8"]
         for rung in alone:
             yield (replace(task, rung=rung),)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from support import ROOT, STOCK, stock
 from codegen import verify
 from codegen.verify import generated
 from codegen.verify.certificate import Certificate, Status, Verdict, worst
+from codegen.verify.generated import LAUNCHERS
 from verify.support import copy_of, edit, run, task
 
 
@@ -287,7 +289,35 @@ def test_certificates_go_to_stdout_as_json(tmp_path: Path) -> None:
     assert certificate["optimizer"] == "lion"
 
 
-@pytest.mark.parametrize("arguments", [("nothing_like_it",), ("lion", "--target", "gfx")])
+@pytest.mark.parametrize("broken", LAUNCHERS)
+def test_only_the_kernels_that_are_asked_for_are_looked_at(broken: str, tmp_path: Path) -> None:
+    folder = copy_of("lion", tmp_path / "generated")
+    with (folder / broken / "lion.py").open("a") as file:
+        file.write("\nraise RuntimeError\n")
+    (other,) = {*LAUNCHERS} - {broken}
+    works = [task(rung, folder, "lion") for rung in ("R2", "R3", "R5", "R6", "R7", "R9")]
+    for backend, passed in ((broken, False), (other, True)):
+        for verdict in run(*(replace(work, backends=(backend,)) for work in works)):
+            assert verdict.status.passed is passed, verdict
+            assert verdict.values > 0 or not passed
+
+
+def test_kernels_that_were_not_looked_at_are_named() -> None:
+    done = cli("lion", "--level", "fast", "--kernel", "triton")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "not looked at by R2 to R9: the kernels in multi_tensor/\n" in done.stdout
+    done = cli("lion", "--level", "fast", "--kernel", "multi_tensor", "--json", "-")
+    (certificate,) = json.loads(done.stdout)
+    assert certificate["kernels"] == ["multi_tensor"]
+    for verdict in (v for v in certificate["verdicts"] if v["rung"] == "R5"):
+        assert "artefact" in verdict["evidence"]["multi_tensor"]
+        assert "artefact" not in verdict["evidence"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nothing_like_it",), ("lion", "--target", "gfx"), ("lion", "--kernel", "tritn")],
+)
 def test_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
     done = cli(*arguments)
     assert done.returncode == 2

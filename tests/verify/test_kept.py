@@ -85,7 +85,7 @@ def test_every_part_of_a_task_is_in_the_key(tmp_path: Path) -> None:
         replace(work, rung="R3"), replace(work, options={"maximize": True}), replace(work, seed=1),
         replace(work, targets=("sm_90",)), replace(work, dtypes=("bf16",)),
         replace(work, exact=False), replace(work, required=False), replace(work, brief=True),
-        replace(work, kernels=(("multi_tensor", "device"),)),
+        replace(work, kernels=(("multi_tensor", "device"),)), replace(work, backends=("triton",)),
     ]  # fmt: skip
     assert len({key_of(w) for w in (work, *others)}) == len(others) + 1
 
