@@ -103,10 +103,16 @@ def verify(
     scored = [s for s in specs if verdicts[s.name][0].status.passed and level is Level.deep]
     total = sum(map(len, todo)) + len(scored)
     done = 0
-    for done, verdict in enumerate(execute(todo, jobs or os.cpu_count() or 1), 1):
-        verdicts[verdict.optimizer].append(verdict)
-        if progress:
-            progress(done, total, f"{verdict.optimizer} {verdict.rung}")
+    try:
+        for done, verdict in enumerate(execute(todo, jobs or os.cpu_count() or 1), 1):
+            verdicts[verdict.optimizer].append(verdict)
+            if progress:
+                progress(done, total, f"{verdict.optimizer} {verdict.rung}")
+    except KeyboardInterrupt:
+        for found in verdicts.values():
+            kept.add(v for v in found if not v.machine_code)  # others are not measured yet
+        kept.write()
+        raise
     for number, spec in enumerate(scored, done + 1):
         from codegen.mutate import score
 

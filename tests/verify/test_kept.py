@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import stepforge
+from support import stepforge, stock
 
 from codegen.backends import BACKENDS
 from codegen.diagnostics import SpecError
 from codegen.reader import loads
 from codegen.render import COPIED
-from codegen.verify import Task, kept
-from codegen.verify.certificate import Status, Verdict
+from codegen.verify import Level, Task, kept, verify
+from codegen.verify.certificate import Certificate, Status, Verdict
 from codegen.verify.kept import Kept, key_of
 from verify.support import copy_of, edit, task
 
@@ -56,6 +56,33 @@ def test_the_time_of_a_kept_verdict_stays(tmp_path: Path) -> None:
     after_a_run(file, (work, replace(passing(work), kept="2001-01-01T00:00:00+00:00")))
     _, (found,) = Kept(file).split((work,))
     assert found.kept.startswith("2001")
+
+
+def test_an_interrupted_run_keeps_what_it_has_found(tmp_path: Path) -> None:
+    folder, file = copy_of("sgd", tmp_path / "generated"), tmp_path / "kept.json"
+    spec = stock("sgd")
+    seen: list[str] = []
+
+    def until_the_fifth(done: int, total: int, what: str) -> None:
+        seen.append(what)
+        if done == 5:
+            raise KeyboardInterrupt
+
+    def run(progress: Callable[[int, int, str], None]) -> Certificate:
+        level = Level.fast
+        (found,) = verify([spec], folder, progress=progress, level=level, keep=file)
+        return found
+
+    with pytest.raises(KeyboardInterrupt):
+        run(until_the_fifth)
+    first = [what for what in seen if what != "sgd R5"]
+    seen.clear()
+    certificate = run(lambda done, total, what: seen.append(what))
+    assert certificate.passed
+    assert [v.rung for v in certificate.verdicts if v.kept] == sorted(w.split()[1] for w in first)
+    whole = [v for v in certificate.verdicts if v.rung != "files"]
+    assert len(seen) == len(whole) - len(first)
+    assert all(v.evidence["figures"]["instructions"] for v in certificate.of("R5"))
 
 
 def test_failures_are_not_kept(tmp_path: Path) -> None:
