@@ -197,10 +197,9 @@ def machine_code_of(
     """What the figures are measured of; None for AMD."""
     if "cubin" not in artefacts:
         return None
-    shared = re.search(r"ttg\.shared = (\d+)", artefacts["ttgir"])
     return sass.Compiled(
         artefacts["cubin"], f"{spec.name}_kernel", target, contract.THREADS, kernel.block,
-        contract.bytes_moved(spec, options, dtype), int(shared[1]) if shared else 0,
+        contract.bytes_moved(spec, options, dtype), artefacts["shared"],
         8 + 8 * contract.entries(spec, options) if kernel.is_tabular else 0,
     )  # fmt: skip
 
@@ -285,7 +284,8 @@ def compile_kernel(
         mode: One of `MODES`.
 
     Returns:
-        The artefacts by Triton's names: "ttir", "ptx", "cubin"; for AMD "amdgcn".
+        The artefacts by Triton's names: "ttir", "ptx", "cubin"; for AMD "amdgcn"; and "shared", the
+        bytes of shared memory that a launch allocates.
 
     Raises:
         CannotCompile: The compiler refuses it.
@@ -408,7 +408,8 @@ def compile_source(
     else:
         gpu = GPUTarget("cuda", int(re.sub(r"\D", "", target)), 32)
     with nullcontext() if assembled or gpu.backend != "cuda" else _without_assembler():
-        return dict(triton.compile(source, target=gpu, options=settings).asm)
+        made = triton.compile(source, target=gpu, options=settings)
+    return {**made.asm, "shared": made.metadata.shared}
 
 
 class _Reached(BaseException):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ class Mask:
     lanes: np.ndarray[Any, Any]
     below: Offset | None = None
 
-    @property
+    @cached_property
     def term(self) -> Term:
         """The condition as a term: the same for the same mask."""
         if self.below is None and self.lanes.all():
@@ -159,6 +160,7 @@ class Path:
     facts: Facts
     loads: list[Access] = field(default_factory=list)
     stores: list[Access] = field(default_factory=list)
+    _known: set[tuple[str, Term]] = field(default_factory=set)
 
     def load(
         self, pointer: Pointer, index: Offset, mask: Mask, other: Term | None, line: int
@@ -200,6 +202,12 @@ class Path:
         return mask
 
     def _inside(self, tensor: str, index: Offset, mask: Mask, verb: str, line: int) -> None:
+        key = index.key, mask.term
+        if key not in self._known:  # all tensors have the same size
+            self._check(tensor, index, mask, verb, line)
+            self._known.add(key)
+
+    def _check(self, tensor: str, index: Offset, mask: Mask, verb: str, line: int) -> None:
         lanes = np.broadcast_to(mask.lanes, np.broadcast(mask.lanes, index.base).shape)
         if not lanes.any():
             return

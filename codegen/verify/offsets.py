@@ -93,10 +93,13 @@ class Offset:
         return self
 
     def __add__(self, other: Offset) -> Offset:
-        ends = _fit(*(x + y for x, y in zip(self.ends, other.ends, strict=True)))
-        factors = (x + y for x, y in zip(self.factors, other.factors, strict=True))
-        found = Offset(self.base + other.base, *factors)
-        if self.uniform or other.uniform:
+        (low, high), (other_low, other_high) = self.ends, other.ends
+        ends = _fit(low + other_low, high + other_high)
+        found = Offset(
+            self.base + other.base, self.program + other.program, self.size + other.size,
+            self.grid + other.grid, self.row + other.row,
+        )  # fmt: skip
+        if low == high or other_low == other_high:
             vars(found)["ends"] = ends
         return found
 

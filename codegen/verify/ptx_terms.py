@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -235,11 +236,9 @@ class _Run:
             raise Unsupported(self.line, f"`{i.name}`")
         is_load = parts[0] == "ld"
         target, place = i.operands if is_load else i.operands[::-1]
-        count = next((int(p[1:]) for p in parts if re.fullmatch(r"v\d", p)), 1)
-        size = int(re.sub(r"\D", "", parts[-1])) // 8
+        count, size = _accessed(i.name)
         registers = [r.strip() for r in target.strip("{} ").split(",")]
-        known = {"ld", "st", "global", f"v{count}", parts[-1]}
-        if len(registers) != count or not set(parts) <= known:
+        if len(registers) != count:
             raise Unsupported(self.line, f"`{i.name}`")
         address = self.address(place)
         if isinstance(address, TableAddress):
@@ -322,6 +321,19 @@ class _Run:
 
 
 _EVERYWHERE = Mask(np.ones(1, bool))
+
+
+@cache
+def _accessed(name: str) -> tuple[int, int]:
+    """How many registers an access of global memory has, and their bytes.
+
+    Raises:
+        ValueError: It does something else, too.
+    """
+    match = re.fullmatch(r"(?:ld|st)\.global(?:\.v([248]))?\.[bsuf](8|16|32|64|128)", name)
+    if match is None:
+        raise ValueError(name)
+    return int(match[1] or 1), int(match[2]) // 8
 
 
 def _inverted(mask: Mask, line: int) -> Mask:

@@ -28,8 +28,14 @@ mp.dps = 50
 
 UNIT = {"bf16": 2.0**-8, "f16": 2.0**-11, "f32": 2.0**-24, "f64": 2.0**-53}
 """Largest relative error of one rounding to nearest."""
-_TINY = {"bf16": 2.0**-126, "f16": 2.0**-14, "f32": 2.0**-126, "f64": 2.0**-1022}
-_LARGEST = {"bf16": 3.38e38, "f16": 65504.0, "f32": 3.40e38, "f64": 1.79e308}
+_NORMAL = {
+    kind: (mp.mpf(2) ** least, mp.mpf(most))
+    for kind, least, most in (
+        ("bf16", -126, 3.38e38), ("f16", -14, 65504.0), ("f32", -126, 3.40e38),
+        ("f64", -1022, 1.79e308),
+    )
+}  # fmt: skip
+"""Absolute values between which results are normal numbers."""
 
 APPROXIMATE = {"div.full": 4.0, "div.approx": 4.0, "sqrt.approx": 2.0, "rcp.approx": 2.0}
 """Errors of approximate instructions in units of u: PTX ISA, `div`, `sqrt`, `rcp`.
@@ -110,14 +116,15 @@ def _error(node: Term, args: list[Error], values: Mapping[str, Any], u: float) -
         chosen = args[1] if args[0].value else args[2]
         return Error(chosen.value, chosen.magnitude, chosen.units)
     value, magnitude = _value(node, args)
-    if not mp.isfinite(value):
-        raise Excluded(f"{node.op} has no finite value")
-    own = UNIT[node.kind] / u
-    normal = _TINY[node.kind] < abs(value) < _LARGEST[node.kind]
-    if value != 0 and not normal and node.op not in ("neg", "abs"):
-        raise Excluded("a result leaves the range of normal numbers")
+    own, absolute = UNIT[node.kind] / u, abs(value)
+    least, most = _NORMAL[node.kind]
+    if not least < absolute < most:
+        if not mp.isfinite(value):
+            raise Excluded(f"{node.op} has no finite value")
+        if value != 0 and node.op not in ("neg", "abs"):
+            raise Excluded("a result leaves the range of normal numbers")
     # A rounding is relative to the value, which may be less than M.
-    share = float(abs(value) / magnitude) if magnitude else 1.0
+    share = 1.0 if magnitude == absolute or not magnitude else float(absolute / magnitude)
     return Error(value, magnitude, _units(node, args, own * min(share, 1.0), u))
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from triton.runtime.cache import CacheManager
 
+UNREAD = (".source", ".ttgir", ".llir")
+"""Ends of the names of files that nothing reads; to print them takes a while."""
+
 
 class Scratch(CacheManager):  # type: ignore[misc]
     """A cache that never has anything: files of one process, which compiles every kernel afresh."""
@@ -27,6 +30,8 @@ class Scratch(CacheManager):  # type: ignore[misc]
         """Writes a file and returns its path."""
         self._folder.mkdir(exist_ok=True)
         path = self._folder / filename
+        if filename.endswith(UNREAD):
+            data = b""
         path.write_bytes(data if isinstance(data, bytes) else str(data).encode())
         return str(path)
 

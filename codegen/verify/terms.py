@@ -714,28 +714,38 @@ def nodes(terms: Iterable[Term]) -> Iterator[Term]:
     """Every term that the given ones are made of, each once, operands first."""
     seen: set[Term] = set()
     for root in terms:
-        stack = [(root, False)]
-        while stack:
-            term, ready = stack.pop()
-            if term in seen:
-                continue
-            if ready:
+        for term in _parts(root):
+            if term not in seen:
                 seen.add(term)
                 yield term
-            else:
-                stack.append((term, True))
-                stack += [(a, False) for a in reversed(term.args)]
+
+
+@lru_cache(maxsize=256)
+def _parts(root: Term) -> tuple[Term, ...]:
+    """Every term that one is made of, which is often asked for again at once."""
+    found: dict[Term, None] = {}
+    stack = [(root, False)]
+    while stack:
+        term, ready = stack.pop()
+        if term in found:
+            continue
+        if ready:
+            found[term] = None
+        else:
+            stack.append((term, True))
+            stack += [(a, False) for a in reversed(term.args)]
+    return tuple(found)
 
 
 def substitute(term: Term, values: Mapping[Term, Term]) -> Term:
     """The term with some of its parts replaced, in normal form again."""
-    done = dict(values)
+    changed = dict(values)
     for node in nodes([term]):
-        if node not in done:
-            args = tuple(done[a] for a in node.args)
-            same = all(x is y for x, y in zip(args, node.args, strict=True))
-            done[node] = node if same else apply(node.op, *args, kind=node.kind, data=node.data)
-    return done[term]
+        if node.args and node not in changed:
+            args = tuple([changed.get(a, a) for a in node.args])
+            if args != node.args:
+                changed[node] = apply(node.op, *args, kind=node.kind, data=node.data)
+    return changed.get(term, term)
 
 
 _INFIX = {"add": "+", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "and": "and"}
