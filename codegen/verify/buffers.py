@@ -32,10 +32,13 @@ def tokens(blocks: Array, epoch: int, threads: Array) -> Array:
     return found
 
 
+def _all_ordered(last: Array, mine: Array) -> bool:
+    """Whether the last accesses surely come first."""
+    return bool(last.max(initial=-1) < 0 or _ordered(last, mine).all())
+
+
 def _ordered(last: Array, mine: Array) -> Array:
     """Whether the last access surely comes first: no one's, the lane's own, before a barrier."""
-    if (last < 0).all():
-        return np.ones(last.shape, bool)
     bits = _THREAD_BITS + _EPOCH_BITS
     own = (last & _SEVERAL) == (mine & _SEVERAL)
     earlier = (last >> _THREAD_BITS) != (mine >> _THREAD_BITS)
@@ -45,7 +48,7 @@ def _ordered(last: Array, mine: Array) -> Array:
 
 def _joined(last: Array, mine: Array) -> Array:
     """The readers so far as one token."""
-    if (last < 0).all():
+    if last.max(initial=-1) < 0:
         return mine
     bits = _THREAD_BITS + _EPOCH_BITS
     other = (last >= 0) & ((last >> bits) != (mine >> bits))
@@ -84,7 +87,7 @@ class Memory:
             Fault: One of them is out of bounds.
         """
         offsets = address.astype(np.int64) - self.address
-        if (offsets < 0).any() or (offsets + size > len(self.data)).any():
+        if offsets.min(initial=0) < 0 or offsets.max(initial=0) + size > len(self.data):
             raise Fault(f"leaves `{self.name}`")
         units: Array = (offsets >> 1)[:, None] + np.arange(size // 2)
         return units
@@ -100,16 +103,16 @@ class Memory:
             Fault: Another lane has written there without a barrier between.
         """
         mine = np.broadcast_to(who[:, None], units.shape)
-        if not _ordered(self._writers[units], mine).all():
+        if not _all_ordered(self._writers.take(units), mine):
             raise Fault(f"reads what another lane writes in `{self.name}`")
-        self._readers[units] = readers = _joined(self._readers[units], mine)
-        kept = self._readers[units]
+        self._readers[units] = readers = _joined(self._readers.take(units), mine)
+        kept = self._readers.take(units)
         lost = kept != readers  # several lanes read one element by this instruction
         if lost.any():
             both = _joined(kept[lost], mine[lost])
             self._readers[units[lost]] = both
             self._readers[units[lost][both == _MANY]] = _MANY
-        words: Array = self.data.view(np.uint16)[units]
+        words: Array = self.data.view(np.uint16).take(units)
         return words
 
     def store(self, units: Array, words: Array, who: Array) -> None:
@@ -119,12 +122,12 @@ class Memory:
             Fault: Another lane has read or written there without a barrier between.
         """
         mine = np.broadcast_to(who[:, None], units.shape)
-        if not _ordered(self._writers[units], mine).all():
+        if not _all_ordered(self._writers.take(units), mine):
             raise Fault(f"writes what another lane writes in `{self.name}`")
-        if not _ordered(self._readers[units], mine).all():
+        if not _all_ordered(self._readers.take(units), mine):
             raise Fault(f"writes what another lane reads in `{self.name}`")
         self._writers[units] = mine
-        if (self._writers[units] != mine).any():
+        if (self._writers.take(units) != mine).any():
             raise Fault(f"writes one element of `{self.name}` in two lanes")
         self.data.view(np.uint16)[units] = words
 
@@ -158,7 +161,7 @@ class Buffer(Memory):
         Raises:
             Fault: Also where the same lane has written before.
         """
-        if self._written[units].any():
+        if self._written.take(units).any():
             raise Fault(f"writes an element of `{self.name}` again")
         super().store(units, words, who)
         self._written[units] = 1
@@ -173,6 +176,6 @@ class Shared(Memory):
         Raises:
             Fault: Also where nothing was written.
         """
-        if (self._writers[units] < 0).any():
+        if (self._writers.take(units) < 0).any():
             raise Fault(f"reads what nothing has written in `{self.name}`")
         return super().load(units, who)

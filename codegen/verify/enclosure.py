@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import mpmath
@@ -28,10 +28,11 @@ from codegen.verify.powers import power
 DIGITS = 50
 mp = mpmath.MPContext()
 mp.dps = DIGITS
+_ZERO = mp.mpf(0)
 _SLACK = mp.mpf(1) + mp.mpf(2) ** -40  # covers the rounding of the 50-digit arithmetic itself
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Format:
     """A binary floating-point format.
 
@@ -107,15 +108,24 @@ def _rounded(e: Enclosure, form: Format, ulps: int = 0) -> Enclosure:
     An error of a few units in the last place is relative above the subnormal numbers and absolute
     among them. No rounding changes a sign.
     """
-    count = max(1, 2 * ulps)
-    factor = form.unit * _SLACK * count
-    low = e.low - abs(e.low) * factor - form.tiny * count
-    high = e.high + abs(e.high) * factor + form.tiny * count
-    low = -mp.inf if low < -form.largest else low
-    high = mp.inf if high > form.largest else high
-    low = max(low, mp.mpf(0)) if e.low >= 0 else low
-    high = min(high, mp.mpf(0)) if e.high <= 0 else high
-    return replace(e, low=low, high=high)
+    relative, absolute = _errors(form, max(1, 2 * ulps))
+    low = e.low - abs(e.low) * relative - absolute
+    high = e.high + abs(e.high) * relative + absolute
+    if low < -form.largest:
+        low = -mp.inf
+    if high > form.largest:
+        high = mp.inf
+    if e.low >= _ZERO > low:
+        low = _ZERO
+    if e.high <= _ZERO < high:
+        high = _ZERO
+    return Enclosure(e.value, low, high, e.nan, e.tensor)
+
+
+@cache
+def _errors(form: Format, count: int) -> tuple[Any, Any]:
+    """The largest relative error, and the largest absolute one near zero, of so many roundings."""
+    return form.unit * _SLACK * count, form.tiny * count
 
 
 Vector = Enclosure | list[Enclosure]
@@ -224,13 +234,15 @@ class Evaluator:
         """The exact result, enclosed, then rounded as the operation's row in the table says."""
         tensor, operation = form is None, OPERATIONS[op]
         try:
-            result = replace(_INTERVALS[op](*args), tensor=tensor)
+            r = _INTERVALS[op](*args)
+            unknown = mp.isnan(r.value) or mp.isnan(r.low) or mp.isnan(r.high)
         except Undefined:
+            unknown = True
+        if unknown:
             result = _anything(mp.nan, tensor)
-        if any(mp.isnan(x) for x in (result.value, result.low, result.high)):
-            result = _anything(mp.nan, tensor)
-        if not operation.boolean and any(a.nan for a in args):
-            result = replace(result, nan=True)
+        else:
+            nan = r.nan or (not operation.boolean and any(a.nan for a in args))
+            result = Enclosure(r.value, r.low, r.high, nan, tensor)
         if operation.rounding != "exact":
             result = _rounded(result, FORMATS[form] if form else self.form, operation.ulps)
         if not tensor and op in _FALLIBLE:
@@ -334,7 +346,7 @@ def _mul(a: Enclosure, b: Enclosure) -> Enclosure:
 
 
 def _times(x: Any, y: Any) -> Any:
-    return mp.mpf(0) if x == 0 or y == 0 else x * y
+    return _ZERO if x == 0 or y == 0 else x * y
 
 
 def _has_zero(a: Enclosure) -> bool:
@@ -357,9 +369,7 @@ def _div(a: Enclosure, b: Enclosure) -> Enclosure:
 def _sqrt(a: Enclosure) -> Enclosure:
     if a.value < 0:
         raise Undefined
-    return Enclosure(
-        mp.sqrt(a.value), mp.sqrt(max(a.low, mp.mpf(0))), mp.sqrt(a.high), bool(a.low < 0)
-    )
+    return Enclosure(mp.sqrt(a.value), mp.sqrt(max(a.low, _ZERO)), mp.sqrt(a.high), bool(a.low < 0))
 
 
 def _log(a: Enclosure) -> Enclosure:
@@ -388,7 +398,7 @@ def _pow(a: Enclosure, b: Enclosure) -> Enclosure:
 
 def _abs(a: Enclosure) -> Enclosure:
     ends = (abs(a.low), abs(a.high))
-    return Enclosure(abs(a.value), mp.mpf(0) if _has_zero(a) else min(ends), max(ends))
+    return Enclosure(abs(a.value), _ZERO if _has_zero(a) else min(ends), max(ends))
 
 
 def _clip(x: Enclosure, low: Enclosure, high: Enclosure) -> Enclosure:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen.verify.buffers import Buffer, Fault, Memory, Shared, tokens
+from codegen.verify.buffers import Buffer, Fault, Memory, Shared
 from codegen.verify.instructions import names, operation
 from codegen.verify.lanes import UNSIGNED, Lanes, width_of
 from codegen.verify.ptx import Instruction, Program, Unsupported
@@ -175,20 +175,22 @@ class Executor:
             return
         address = _address(lanes, place, 64 if space == "global" else 32)
         chosen = slice(None) if active is None else active
-        size = width // 8 * count
-        if (address[chosen] % np.uint64(size)).any():
+        size = width // 8 * count  # a power of two
+        if (address[chosen] & np.uint64(size - 1)).any():
             raise Fault("is misaligned")
         rows: Array = np.zeros((lanes.count, count), UNSIGNED[width])
         if not load:
             rows = np.stack([lanes.bits(r, width, narrows=True) for r in registers], 1)
         if address[chosen].size:
             memory, place_of = self._memory(space, lanes, address, chosen, size)
-            who = tokens(lanes.blocks[chosen], lanes.epoch, lanes.threads[chosen])
+            who = lanes.tokens[chosen]
             units = memory.units(place_of, size)
-            if load:
-                rows[chosen] = memory.load(units, who).view(UNSIGNED[width])
-            else:
+            if not load:
                 memory.store(units, np.ascontiguousarray(rows[chosen]).view(np.uint16), who)
+            elif active is None:
+                rows = memory.load(units, who).view(UNSIGNED[width])
+            else:
+                rows[chosen] = memory.load(units, who).view(UNSIGNED[width])
         if load:
             for index, register in enumerate(registers):
                 lanes.set(register, np.ascontiguousarray(rows[:, index]), active)

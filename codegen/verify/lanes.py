@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from codegen.verify import buffers
 from codegen.verify.arithmetic import to_16_bits, to_float32
 from codegen.verify.ptx import Program
 
@@ -67,6 +68,14 @@ class Lanes:
     counter: int = 0
     epoch: int = 0
     registers: dict[str, Array] = field(default_factory=dict)
+    _tokens: tuple[int, Array] | None = None
+
+    @property
+    def tokens(self) -> Array:
+        """Who the lanes are since the last barrier, in `buffers`."""
+        if self._tokens is None or self._tokens[0] != self.epoch:
+            self._tokens = self.epoch, buffers.tokens(self.blocks, self.epoch, self.threads)
+        return self._tokens[1]
 
     @property
     def count(self) -> int:
