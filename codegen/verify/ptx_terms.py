@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -344,6 +344,7 @@ def _inverted(mask: Mask, line: int) -> Mask:
     raise Unsupported(line, "the opposite of a mask of several conditions")
 
 
+@lru_cache(maxsize=1024)
 def _from_bits(bits: int, kind: str) -> Term:
     width = 8 * _BYTES[kind]
     pattern = np.array(bits & (1 << width) - 1, f"u{width // 8}")
