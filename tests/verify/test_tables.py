@@ -72,31 +72,18 @@ EDITS: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "numbers of the launch on the device": (("ON_DEVICE=True", "ON_DEVICE=False"), ("R2", "R3")),
     "fused in exact mode": (("enable_fp_fusion=not exact", "enable_fp_fusion=True"), ("R3",)),
 }  # fmt: skip
-RUNGS = ("R3", "R5", "R6", "R7")
-
-
-@pytest.fixture(scope="module")
-def refuted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """The rungs that do not pass, for every edit."""
-    found: dict[str, set[str]] = {}
-    for number, (what, (change, _)) in enumerate(EDITS.items()):
-        folder = copy_of("adamw", tmp_path_factory.mktemp("edited") / str(number))
-        edit(folder / "multi_tensor" / "adamw.py", [change])
-        verdicts = [*verify.execute([task("R2", folder)], 1)]
-        for rung in RUNGS:
-            here = replace(task(rung, folder), targets=(DEVICE_TARGET,))
-            verdicts.append(verify.run(here))
-        assert all(v.detail for v in verdicts)
-        found[what] = {v.rung for v in verdicts if v.status is Status.REFUTED}
-    return found
 
 
 @pytest.mark.parametrize("what", EDITS)
-def test_an_edit_is_refuted_by_the_rungs_that_can_see_it(
-    what: str, refuted: dict[str, set[str]]
-) -> None:
-    _, rungs = EDITS[what]
-    assert set(rungs) <= refuted[what]
+def test_an_edit_is_refuted_by_the_rungs_that_can_see_it(what: str, tmp_path: Path) -> None:
+    change, rungs = EDITS[what]
+    folder = copy_of("adamw", tmp_path / "generated")
+    edit(folder / "multi_tensor" / "adamw.py", [change])
+    for rung in rungs:
+        here = replace(task(rung, folder), targets=(DEVICE_TARGET,))
+        (verdict,) = verify.execute([here], 1) if rung == "R2" else [verify.run(here)]
+        assert verdict.status is Status.REFUTED, rung
+        assert verdict.detail
 
 
 def test_a_difference_comes_with_the_input_and_both_lines(tmp_path: Path) -> None:
