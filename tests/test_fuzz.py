@@ -286,22 +286,28 @@ def verdicts(path: Path, folder: Path, *rungs: str, runs: Workers | None = None)
         for options in spec.option_sets()
         for rung in rungs
     ]
-    return [verify.run(task) for task in tasks] if runs is None else [*verify.execute(tasks, 1)]
+    if runs is None:
+        return [verify.run(task) for task in tasks]
+    return [*runs.verdicts([(task,) for task in tasks])]
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    with Workers(1) as started:
+        yield started
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
-def test_a_spec_that_failed_once(path: Path, tmp_path: Path) -> None:
+def test_a_spec_that_failed_once(path: Path, workers: Workers, tmp_path: Path) -> None:
     made = build(path.read_text("utf-8"))
     assert isinstance(made, Built), made.detail
-    with Workers(1) as workers:
-        assert isinstance(workers.build([path.read_text("utf-8")])[0], Built)
-        found = verdicts(path, tmp_path, *cases.RUNGS, runs=workers)
+    assert isinstance(workers.build([path.read_text("utf-8")])[0], Built)
+    found = verdicts(path, tmp_path, *cases.RUNGS, runs=workers)
     failures = [v for v in found if not (v.status.passed or inconclusive(v) or undecided(v))]
     assert not failures, describe(failures[0])
 
 
 @pytest.mark.parametrize("path", TEXT_FILES, ids=lambda path: path.stem)
-def test_a_text_that_failed_once(path: Path) -> None:
-    with Workers(1) as workers:
-        (found,) = workers.examine([path.read_bytes()])
+def test_a_text_that_failed_once(path: Path, workers: Workers) -> None:
+    (found,) = workers.examine([path.read_bytes()])
     assert found in ("refused", "accepted"), found

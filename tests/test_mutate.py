@@ -107,11 +107,11 @@ def test_the_goals_are_shares_of_classes() -> None:
 
 
 def test_the_rungs_find_planted_faults_and_pass_rewritings() -> None:
-    report = mutate({"sgd": stock("sgd")}, FOLDER, 24, 4, seed=3, jobs=2)
-    assert report.faults >= 20
+    report = mutate({"sgd": stock("sgd")}, FOLDER, 15, 2, seed=3, jobs=2)
+    assert report.faults >= 12
     assert report.killed >= report.faults - 1
     assert report.false_alarms == []
-    assert len(report.equivalents) == 4
+    assert len(report.equivalents) == 2
     for one in report.results:
         assert set(one.rungs) <= set(RUNGS)
 

@@ -15,9 +15,9 @@ from typing import Any, Self
 import pebble
 
 from codegen.fuzz.front import Built, Fault, build, crash, examine
-from codegen.verify import workers
 from codegen.verify.certificate import Verdict
 from codegen.verify.tasks import Group
+from codegen.verify.workers import Pools
 
 SECONDS = 10.0
 """Time limit of reading, checking and building one case."""
@@ -40,6 +40,7 @@ class Workers:
             pebble.ProcessPool(max_workers=jobs, context=context, initializer=_prepare)
             for _ in range(2)
         ]
+        self.rungs = Pools(jobs, jobs)
 
     def __enter__(self) -> Self:
         return self
@@ -51,6 +52,7 @@ class Workers:
         for pool in self.pools:
             pool.stop()
             pool.join()
+        self.rungs.stop()
 
     def build(self, texts: Sequence[str]) -> list[Built | Fault]:
         """Specs that ought to be good, each built twice; in the order of the texts."""
@@ -63,7 +65,7 @@ class Workers:
 
     def verdicts(self, groups: Iterable[Group]) -> Iterator[Verdict]:
         """What the rungs say, as it comes."""
-        return workers.execute(groups, self.jobs)
+        return self.rungs.execute(groups)
 
     def each(
         self, function: Callable[[Any], Any], items: Sequence[Any], pool: int = 0

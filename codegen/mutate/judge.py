@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import tempfile
@@ -17,7 +16,7 @@ from codegen.render import copied
 from codegen.verify.certificate import Status, Verdict
 from codegen.verify.generated import KERNELS, LAUNCHERS
 from codegen.verify.tasks import INTERPRETED, Task, run
-from codegen.verify.workers import prepare
+from codegen.verify.workers import started
 
 TARGET = "sm_90"
 TABLES = "multi_tensor/_tables.py"
@@ -38,13 +37,7 @@ def judged(
         jobs: Processes of each kind.
         seed: Of the rungs' inputs.
     """
-    context = multiprocessing.get_context("spawn")
-    pools = {
-        interpreted: pebble.ProcessPool(
-            max_workers=jobs, context=context, initializer=prepare, initargs=(interpreted,)
-        )
-        for interpreted in (True, False)
-    }
+    pools = {interpreted: started(interpreted, jobs) for interpreted in (True, False)}
     futures: dict[Future[Statuses], tuple[Mutant, tuple[str, ...]]] = {}
     found: dict[str, Statuses] = {}
     missing: dict[str, int] = {}

@@ -16,6 +16,8 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, as_completed
 from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 import pebble
 
@@ -29,50 +31,103 @@ WORTH = 24
 
 
 def execute(todo: Iterable[Task | Group], jobs: int, seconds: float = SECONDS) -> Iterator[Verdict]:
-    """Runs tasks in workers of both kinds; yields verdicts as they come.
+    """Runs tasks in workers of both kinds, which end with them; yields verdicts as they come.
 
     Args:
         todo: Tasks, or groups of them that share a worker.
         jobs: Workers of each kind.
         seconds: Time limit of each group.
     """
-    has_triton = importlib.util.find_spec("triton") is not None
-    kinds: dict[bool, list[Group]] = {True: [], False: []}
-    for one in todo:
-        group = (one,) if isinstance(one, Task) else one
-        if not has_triton and any(task.rung in NEEDS_TRITON for task in group):
-            yield from (t.verdict(Status.UNSUPPORTED, "Triton is not installed") for t in group)
-        else:
-            kinds[group[0].rung in INTERPRETED].append(group)
-    context = multiprocessing.get_context("spawn")
-    pools: list[pebble.ProcessPool] = []
-    futures: dict[Future[list[Verdict]], Group] = {}
-    try:
-        for interpreted, groups in kinds.items():
-            if groups:
-                most = -(-len(groups) // WORTH) if interpreted else len(groups)
-                pool = pebble.ProcessPool(
-                    max_workers=min(jobs, most),
-                    context=context,
-                    initializer=prepare,
-                    initargs=(interpreted,),
-                )
-                pools.append(pool)
-                with _deaf():
-                    assert pool.active  # starts its workers
-                for group in groups:
-                    futures[pool.schedule(run_group, args=[group], timeout=seconds)] = group
-        for future in as_completed(futures):
-            group = futures[future]
-            if not future.cancelled() and isinstance(future.exception(), TimeoutError):
-                for other, waiting in futures.items():
-                    if _alike(waiting[0], group[0]):
-                        other.cancel()
-            yield from _results(future, group, seconds)
-    finally:
-        for pool in pools:
+    groups = [_group(one) for one in todo]
+    interpreted = sum(group[0].rung in INTERPRETED for group in groups)
+    with Pools(min(jobs, -(-interpreted // WORTH)), min(jobs, len(groups) - interpreted)) as pools:
+        yield from pools.execute(groups, seconds)
+
+
+class Pools:
+    """Workers of both kinds, which are started when there is something for them to do.
+
+    Args:
+        interpreters: Workers with Triton's interpreter.
+        compilers: Workers with its compiler.
+    """
+
+    def __init__(self, interpreters: int, compilers: int) -> None:
+        self._jobs = {True: interpreters, False: compilers}
+        self._pools: dict[bool, pebble.ProcessPool] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends them, whatever they do."""
+        for pool in self._pools.values():
             pool.stop()
             pool.join()
+
+    def execute(self, todo: Iterable[Task | Group], seconds: float = SECONDS) -> Iterator[Verdict]:
+        """Runs tasks; yields verdicts as they come.
+
+        Args:
+            todo: Tasks, or groups of them that share a worker.
+            seconds: Time limit of each group.
+        """
+        has_triton = importlib.util.find_spec("triton") is not None
+        kinds: dict[bool, list[Group]] = {True: [], False: []}
+        for group in map(_group, todo):
+            if not has_triton and any(task.rung in NEEDS_TRITON for task in group):
+                yield from (t.verdict(Status.UNSUPPORTED, "Triton is not installed") for t in group)
+            else:
+                kinds[group[0].rung in INTERPRETED].append(group)
+        futures: dict[Future[list[Verdict]], Group] = {}
+        try:
+            for interpreted, groups in kinds.items():
+                for group in groups:
+                    pool = self._pool(interpreted)
+                    futures[pool.schedule(run_group, args=[group], timeout=seconds)] = group
+            for future in as_completed(futures):
+                group = futures[future]
+                if not future.cancelled() and isinstance(future.exception(), TimeoutError):
+                    for other, waiting in futures.items():
+                        if _alike(waiting[0], group[0]):
+                            other.cancel()
+                yield from _results(future, group, seconds)
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _pool(self, interpreted: bool) -> pebble.ProcessPool:
+        if interpreted not in self._pools:
+            self._pools[interpreted] = started(interpreted, self._jobs[interpreted])
+        return self._pools[interpreted]
+
+
+def _group(one: Task | Group) -> Group:
+    return (one,) if isinstance(one, Task) else one
+
+
+def started(interpreted: bool, jobs: int) -> pebble.ProcessPool:
+    """Workers of one kind.
+
+    Args:
+        interpreted: Whether they have Triton's interpreter, or its compiler.
+        jobs: How many.
+    """
+    pool = pebble.ProcessPool(
+        max_workers=jobs,
+        context=multiprocessing.get_context("spawn"),
+        initializer=_prepare,
+        initargs=(interpreted,),
+    )
+    with _deaf():
+        assert pool.active  # starts its workers
+    return pool
 
 
 @contextmanager
@@ -100,7 +155,7 @@ def _alike(a: Task, b: Task) -> bool:
     return (a.spec.name, a.rung) == (b.spec.name, b.rung)
 
 
-def prepare(interpreted: bool) -> None:
+def _prepare(interpreted: bool) -> None:
     """Settings of a worker, before anything imports Triton.
 
     What a generated file prints is not ours to show, and Ctrl-C is for the process that started

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import pytest
@@ -57,9 +56,9 @@ def test_what_is_compiled_is_what_a_launch_compiles(backend: str, mode: str, ali
     spec = stock("lion")
     options = next(spec.option_sets())
     kernel = compiled.load(spec, ROOT / "generated", backend)
-    for target, dtype in itertools.product((*TARGETS, AMD), ("fp32", "bf16")):
-        found = compiled.compile_kernel(kernel, spec, options, target, dtype, aligned, True, mode)
-        key = compiled.key_of(kernel, spec, options, dtype, aligned, True, mode)
+    for target in (*TARGETS, AMD):
+        found = compiled.compile_kernel(kernel, spec, options, target, "bf16", aligned, True, mode)
+        key = compiled.key_of(kernel, spec, options, "bf16", aligned, True, mode)
         launched = compiled.compile_source(compiled.source_of(key), target, True)
         for stage in {"ttir", "ptx", "amdgcn"} & set(launched):
             assert found[stage] == launched[stage]

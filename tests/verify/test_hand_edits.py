@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from codegen import verify
 from codegen.verify.certificate import Status, Verdict
-from verify.support import Edit, copy_of, edit, task
+from verify.support import Edit, copy_of, edit, run, task
 
 DECAY = "    p = p - lr_times_weight_decay * p\n"
 UPDATE = "    p = p - div(lr_over_one_minus_beta1_to_t * m, sqrt(v_hat, EXACT) + eps, EXACT)\n"
@@ -106,7 +105,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
         tasks[what] = task("R2", folder, options={"amsgrad": number % 2 == 0, "maximize": False})
     found = {}
     for what, single in tasks.items():
-        (found[what],) = verify.execute([single], 1)
+        (found[what],) = run(single)
     return found
 
 
@@ -131,7 +130,17 @@ def test_an_edit_is_refuted_with_the_line_that_was_edited(
 def test_the_command_exits_with_1_and_names_the_fault(what: str, tmp_path: Path) -> None:
     folder = copy_of("adamw", tmp_path / "generated")
     edit(folder / "triton" / "adamw.py", EDITS[what][0])
-    command = [sys.executable, "-m", "codegen", "verify", "adamw", "--level", "fast"]
+    command = [
+        sys.executable,
+        "-m",
+        "codegen",
+        "verify",
+        "adamw",
+        "--level",
+        "fast",
+        "--kernel",
+        "triton",
+    ]
     command += ["--generated", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
@@ -147,5 +156,5 @@ def test_an_edit_that_changes_nothing_is_not_refuted(tmp_path: Path) -> None:
         folder / "triton" / "adamw.py",
         [("m = beta1 * m + one_minus_beta1 * g", "m = one_minus_beta1 * g + m * beta1")],
     )
-    (verdict,) = verify.execute([task("R2", folder)], 1)
+    (verdict,) = run(task("R2", folder))
     assert verdict.status is Status.TESTED

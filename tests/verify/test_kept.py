@@ -59,8 +59,8 @@ def test_the_time_of_a_kept_verdict_stays(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_keeps_what_it_has_found(tmp_path: Path) -> None:
-    folder, file = copy_of("sgd", tmp_path / "generated"), tmp_path / "kept.json"
-    spec = stock("sgd")
+    folder, file = copy_of("momentum", tmp_path / "generated"), tmp_path / "kept.json"
+    spec = stock("momentum")
     seen: list[str] = []
 
     def until_the_fifth(done: int, total: int, what: str) -> None:
@@ -75,7 +75,7 @@ def test_an_interrupted_run_keeps_what_it_has_found(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run(until_the_fifth)
-    first = [what for what in seen if what != "sgd R5"]
+    first = [what for what in seen if what != "momentum R5"]
     seen.clear()
     certificate = run(lambda done, total, what: seen.append(what))
     assert certificate.passed

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from support import ROOT, STOCK, stock
 
-from codegen import verify
 from codegen.verify.certificate import Status, Verdict
-from verify.support import Edit, copy_of, edit, task
+from verify.support import Edit, copy_of, edit, task, workers
 
 PLAIN = {"amsgrad": False, "maximize": False}
 DECAY = "    p = p - lr_times_weight_decay * p\n"
@@ -190,7 +189,7 @@ def test_a_fault_is_refuted_with_its_lines(what: str, tmp_path: Path) -> None:
 
 def run(folder: Path, rungs: tuple[str, ...] = ("R3", "R7"), name: str = "adamw") -> list[Verdict]:
     options = PLAIN if name == "adamw" else None
-    return list(verify.execute([tuple(task(rung, folder, name, options) for rung in rungs)], 1, 60))
+    return list(workers().execute([tuple(task(rung, folder, name, options) for rung in rungs)]))
 
 
 @pytest.mark.parametrize("name", ["adamw", "radam"])
@@ -199,7 +198,7 @@ def test_a_stock_optimizer_is_proved_to_the_bit(name: str) -> None:
     folder = ROOT / "generated"
     sets = list(spec.option_sets())
     groups = [tuple(task(rung, folder, name, options) for rung in ("R3", "R7")) for options in sets]
-    found = list(verify.execute(groups, 2, 60))
+    found = list(workers().execute(groups))
     assert len(found) == 2 * len(sets)
     for verdict in found:
         assert (verdict.status, verdict.strength) == (Status.PROVED, "bits"), verdict

@@ -17,7 +17,7 @@ from codegen.verify.generated import fresh
 from codegen.verify.ptx import parse
 from codegen.verify.tasks import DEVICE_TARGET
 from codegen.verify.tensors import Tensor
-from verify.support import Edit, copy_of, edit, task
+from verify.support import Edit, copy_of, edit, run, task
 
 GENERATED = ROOT / "generated"
 BUILDER = fresh(GENERATED / "multi_tensor" / "_tables.py")
@@ -81,7 +81,7 @@ def test_an_edit_is_refuted_by_the_rungs_that_can_see_it(what: str, tmp_path: Pa
     edit(folder / "multi_tensor" / "adamw.py", [change])
     for rung in rungs:
         here = replace(task(rung, folder), targets=(DEVICE_TARGET,))
-        (verdict,) = verify.execute([here], 1) if rung == "R2" else [verify.run(here)]
+        (verdict,) = run(here) if rung == "R2" else [verify.run(here)]
         assert verdict.status is Status.REFUTED, rung
         assert verdict.detail
 
@@ -90,7 +90,7 @@ def test_a_difference_comes_with_the_input_and_both_lines(tmp_path: Path) -> Non
     folder = copy_of("adamw", tmp_path / "generated")
     path = folder / "multi_tensor" / "adamw.py"
     edit(path, [("m = beta1 * m", "m = 0.9 * m")])
-    (verdict,) = verify.execute([task("R2", folder)], 1)
+    (verdict,) = run(task("R2", folder))
     assert verdict.status is Status.REFUTED
     found = verdict.counterexample
     assert found is not None
