@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support import ROOT, STOCK, stock
+from support import ROOT, stock
 
 from codegen.verify.certificate import Status, Verdict
 from verify.support import Edit, copy_of, edit, task, workers
@@ -301,9 +301,3 @@ def test_a_loop_that_the_compiler_unrolls_is_another_formula(tmp_path: Path) -> 
     assert source.status is Status.UNSUPPORTED
     assert "scf.for" in source.detail
     assert compiled.status in (Status.UNSUPPORTED, Status.REFUTED)
-
-
-@pytest.mark.parametrize("name", STOCK)
-def test_every_stock_optimizer_is_proved_by_r3_in_float32(name: str) -> None:
-    (verdict,) = run(ROOT / "generated", ("R3",), name)
-    assert (verdict.status, verdict.strength) == (Status.PROVED, "bits"), verdict
