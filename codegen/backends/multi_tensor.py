@@ -14,6 +14,9 @@ from codegen.spec import Spec
 def context(kernel: Kernel) -> Mapping[str, object]:
     """What `templates/multi_tensor.py.jinja` needs."""
     shared = triton.program(kernel, ["table", "state", "t"])
+    # Those of a row are read where numbers arrive: until then they would take two registers each.
+    place = "arrive_early" if triton.wide(kernel) else "arrive_late"
+    shared[place] = f"{_numbers(kernel)}\n{shared[place]}".rstrip()
     return {
         **shared,
         "checks": "\n".join("    " + line for line in shared["checks"]),  # type: ignore[attr-defined]
@@ -27,7 +30,6 @@ def context(kernel: Kernel) -> Mapping[str, object]:
         "device_launch": _device_launch(kernel),
         "kernel_signature": _kernel_signature(kernel),
         "addresses": _each(kernel, _ADDRESS),
-        "numbers": _numbers(kernel),
         "aligned": _each(kernel, _ALIGNED, 2),
         "size": len(kernel.tensors),
     }
@@ -63,10 +65,11 @@ def numbers(kernel: Kernel) -> list[str]:
 def _numbers(kernel: Kernel) -> str:
     """Where a row has them, behind the addresses and the size."""
     start = len(kernel.tensors) + 1
-    return "\n".join(
-        f"        {name} = tl.load(row + {index}).to(tl.float64, bitcast=True)"
+    lines = (
+        f"{name} = tl.load(row + {index}).to(tl.float64, bitcast=True)"
         for index, name in enumerate(numbers(kernel), start)
     )
+    return "\n".join(under("ON_DEVICE", lines, 1))
 
 
 def _launch(kernel: Kernel) -> str:

@@ -146,13 +146,6 @@ def adadelta_kernel(
     v_ptr = tl.load(row + 2).to(tl.pointer_type(v_type))
     u_ptr = tl.load(row + 3).to(tl.pointer_type(u_type))
     n = tl.load(row + 4)
-    if ON_DEVICE:
-        weight_decay = tl.load(row + 5).to(tl.float64, bitcast=True)
-        rho = tl.load(row + 6).to(tl.float64, bitcast=True)
-        one_minus_rho = tl.load(row + 7).to(tl.float64, bitcast=True)
-        eps = tl.load(row + 8).to(tl.float64, bitcast=True)
-        lr = tl.load(row + 9).to(tl.float64, bitcast=True)
-        grad_scale = tl.load(row + 10).to(tl.float64, bitcast=True)
     if ALIGNED:
         p_ptr = tl.multiple_of(p_ptr, 16)
         g_ptr = tl.multiple_of(g_ptr, 16)
@@ -178,6 +171,13 @@ def adadelta_kernel(
         v = tl.load(v_ptr + start + offsets, mask=mask, other=0.0).to(real)
         u = tl.load(u_ptr + start + offsets, mask=mask, other=0.0).to(real)
 
+    if ON_DEVICE:
+        weight_decay = tl.load(row + 5).to(tl.float64, bitcast=True)
+        rho = tl.load(row + 6).to(tl.float64, bitcast=True)
+        one_minus_rho = tl.load(row + 7).to(tl.float64, bitcast=True)
+        eps = tl.load(row + 8).to(tl.float64, bitcast=True)
+        lr = tl.load(row + 9).to(tl.float64, bitcast=True)
+        grad_scale = tl.load(row + 10).to(tl.float64, bitcast=True)
     weight_decay = tl.full((), weight_decay, real)
     rho = tl.full((), rho, real)
     one_minus_rho = tl.full((), one_minus_rho, real)

@@ -150,11 +150,6 @@ def adagrad_kernel(
     g_ptr = tl.load(row + 1).to(tl.pointer_type(g_type))
     s_ptr = tl.load(row + 2).to(tl.pointer_type(s_type))
     n = tl.load(row + 3)
-    if ON_DEVICE:
-        weight_decay = tl.load(row + 4).to(tl.float64, bitcast=True)
-        p_factor = tl.load(row + 5).to(tl.float64, bitcast=True)
-        eps = tl.load(row + 6).to(tl.float64, bitcast=True)
-        grad_scale = tl.load(row + 7).to(tl.float64, bitcast=True)
     if ALIGNED:
         p_ptr = tl.multiple_of(p_ptr, 16)
         g_ptr = tl.multiple_of(g_ptr, 16)
@@ -177,6 +172,11 @@ def adagrad_kernel(
         g = tl.load(g_ptr + start + offsets, mask=mask, other=0.0).to(real)
         s = tl.load(s_ptr + start + offsets, mask=mask, other=0.0).to(real)
 
+    if ON_DEVICE:
+        weight_decay = tl.load(row + 4).to(tl.float64, bitcast=True)
+        p_factor = tl.load(row + 5).to(tl.float64, bitcast=True)
+        eps = tl.load(row + 6).to(tl.float64, bitcast=True)
+        grad_scale = tl.load(row + 7).to(tl.float64, bitcast=True)
     weight_decay = tl.full((), weight_decay, real)
     p_factor = tl.full((), p_factor, real)
     eps = tl.full((), eps, real)

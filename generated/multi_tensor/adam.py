@@ -184,16 +184,6 @@ def adam_kernel(
     if AMSGRAD:
         v_max_ptr = tl.load(row + 4).to(tl.pointer_type(v_max_type))
     n = tl.load(row + 5)
-    if ON_DEVICE:
-        weight_decay = tl.load(row + 6).to(tl.float64, bitcast=True)
-        beta1 = tl.load(row + 7).to(tl.float64, bitcast=True)
-        one_minus_beta1 = tl.load(row + 8).to(tl.float64, bitcast=True)
-        beta2 = tl.load(row + 9).to(tl.float64, bitcast=True)
-        one_minus_beta2 = tl.load(row + 10).to(tl.float64, bitcast=True)
-        one_over_one_minus_beta2_to_t = tl.load(row + 11).to(tl.float64, bitcast=True)
-        lr_over_one_minus_beta1_to_t = tl.load(row + 12).to(tl.float64, bitcast=True)
-        eps = tl.load(row + 13).to(tl.float64, bitcast=True)
-        grad_scale = tl.load(row + 14).to(tl.float64, bitcast=True)
     if ALIGNED:
         p_ptr = tl.multiple_of(p_ptr, 16)
         g_ptr = tl.multiple_of(g_ptr, 16)
@@ -225,6 +215,16 @@ def adam_kernel(
         if AMSGRAD:
             v_max = tl.load(v_max_ptr + start + offsets, mask=mask, other=0.0).to(real)
 
+    if ON_DEVICE:
+        weight_decay = tl.load(row + 6).to(tl.float64, bitcast=True)
+        beta1 = tl.load(row + 7).to(tl.float64, bitcast=True)
+        one_minus_beta1 = tl.load(row + 8).to(tl.float64, bitcast=True)
+        beta2 = tl.load(row + 9).to(tl.float64, bitcast=True)
+        one_minus_beta2 = tl.load(row + 10).to(tl.float64, bitcast=True)
+        one_over_one_minus_beta2_to_t = tl.load(row + 11).to(tl.float64, bitcast=True)
+        lr_over_one_minus_beta1_to_t = tl.load(row + 12).to(tl.float64, bitcast=True)
+        eps = tl.load(row + 13).to(tl.float64, bitcast=True)
+        grad_scale = tl.load(row + 14).to(tl.float64, bitcast=True)
     weight_decay = tl.full((), weight_decay, real)
     beta1 = tl.full((), beta1, real)
     one_minus_beta1 = tl.full((), one_minus_beta1, real)

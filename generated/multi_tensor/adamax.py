@@ -165,14 +165,6 @@ def adamax_kernel(
     m_ptr = tl.load(row + 2).to(tl.pointer_type(m_type))
     u_ptr = tl.load(row + 3).to(tl.pointer_type(u_type))
     n = tl.load(row + 4)
-    if ON_DEVICE:
-        weight_decay = tl.load(row + 5).to(tl.float64, bitcast=True)
-        beta1 = tl.load(row + 6).to(tl.float64, bitcast=True)
-        one_minus_beta1 = tl.load(row + 7).to(tl.float64, bitcast=True)
-        beta2 = tl.load(row + 8).to(tl.float64, bitcast=True)
-        eps = tl.load(row + 9).to(tl.float64, bitcast=True)
-        lr_over_one_minus_beta1_to_t = tl.load(row + 10).to(tl.float64, bitcast=True)
-        grad_scale = tl.load(row + 11).to(tl.float64, bitcast=True)
     if ALIGNED:
         p_ptr = tl.multiple_of(p_ptr, 16)
         g_ptr = tl.multiple_of(g_ptr, 16)
@@ -198,6 +190,14 @@ def adamax_kernel(
         m = tl.load(m_ptr + start + offsets, mask=mask, other=0.0).to(real)
         u = tl.load(u_ptr + start + offsets, mask=mask, other=0.0).to(real)
 
+    if ON_DEVICE:
+        weight_decay = tl.load(row + 5).to(tl.float64, bitcast=True)
+        beta1 = tl.load(row + 6).to(tl.float64, bitcast=True)
+        one_minus_beta1 = tl.load(row + 7).to(tl.float64, bitcast=True)
+        beta2 = tl.load(row + 8).to(tl.float64, bitcast=True)
+        eps = tl.load(row + 9).to(tl.float64, bitcast=True)
+        lr_over_one_minus_beta1_to_t = tl.load(row + 10).to(tl.float64, bitcast=True)
+        grad_scale = tl.load(row + 11).to(tl.float64, bitcast=True)
     weight_decay = tl.full((), weight_decay, real)
     beta1 = tl.full((), beta1, real)
     one_minus_beta1 = tl.full((), one_minus_beta1, real)

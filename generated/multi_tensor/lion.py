@@ -144,6 +144,11 @@ def lion_kernel(
     g_ptr = tl.load(row + 1).to(tl.pointer_type(g_type))
     m_ptr = tl.load(row + 2).to(tl.pointer_type(m_type))
     n = tl.load(row + 3)
+    if ALIGNED:
+        p_ptr = tl.multiple_of(p_ptr, 16)
+        g_ptr = tl.multiple_of(g_ptr, 16)
+        m_ptr = tl.multiple_of(m_ptr, 16)
+    real = tl.float64 if p_type == tl.float64 else tl.float32
     if ON_DEVICE:
         beta1 = tl.load(row + 4).to(tl.float64, bitcast=True)
         one_minus_beta1 = tl.load(row + 5).to(tl.float64, bitcast=True)
@@ -152,11 +157,6 @@ def lion_kernel(
         beta2 = tl.load(row + 8).to(tl.float64, bitcast=True)
         one_minus_beta2 = tl.load(row + 9).to(tl.float64, bitcast=True)
         grad_scale = tl.load(row + 10).to(tl.float64, bitcast=True)
-    if ALIGNED:
-        p_ptr = tl.multiple_of(p_ptr, 16)
-        g_ptr = tl.multiple_of(g_ptr, 16)
-        m_ptr = tl.multiple_of(m_ptr, 16)
-    real = tl.float64 if p_type == tl.float64 else tl.float32
     beta1 = tl.full((), beta1, real)
     one_minus_beta1 = tl.full((), one_minus_beta1, real)
     lr = tl.full((), lr, real)

@@ -130,16 +130,16 @@ def nesterov_kernel(
     g_ptr = tl.load(row + 1).to(tl.pointer_type(g_type))
     b_ptr = tl.load(row + 2).to(tl.pointer_type(b_type))
     n = tl.load(row + 3)
-    if ON_DEVICE:
-        weight_decay = tl.load(row + 4).to(tl.float64, bitcast=True)
-        momentum = tl.load(row + 5).to(tl.float64, bitcast=True)
-        lr = tl.load(row + 6).to(tl.float64, bitcast=True)
-        grad_scale = tl.load(row + 7).to(tl.float64, bitcast=True)
     if ALIGNED:
         p_ptr = tl.multiple_of(p_ptr, 16)
         g_ptr = tl.multiple_of(g_ptr, 16)
         b_ptr = tl.multiple_of(b_ptr, 16)
     real = tl.float64 if p_type == tl.float64 else tl.float32
+    if ON_DEVICE:
+        weight_decay = tl.load(row + 4).to(tl.float64, bitcast=True)
+        momentum = tl.load(row + 5).to(tl.float64, bitcast=True)
+        lr = tl.load(row + 6).to(tl.float64, bitcast=True)
+        grad_scale = tl.load(row + 7).to(tl.float64, bitcast=True)
     weight_decay = tl.full((), weight_decay, real)
     momentum = tl.full((), momentum, real)
     lr = tl.full((), lr, real)

@@ -184,14 +184,6 @@ def rmsprop_kernel(
     if USE_MOMENTUM:
         b_ptr = tl.load(row + 4).to(tl.pointer_type(b_type))
     n = tl.load(row + 5)
-    if ON_DEVICE:
-        weight_decay = tl.load(row + 6).to(tl.float64, bitcast=True)
-        alpha = tl.load(row + 7).to(tl.float64, bitcast=True)
-        one_minus_alpha = tl.load(row + 8).to(tl.float64, bitcast=True)
-        eps = tl.load(row + 9).to(tl.float64, bitcast=True)
-        momentum = tl.load(row + 10).to(tl.float64, bitcast=True)
-        lr = tl.load(row + 11).to(tl.float64, bitcast=True)
-        grad_scale = tl.load(row + 12).to(tl.float64, bitcast=True)
     if ALIGNED:
         p_ptr = tl.multiple_of(p_ptr, 16)
         g_ptr = tl.multiple_of(g_ptr, 16)
@@ -226,6 +218,14 @@ def rmsprop_kernel(
         if USE_MOMENTUM:
             b = tl.load(b_ptr + start + offsets, mask=mask, other=0.0).to(real)
 
+    if ON_DEVICE:
+        weight_decay = tl.load(row + 6).to(tl.float64, bitcast=True)
+        alpha = tl.load(row + 7).to(tl.float64, bitcast=True)
+        one_minus_alpha = tl.load(row + 8).to(tl.float64, bitcast=True)
+        eps = tl.load(row + 9).to(tl.float64, bitcast=True)
+        momentum = tl.load(row + 10).to(tl.float64, bitcast=True)
+        lr = tl.load(row + 11).to(tl.float64, bitcast=True)
+        grad_scale = tl.load(row + 12).to(tl.float64, bitcast=True)
     weight_decay = tl.full((), weight_decay, real)
     alpha = tl.full((), alpha, real)
     one_minus_alpha = tl.full((), one_minus_alpha, real)

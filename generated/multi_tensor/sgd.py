@@ -172,6 +172,12 @@ def sgd_kernel(
     if USE_MOMENTUM:
         b_ptr = tl.load(row + 2).to(tl.pointer_type(b_type))
     n = tl.load(row + 3)
+    if ALIGNED:
+        p_ptr = tl.multiple_of(p_ptr, 16)
+        g_ptr = tl.multiple_of(g_ptr, 16)
+        if USE_MOMENTUM:
+            b_ptr = tl.multiple_of(b_ptr, 16)
+    real = tl.float64 if p_type == tl.float64 else tl.float32
     if ON_DEVICE:
         weight_decay = tl.load(row + 4).to(tl.float64, bitcast=True)
         momentum = tl.load(row + 5).to(tl.float64, bitcast=True)
@@ -179,12 +185,6 @@ def sgd_kernel(
         t_equals_one = tl.load(row + 7).to(tl.float64, bitcast=True)
         lr = tl.load(row + 8).to(tl.float64, bitcast=True)
         grad_scale = tl.load(row + 9).to(tl.float64, bitcast=True)
-    if ALIGNED:
-        p_ptr = tl.multiple_of(p_ptr, 16)
-        g_ptr = tl.multiple_of(g_ptr, 16)
-        if USE_MOMENTUM:
-            b_ptr = tl.multiple_of(b_ptr, 16)
-    real = tl.float64 if p_type == tl.float64 else tl.float32
     weight_decay = tl.full((), weight_decay, real)
     momentum = tl.full((), momentum, real)
     one_minus_dampening = tl.full((), one_minus_dampening, real)
