@@ -13,6 +13,7 @@ from codegen.verify import bounded, proof
 from codegen.verify.bounded import Excess, Problem, Rounding, study
 from codegen.verify.certificate import Status, Verdict
 from codegen.verify.evaluation import evaluate
+from codegen.verify.generated import ON_HOST
 from codegen.verify.rounding import UNIT
 from codegen.verify.terms import Term, apply, constant, load, scalar
 from verify.support import Edit, copy_of, edit
@@ -21,7 +22,7 @@ from verify.support import Edit, copy_of, edit
 def run(folder: Path, name: str, dtype: str = "fp32", exact: bool = True) -> Verdict:
     spec = stock(name)
     options = next(spec.option_sets())
-    return bounded.check(spec, folder, options, ["sm_90"], [dtype], 0, exact)
+    return bounded.check(spec, folder, options, ["sm_90"], [dtype], 0, exact, ON_HOST[:1])
 
 
 @pytest.mark.parametrize("exact", [True, False])
