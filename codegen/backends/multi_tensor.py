@@ -13,10 +13,7 @@ from codegen.spec import Spec
 
 def context(kernel: Kernel) -> Mapping[str, object]:
     """What `templates/multi_tensor.py.jinja` needs."""
-    shared = triton.program(kernel, ["table", "state", "t"])
-    # Those of a row are read where numbers arrive: until then they would take two registers each.
-    place = "arrive_early" if triton.wide(kernel) else "arrive_late"
-    shared[place] = f"{_numbers(kernel)}\n{shared[place]}".rstrip()
+    shared = triton.program(kernel, ["table", "state", "t"], _numbers(kernel))
     return {
         **shared,
         "checks": "\n".join("    " + line for line in shared["checks"]),  # type: ignore[attr-defined]
@@ -62,14 +59,14 @@ def numbers(kernel: Kernel) -> list[str]:
     return [*(argument.name for argument in kernel.arguments), "grad_scale"]
 
 
-def _numbers(kernel: Kernel) -> str:
+def _numbers(kernel: Kernel) -> list[str]:
     """Where a row has them, behind the addresses and the size."""
     start = len(kernel.tensors) + 1
     lines = (
         f"{name} = tl.load(row + {index}).to(tl.float64, bitcast=True)"
         for index, name in enumerate(numbers(kernel), start)
     )
-    return "\n".join(under("ON_DEVICE", lines, 1))
+    return under("ON_DEVICE", lines, 1)
 
 
 def _launch(kernel: Kernel) -> str:

@@ -75,12 +75,16 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     }
 
 
-def program(kernel: Kernel, positional: list[str]) -> dict[str, object]:
+def program(
+    kernel: Kernel, positional: list[str], numbers: Iterable[str] = ()
+) -> dict[str, object]:
     """What launchers and kernels share, however they come by their tensors.
 
     Args:
         kernel: The kernel.
         positional: The arguments of `step` before its keywords.
+        numbers: Lines that read the kernel's numbers, if they are not passed. They stand where the
+            numbers arrive: until then each would take two registers.
     """
     spec = kernel.spec
     host, device = (
@@ -97,7 +101,8 @@ def program(kernel: Kernel, positional: list[str]) -> dict[str, object]:
     stored = [tensor for tensor in kernel.tensors if tensor.stored]
     scalars = [s for s in spec.states if s.scalar]
     fetch = [under(s.when_text, [f'{s.name} = float(state["{s.name}"])'], 1) for s in scalars]
-    arrive = [
+    arrive = [*numbers]
+    arrive += [
         # The interpreter combines conditions of equal shape only.
         layout(f"{a.name} = tl.full", ["[BLOCK]", a.name, "real"], " != 0", "    ")
         if a.boolean

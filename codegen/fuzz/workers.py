@@ -33,7 +33,6 @@ class Workers:
     """
 
     def __init__(self, jobs: int, seconds: float = SECONDS) -> None:
-        self.jobs = jobs
         self.seconds = seconds
         context = multiprocessing.get_context("spawn")
         self.pools = [
@@ -52,7 +51,7 @@ class Workers:
         for pool in self.pools:
             pool.stop()
             pool.join()
-        self.rungs.stop()
+        self.rungs.close()
 
     def build(self, texts: Sequence[str]) -> list[Built | Fault]:
         """Specs that ought to be good, each built twice; in the order of the texts."""

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
+from contextlib import closing
 from pathlib import Path
 
 import pebble
@@ -16,7 +17,7 @@ from codegen.render import copied
 from codegen.verify.certificate import Status, Verdict
 from codegen.verify.generated import KERNELS, LAUNCHERS
 from codegen.verify.tasks import INTERPRETED, Task, run
-from codegen.verify.workers import started
+from codegen.verify.workers import Pools
 
 TARGET = "sm_90"
 TABLES = "multi_tensor/_tables.py"
@@ -37,19 +38,18 @@ def judged(
         jobs: Processes of each kind.
         seed: Of the rungs' inputs.
     """
-    pools = {interpreted: started(interpreted, jobs) for interpreted in (True, False)}
     futures: dict[Future[Statuses], tuple[Mutant, tuple[str, ...]]] = {}
     found: dict[str, Statuses] = {}
     missing: dict[str, int] = {}
-    try:
+    with closing(Pools(jobs, jobs)) as pools:
         for mutant in mutants:
-            for interpreted, pool in pools.items():
+            for interpreted in (True, False):
                 rungs = tuple(
                     r for r in applicable(mutant) if (r in (*INTERPRETED, "R8")) == interpreted
                 )
                 if rungs:
-                    future = pool.schedule(
-                        verdicts, args=[mutant, rungs, folder, seed], timeout=SECONDS
+                    future = pools.schedule(
+                        interpreted, verdicts, [mutant, rungs, folder, seed], SECONDS
                     )
                     futures[future] = mutant, rungs
                     missing[mutant.name] = missing.get(mutant.name, 0) + 1
@@ -59,10 +59,6 @@ def judged(
             missing[mutant.name] -= 1
             if not missing[mutant.name]:
                 yield mutant, found.pop(mutant.name)
-    finally:
-        for pool in pools.values():
-            pool.stop()
-            pool.join()
 
 
 def applicable(mutant: Mutant) -> tuple[str, ...]:

@@ -13,17 +13,17 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, as_completed
-from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
+from contextlib import closing, contextmanager
+from typing import Any, TypeVar
 
 import pebble
 
 from codegen.verify.certificate import Status, Verdict
 from codegen.verify.tasks import INTERPRETED, NEEDS_TRITON, Group, Task, run
 
+_T = TypeVar("_T")
 SECONDS = 60
 """Time limit of one group of tasks."""
 WORTH = 24
@@ -40,7 +40,8 @@ def execute(todo: Iterable[Task | Group], jobs: int, seconds: float = SECONDS) -
     """
     groups = [_group(one) for one in todo]
     interpreted = sum(group[0].rung in INTERPRETED for group in groups)
-    with Pools(min(jobs, -(-interpreted // WORTH)), min(jobs, len(groups) - interpreted)) as pools:
+    pools = Pools(min(jobs, -(-interpreted // WORTH)), min(jobs, len(groups) - interpreted))
+    with closing(pools):
         yield from pools.execute(groups, seconds)
 
 
@@ -56,16 +57,7 @@ class Pools:
         self._jobs = {True: interpreters, False: compilers}
         self._pools: dict[bool, pebble.ProcessPool] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self.stop()
-
-    def stop(self) -> None:
+    def close(self) -> None:
         """Ends them, whatever they do."""
         for pool in self._pools.values():
             pool.stop()
@@ -89,8 +81,7 @@ class Pools:
         try:
             for interpreted, groups in kinds.items():
                 for group in groups:
-                    pool = self._pool(interpreted)
-                    futures[pool.schedule(run_group, args=[group], timeout=seconds)] = group
+                    futures[self.schedule(interpreted, run_group, [group], seconds)] = group
             for future in as_completed(futures):
                 group = futures[future]
                 if not future.cancelled() and isinstance(future.exception(), TimeoutError):
@@ -102,32 +93,33 @@ class Pools:
             for future in futures:
                 future.cancel()
 
-    def _pool(self, interpreted: bool) -> pebble.ProcessPool:
+    def schedule(
+        self, interpreted: bool, function: Callable[..., _T], args: Sequence[Any], seconds: float
+    ) -> Future[_T]:
+        """Has a worker call a function.
+
+        Args:
+            interpreted: Whether the worker has Triton's interpreter, or its compiler.
+            function: The function.
+            args: Its arguments.
+            seconds: Its time limit.
+        """
         if interpreted not in self._pools:
-            self._pools[interpreted] = started(interpreted, self._jobs[interpreted])
-        return self._pools[interpreted]
+            self._pools[interpreted] = pebble.ProcessPool(
+                max_workers=self._jobs[interpreted],
+                context=multiprocessing.get_context("spawn"),
+                initializer=_prepare,
+                initargs=(interpreted,),
+            )
+            with _deaf():
+                assert self._pools[interpreted].active  # starts its workers
+        pool = self._pools[interpreted]
+        future: Future[_T] = pool.schedule(function, args=args, timeout=seconds)
+        return future
 
 
 def _group(one: Task | Group) -> Group:
     return (one,) if isinstance(one, Task) else one
-
-
-def started(interpreted: bool, jobs: int) -> pebble.ProcessPool:
-    """Workers of one kind.
-
-    Args:
-        interpreted: Whether they have Triton's interpreter, or its compiler.
-        jobs: How many.
-    """
-    pool = pebble.ProcessPool(
-        max_workers=jobs,
-        context=multiprocessing.get_context("spawn"),
-        initializer=_prepare,
-        initargs=(interpreted,),
-    )
-    with _deaf():
-        assert pool.active  # starts its workers
-    return pool
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def task(
 def workers() -> Pools:
     """One worker of each kind, for all tests whose files do no harm."""
     pools = Pools(1, 1)
-    atexit.register(pools.stop)
+    atexit.register(pools.close)
     return pools
 
 
