@@ -14,7 +14,8 @@ The pipeline, one module for each stage::
 
 `operations` is THE table that every stage reads. `mathematics` gives expressions a SymPy meaning,
 `notebook` takes rules from there, `show` prints views, `scaffold` writes new specs, `diagnostics`
-has the error codes, and `cli` is the command: the only place that prints and exits.
+has the error codes, `cli` is the command, and `commands/` has a file for each of its subcommands:
+the only place that prints and exits.
 """
 
 from __future__ import annotations

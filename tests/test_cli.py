@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from support import ROOT, STOCK, environment, numpy_of, stepforge
 
-from codegen.cli import explain, main, new
+from codegen.cli import main
+from codegen.commands.explain import explain
+from codegen.commands.new import new
 from codegen.diagnostics import CODES
 from codegen.reader import load
 
@@ -276,7 +278,7 @@ def test_our_own_failure_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> 
         raise RuntimeError("no such thing")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("codegen.cli.load", broken)
+        patch.setattr("codegen.commands.check.load", broken)
         patch.setattr("sys.argv", ["stepforge", "check", "lion"])
         with pytest.raises(SystemExit) as exit_status:
             main()

@@ -1,0 +1,1 @@
+"""The commands, one file each; `options`, `specs` and `output` are what they share."""

@@ -1,0 +1,67 @@
+"""Arguments and options that several commands have, and what a shell completes for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from codegen import catalogue
+from codegen.commands.specs import load_all
+from codegen.diagnostics import CODES, SpecError
+
+
+def complete_spec(incomplete: str) -> list[str]:
+    """Names of specs."""
+    return [name for name in catalogue.known_names() if name.startswith(incomplete)]
+
+
+def complete_target(incomplete: str) -> list[str]:
+    """GPUs."""
+    from codegen.verify.tasks import ARCHITECTURES
+
+    return [name for name in ARCHITECTURES if name.startswith(incomplete)]
+
+
+def complete_kernel(incomplete: str) -> list[str]:
+    """Kernels."""
+    from codegen.verify.generated import LAUNCHERS
+
+    return [name for name in LAUNCHERS if name.startswith(incomplete)]
+
+
+def complete_dtype(incomplete: str) -> list[str]:
+    """Types of tensors."""
+    from codegen.verify.tasks import DTYPES
+
+    return [name for name in DTYPES if name.startswith(incomplete)]
+
+
+def complete_option(context: typer.Context, incomplete: str) -> list[str]:
+    """The options of the spec that is on the line already; of all specs if there is none."""
+    given = next(iter(context.args), None) or context.params.get("spec")
+    try:
+        specs = load_all([given] if given else None)
+    except SpecError:
+        return []
+    names = dict.fromkeys(option.name for spec in specs for option in spec.options)
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_code(incomplete: str) -> list[str]:
+    """Error codes."""
+    return [code for code in CODES if code.startswith(incomplete.upper())]
+
+
+Specs = Annotated[
+    Optional[list[str]],
+    typer.Argument(
+        metavar="SPEC...",
+        help="Names in specs/ or paths; all specs if there is none.",
+        autocompletion=complete_spec,
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write to.")]

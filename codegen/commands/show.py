@@ -1,0 +1,79 @@
+"""`stepforge show`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from codegen.commands.options import (
+    Json,
+    complete_dtype,
+    complete_option,
+    complete_spec,
+    complete_target,
+)
+from codegen.commands.output import note, print_json
+from codegen.commands.specs import load_all
+from codegen.diagnostics import Diagnostic, SpecError
+from codegen.show import View
+
+
+def show(
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help="Name or path.", autocompletion=complete_spec)
+    ],
+    view: Annotated[View, typer.Option("--as", help="The view to print.")] = View.text,
+    option: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--option", help="Switch an option on (repeatable).", autocompletion=complete_option
+        ),
+    ] = None,
+    target: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="GPU",
+            help="For ttir and ptx: the GPU to compile for, by default sm_90.",
+            autocompletion=complete_target,
+        ),
+    ] = None,
+    dtype: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="TYPE",
+            help="For ttir and ptx: fp32, fp64, bf16 or fp16, by default fp32.",
+            autocompletion=complete_dtype,
+        ),
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="For ttir and ptx: the fast mode, `exact=False`.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Print one view of a spec on stdout, and nothing else.
+
+    The code views are what `build` would write; ttir and ptx are what Triton makes of it.
+    """
+    from codegen import show as views
+
+    (loaded,) = load_all([spec])
+    options = views.chosen(loaded, option or [])
+    given = {"--target": target is not None, "--dtype": dtype is not None, "--fast": fast}
+    if view in views.COMPILED:
+        compilation = views.Compilation(target or "sm_90", dtype or "fp32", not fast)
+        try:
+            text = views.show_compiled(loaded, view, options, compilation)
+        except views.CannotShow as error:
+            note(str(error))
+            raise typer.Exit(1) from None
+    elif any(given.values()):
+        name = next(name for name, is_there in given.items() if is_there)
+        message = f"`{name}` is for --as ttir and --as ptx"
+        raise SpecError([Diagnostic("E006", message, "show")])
+    else:
+        text = views.show(loaded, view, options)
+    if as_json:
+        print_json({"spec": loaded.name, "view": view.value, "text": text})
+    else:
+        print(text)
