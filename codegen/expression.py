@@ -55,7 +55,7 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class If:
-    """A block on options; `elif` is an `If` in `orelse`."""
+    """A block on options, or on host scalars; `elif` is an `If` in `orelse`."""
 
     condition: Expression
     body: tuple[Statement, ...]

@@ -7,7 +7,7 @@ Today there is one stage; reductions and matrix products will be further ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from codegen.diagnostics import GeneratorBug
@@ -71,7 +71,7 @@ class Let:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """`if` on options."""
+    """`if` on options, or on host scalars; a stage reads such a condition as an argument."""
 
     condition: Value
     body: tuple[Step, ...]
@@ -93,10 +93,17 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """A host scalar that a stage reads: float64, or a condition."""
+    """A host scalar that a stage reads: float64, or a condition.
+
+    Attributes:
+        name: Its name.
+        boolean: Whether it is a condition.
+        decides: Whether branches read it: then it is one condition for all elements.
+    """
 
     name: str
     boolean: bool
+    decides: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +161,46 @@ def lets(steps: Iterable[Step]) -> Iterator[Let]:
         else:
             yield from lets(step.body)
             yield from lets(step.orelse)
+
+
+def without_paths(steps: Iterable[Step], known: Collection[str] = ()) -> tuple[Step, ...]:
+    """Steps on the host with choices in place of branches on host scalars.
+
+    Both arms are computed, which is possible where no operation raises an exception.
+
+    Args:
+        steps: The steps.
+        known: Names that have a value before them.
+    """
+    found: list[Step] = []
+    names = set(known)
+    for step in steps:
+        if isinstance(step, Let):
+            found.append(step)
+        elif step.condition.kind is Kind.OPTION:
+            arms = [without_paths(arm, names) for arm in (step.body, step.orelse)]
+            found.append(Branch(step.condition, *arms))
+        else:
+            for is_taken, arm in ((True, step.body), (False, step.orelse)):
+                for inner in without_paths(arm, names):
+                    found.append(_chosen(step.condition, is_taken, inner, names))
+                    names |= {let.name for let in lets([found[-1]])}
+        names |= {let.name for let in lets([found[-1]])} if found else set()
+    return tuple(found)
+
+
+def _chosen(condition: Value, is_taken: bool, step: Step, known: Collection[str]) -> Step:
+    """A step that has an effect only if a condition holds, or does not."""
+    if isinstance(step, Branch):
+        body, orelse = (
+            tuple(_chosen(condition, is_taken, inner, known) for inner in arm)
+            for arm in (step.body, step.orelse)
+        )
+        return Branch(step.condition, body, orelse)
+    zero = Value("number", (), Kind.SCALAR, "False" if step.value.boolean else "0.0")
+    old = Value("name", (), Kind.SCALAR, step.name) if step.name in known else zero
+    arms = (step.value, old) if is_taken else (old, step.value)
+    return Let(step.name, Value("select", (condition, *arms), Kind.SCALAR))
 
 
 def validate(kernel: Kernel) -> None:

@@ -27,7 +27,7 @@ from codegen.kernel import (
 )
 from codegen.kinds import Kind
 from codegen.literals import literal
-from codegen.spec import Held, Options, Spec, holds, straight, taken
+from codegen.spec import Held, Options, Spec, holds, read_early, straight
 
 Guard = tuple[Value, bool]
 """A condition that the host decides, and the arm that is taken."""
@@ -64,7 +64,9 @@ def _live(steps: Iterable[Step], sets: Sequence[Options]) -> Iterator[Step]:
         if isinstance(step, Let):
             yield Let(step.name, _reached(step.value, sets))
             continue
-        left, right = _parted(step.condition, sets)
+        left, right = sets, sets
+        if step.condition.kind is Kind.OPTION:
+            left, right = _parted(step.condition, sets)
         if left and right:
             body, orelse = tuple(_live(step.body, left)), tuple(_live(step.orelse, right))
             if body or orelse:
@@ -112,9 +114,9 @@ def _tensors(held: Held) -> tuple[Tensor, ...]:
     read_first: set[str] = set()
     for chosen in spec.option_sets():
         assigned: set[str] = set()
-        for statement in straight(spec.rule, chosen):
-            read_first |= {n.id for n in taken(statement.value, chosen)} - assigned
-            assigned.add(statement.name)
+        read_first |= {name.id for name in read_early(spec.rule, chosen, assigned)}
+        stored = {"p", *(s.name for s in spec.active_states(chosen))}
+        read_first |= stored - assigned  # they keep their value on some path
     states = [
         Tensor(s.name, s.name in read_first, True, s.when) for s in spec.states if not s.scalar
     ]
@@ -280,7 +282,8 @@ def _unused(name: str, used: set[str]) -> str:
 
 
 _FALLIBLE = {"div", "pow", "real_pow", "sqrt", "log", "exp"}
-Key = tuple[Value, tuple[int, ...]]
+Key = tuple[Value, tuple[int, ...], bool]
+"""A value, the versions of the names in it, and whether branches read it."""
 
 
 @dataclass
@@ -331,6 +334,10 @@ class _Split:
         return tuple(body)
 
     def branch(self, step: Branch, host: list[Step]) -> list[Step]:
+        condition, on_host = step.condition, step.condition.kind is not Kind.OPTION
+        if on_host:
+            name = self.computed(condition, (), host, "path", decides=True)
+            condition = Value("name", (), Kind.SCALAR, name)
         hosts: tuple[list[Step], list[Step]] = ([], [])
         outer = dict(self.bound)
         bodies = []
@@ -339,11 +346,19 @@ class _Split:
             self.bound = dict(outer) | {
                 key: name for key, name in self.bound.items() if self.is_constant(key[0])
             }
+        if on_host and bodies[1] and not bodies[0]:
+            # A kernel has no branch without a body: its condition is the opposite one.
+            opposite = Value("not", (step.condition,), Kind.SCALAR)
+            name = self.computed(opposite, (), host, "path", decides=True)
+            bodies.reverse()
         if hosts[0] or hosts[1]:
-            host.append(Branch(step.condition, tuple(hosts[0]), tuple(hosts[1])))
-        if bodies[0] or bodies[1]:
-            return [Branch(step.condition, bodies[0], bodies[1])]
-        return []
+            host.append(Branch(condition, tuple(hosts[0]), tuple(hosts[1])))
+        if not bodies[0] and not bodies[1]:
+            return []
+        if on_host:
+            self.arguments[name] = Argument(name, boolean=True, decides=True)
+            condition = Value("name", (), Kind.SCALAR, name)
+        return [Branch(condition, bodies[0], bodies[1])]
 
     def is_constant(self, value: Value) -> bool:
         """Whether it depends on hyperparameters alone and cannot fail."""
@@ -373,11 +388,20 @@ class _Split:
         self, value: Value, guards: tuple[Guard, ...], host: list[Step], target: str
     ) -> Value:
         """The argument that passes a scalar to the stage; computes it if it is not there yet."""
+        name = self.computed(value, guards, host, target)
+        self.arguments[name] = Argument(name, value.boolean)
+        return Value("name", (), Kind.SCALAR, name)
+
+    def computed(
+        self, value: Value, guards: tuple[Guard, ...], host: list[Step], target: str,
+        decides: bool = False,
+    ) -> str:  # fmt: skip
+        """The name of a scalar that the host computes, if it is not there yet."""
         constant = self.is_constant(value)
         original = value
         if not constant:
             value = _guarded(value, guards)
-        key = (value, tuple(self.version.get(name, 0) for name in value.names()))
+        key = (value, tuple(self.version.get(name, 0) for name in value.names()), decides)
         if key not in self.bound:
             plain = value.op == "name" and value.text not in self.reassigned
             if plain:
@@ -388,8 +412,7 @@ class _Split:
                 (self.constants if constant else host).append(Let(name, value))
             self.bound[key] = name
             self.keys[name] = key
-            self.arguments[name] = Argument(name, value.boolean)
-        return Value("name", (), Kind.SCALAR, self.bound[key])
+        return self.bound[key]
 
 
 _LOOSE = {"min": "smaller", "max": "larger"}

@@ -29,7 +29,16 @@ from codegen.literals import MAX_LITERAL_POWER, folded, literal
 from codegen.names import BUILT_IN, kernel_name, name_problem
 from codegen.operations import FUNCTIONS, OPERATIONS
 from codegen.signs import possibly_negative
-from codegen.spec import Options, Spec, holds, is_option_condition, straight, taken
+from codegen.spec import (
+    Options,
+    Spec,
+    holds,
+    is_option_condition,
+    read_early,
+    steps,
+    straight,
+    taken,
+)
 
 Found = Iterator[Diagnostic]
 MAX_POWER = 16
@@ -123,13 +132,25 @@ def upper_case_locals(spec: Spec) -> Found:
 
 
 def block_conditions(spec: Spec) -> Found:
-    """E121: `if` blocks depend on options alone."""
+    """E121, E132: `if` blocks depend on options, or on host scalars."""
     options = {o.name for o in spec.options}
-    for condition in conditions(spec.rule):
-        on_options = all(name.id in options for name in names(condition))
-        if not on_options or not is_option_condition(condition):
-            help = "for a condition on values write `x if condition else y`"
-            message = "the condition of an `if` block must be a condition on options"
+    for statement, known in kinds.walk(spec):
+        if not isinstance(statement, If):
+            continue
+        condition, used = statement.condition, list(names(statement.condition))
+        if used and all(name.id in options for name in used) and is_option_condition(condition):
+            continue
+        if tensor := next((n for n in used if known.get(n.id) is Kind.TENSOR), None):
+            message = f"an `if` block cannot depend on `{tensor.id}`, which differs by element"
+            help = "write `x if condition else y` in an expression: it chooses for every element"
+            yield spec.source.diagnostic("E121", message, condition.span, help)
+        elif any(name.id in options for name in used):
+            message = "the condition mixes options and values"
+            help = "write one `if` block inside the other"
+            yield spec.source.diagnostic("E132", message, condition.span, help)
+        elif not (isinstance(condition, Apply) and OPERATIONS[condition.op].boolean):
+            message = "the condition of an `if` block must be a condition, but this is a number"
+            help = "compare it with a number, as in `weight_decay != 0`"
             yield spec.source.diagnostic("E121", message, condition.span, help)
 
 
@@ -159,6 +180,9 @@ def condition_types(spec: Spec) -> Found:
                 first = e.op == "select" and index == 0
                 yield from visit(argument, first or OPERATIONS[e.op].conditions)
 
+    for condition in conditions(spec.rule):
+        if is_condition(condition):
+            yield from visit(condition, True)
     for statement in assignments(spec.rule):
         if is_condition(statement.value):
             message = f"`{statement.name}` would be a condition, but locals and states are numbers"
@@ -278,23 +302,22 @@ def assigned_before_use(spec: Spec) -> Found:
     early: dict[Span, str] = {}
     partial: dict[Span, tuple[str, list[Options]]] = {}
     for options in spec.option_sets():
-        assigned, elsewhere = set(known), {a.name for a in straight(spec.rule, options)}
-        for statement in straight(spec.rule, options):
-            for name in taken(statement.value, options):
-                if name.id in assigned:
-                    continue
-                if name.id in elsewhere:
-                    early[name.span] = name.id
-                else:
-                    partial.setdefault(name.span, (name.id, []))[1].append(options)
-            assigned.add(statement.name)
+        all_steps = list(steps(spec.rule, options))
+        somewhere = {a.name for a, _ in all_steps}
+        for name in read_early(spec.rule, options, set(known)):
+            before = {a.name for a, _ in all_steps if a.name_span.line < name.span.line}
+            if name.id in somewhere and name.id not in before:
+                early[name.span] = name.id
+            else:
+                partial.setdefault(name.span, (name.id, []))[1].append(options)
     for span, early_name in early.items():
         message = f"`{early_name}` is used before it is assigned"
         help = f"if it is remembered between steps, declare `{early_name}` in [state]"
         yield spec.source.diagnostic("E123", message, span, help)
     for span, (partial_name, where) in partial.items():
         if span not in early:
-            message = f"`{partial_name}` has no value{_under(where, spec)}"
+            under = _under(where, spec) or " on every path"
+            message = f"`{partial_name}` has no value{under}"
             yield spec.source.diagnostic("E129", message, span, "assign it on every path")
 
 
@@ -365,9 +388,9 @@ def gradient_reaches_parameter(spec: Spec) -> Found:
     lost: list[Options] = []
     span: Span | None = None
     for options in spec.option_sets():
-        steps = list(straight(spec.rule, options))
-        last = [a for a in steps if a.name == "p"]
-        if last and not _reaches(steps, options, len(spec.states)):
+        run = list(steps(spec.rule, options))
+        last = [a for a, _ in run if a.name == "p"]
+        if last and not _reaches(run, options, len(spec.states)):
             lost.append(options)
             span = span or last[-1].name_span
     if lost:
@@ -375,14 +398,14 @@ def gradient_reaches_parameter(spec: Spec) -> Found:
         yield spec.source.diagnostic("E133", message, span)
 
 
-def _reaches(steps: list[Assign], options: Options, states: int) -> bool:
+def _reaches(run: list[tuple[Assign, bool]], options: Options, states: int) -> bool:
     """Whether the gradient is in `p` after so many steps that every state has passed it on."""
-    reads = [(a.name, {n.id for n in taken(a.value, options)}) for a in steps]
+    reads = [(a.name, {n.id for n in taken(a.value, options)}, surely) for a, surely in run]
     carried: set[str] = set()
     for _ in range(states + 1):
         flow = carried | {"g"}
-        for name, used in reads:
-            flow = flow | {name} if used & flow else flow - {name}
+        for name, used, surely in reads:
+            flow = flow | {name} if used & flow else flow - ({name} if surely else set())
         if "p" in flow:
             return True
         if flow - {"g"} <= carried:

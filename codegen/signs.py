@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from codegen.diagnostics import Diagnostic
 from codegen.expression import Apply, Expression, Name, Number
 from codegen.literals import literal
-from codegen.spec import Interval, Options, Spec, holds, is_option_condition, straight
+from codegen.spec import Interval, Options, Spec, holds, is_option_condition, steps
 
 
 def possibly_negative(spec: Spec) -> Iterator[Diagnostic]:
@@ -16,14 +16,16 @@ def possibly_negative(spec: Spec) -> Iterator[Diagnostic]:
         signs = {"t": Interval(1.0, low_open=False)}
         signs |= {h.name: h.domain for h in spec.hyperparameters}
         signs |= {s.name: s.domain for s in spec.states}
-        for statement in straight(spec.rule, options):
-            for e in _evaluated(statement.value, options):
+        for statement, surely in steps(spec.rule, options):
+            for e in _evaluated(statement.value, options) if surely else ():
                 what = _needs_sign(e)
                 if what and not _nonnegative(e.args[0], signs, options):
                     message = f"the {what} may be negative"
                     help = "declare a domain such as `v >= 0`, or clamp it with `max`"
                     yield spec.source.diagnostic("W201", message, e.args[0].span, help)
             positive = _nonnegative(statement.value, signs, options)
+            if not surely and statement.name in signs:  # it may keep its value
+                positive = positive and signs[statement.name].low >= 0
             declared = next((s for s in spec.states if s.name == statement.name), None)
             low = 0.0 if positive or (declared and declared.domain.low >= 0) else float("-inf")
             signs[statement.name] = Interval(low, low_open=False)

@@ -210,13 +210,52 @@ def is_option_condition(expression: Expression) -> bool:
 
 
 def straight(statements: Iterable[Statement], options: Options) -> Iterator[Assign]:
-    """The assignments that run under these options, in order."""
+    """The assignments that may run under these options, in order; see `steps`."""
+    return (statement for statement, _ in steps(statements, options))
+
+
+def steps(
+    statements: Iterable[Statement], options: Options, surely: bool = True
+) -> Iterator[tuple[Assign, bool]]:
+    """The assignments that may run under these options, in order, and whether they surely do.
+
+    Of a block on host scalars, which only a step decides, both arms may run.
+    """
     for statement in statements:
         if isinstance(statement, Assign):
-            yield statement
+            yield statement, surely
+        elif is_option_condition(statement.condition):
+            arm = statement.body if holds(statement.condition, options) else statement.orelse
+            yield from steps(arm, options, surely)
         else:
-            taken = statement.body if holds(statement.condition, options) else statement.orelse
-            yield from straight(taken, options)
+            yield from steps(statement.body, options, False)
+            yield from steps(statement.orelse, options, False)
+
+
+def read_early(
+    statements: Iterable[Statement], options: Options, assigned: set[str]
+) -> Iterator[Name]:
+    """The names that are read where no statement has surely assigned them yet.
+
+    Args:
+        statements: The statements.
+        options: The options under which they run.
+        assigned: Names that have a value before them; those that surely have one behind them when
+            the iteration ends.
+    """
+    for statement in statements:
+        if isinstance(statement, Assign):
+            yield from (n for n in taken(statement.value, options) if n.id not in assigned)
+            assigned.add(statement.name)
+        elif is_option_condition(statement.condition):
+            arm = statement.body if holds(statement.condition, options) else statement.orelse
+            yield from read_early(arm, options, assigned)
+        else:
+            yield from (n for n in taken(statement.condition, options) if n.id not in assigned)
+            left, right = set(assigned), set(assigned)
+            yield from read_early(statement.body, options, left)
+            yield from read_early(statement.orelse, options, right)
+            assigned |= left & right
 
 
 def taken(expression: Expression, options: Options) -> Iterator[Name]:

@@ -10,7 +10,7 @@ from codegen.backends import python
 from codegen.backends.python import expression, number, within, wrap
 from codegen.backends.writer import Writer, layout
 from codegen.expression import Assign, Statement
-from codegen.kernel import Kernel, lets
+from codegen.kernel import Kernel, lets, without_paths
 from codegen.kinds import Kind
 from codegen.operations import Operation, Spelling
 from codegen.spec import TORCH_SETTINGS, Spec, Torch
@@ -104,15 +104,16 @@ def context(kernel: Kernel) -> Mapping[str, object]:
 def _numbers(kernel: Kernel) -> tuple[list[str], list[str]]:
     """The host program on tensors, and the functions that it calls."""
     spec, writer = kernel.spec, Writer(_column, decided=Kind.OPTION, columnar=Kind.SCALAR)
-    values = [let.value for let in lets(kernel.host)]
+    scalars = [s for s in spec.states if s.scalar]
+    host = without_paths(kernel.host, ["t", *(x.name for x in (*spec.hyperparameters, *scalars))])
+    values = [let.value for let in lets(host)]
     read = {name for value in values for name in value.names()}
     read |= {argument.name for argument in kernel.arguments}
     given = [*(h.name for h in spec.hyperparameters), *(o.name for o in spec.options)]
     lines = [f'        {name} = values["{name}"]' for name in given if name in read]
-    scalars = [s for s in spec.states if s.scalar]
     for s in scalars:
         lines += python.under(s.when_text, [f'{s.name} = state["{s.name}"]'], 2)
-    lines += writer.steps(kernel.host, 2)
+    lines += writer.steps(host, 2)
     for s in scalars:
         lines += python.under(s.when_text, [f'state["{s.name}"] = {s.name}'], 2)
     names = [argument.name for argument in kernel.arguments]

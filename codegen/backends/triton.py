@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from codegen.backends import python
 from codegen.backends.python import expression, under
 from codegen.backends.writer import Writer, layout, scalar
-from codegen.kernel import Kernel, Tensor, lets
+from codegen.kernel import Argument, Kernel, Tensor, lets
 from codegen.kinds import Kind
 from codegen.operations import Operation, Spelling
 from codegen.spec import Spec, State
@@ -46,6 +46,14 @@ def block(kernel: Kernel) -> int:
 def column(operation: Operation) -> Spelling:
     """The column of Triton tensors."""
     return operation.triton
+
+
+def _arrives(argument: Argument) -> str:
+    """The line that brings a number of the host into the compute type."""
+    # The interpreter combines conditions of equal shape only; a branch wants a single one.
+    shape = "[BLOCK]" if argument.boolean and not argument.decides else "()"
+    test = " != 0" if argument.boolean else ""
+    return layout(f"{argument.name} = tl.full", [shape, argument.name, "real"], test, "    ")
 
 
 def _constant(text: str) -> str:
@@ -102,13 +110,7 @@ def program(
     scalars = [s for s in spec.states if s.scalar]
     fetch = [under(s.when_text, [f'{s.name} = float(state["{s.name}"])'], 1) for s in scalars]
     arrive = [*numbers]
-    arrive += [
-        # The interpreter combines conditions of equal shape only.
-        layout(f"{a.name} = tl.full", ["[BLOCK]", a.name, "real"], " != 0", "    ")
-        if a.boolean
-        else layout(f"{a.name} = tl.full", ["()", a.name, "real"], "", "    ")
-        for a in kernel.arguments
-    ]
+    arrive += [_arrives(argument) for argument in kernel.arguments]
     return {
         **python.common(spec, list(read), positional, "None", SETTINGS),
         "imports": "\n\n".join([*imports, "import triton\nimport triton.language as tl"]),
