@@ -84,6 +84,21 @@ def assignments(statements: tuple[Statement, ...]) -> Iterator[Assign]:
             yield from assignments(statement.orelse)
 
 
+def comparisons(statements: tuple[Statement, ...]) -> Iterator[Apply]:
+    """The comparisons of a rule, in source order."""
+    for statement in statements:
+        if isinstance(statement, Assign):
+            parts = [statement.value]
+        else:
+            parts = [statement.condition]
+        for e in (e for part in parts for e in subexpressions(part)):
+            if e.op in ("lt", "le", "gt", "ge", "eq", "ne"):
+                yield e
+        if isinstance(statement, If):
+            yield from comparisons(statement.body)
+            yield from comparisons(statement.orelse)
+
+
 def subexpressions(expression: Expression) -> Iterator[Apply]:
     """The operations of an expression, inner ones first."""
     if isinstance(expression, Apply):

@@ -11,8 +11,8 @@ from fractions import Fraction
 import sympy
 
 from codegen.diagnostics import Span
-from codegen.expression import Apply, Expression, Name, Number
-from codegen.spec import Interval, Options, Spec, holds, is_option_condition, straight
+from codegen.expression import Apply, Assign, Expression, Name, Number, Statement
+from codegen.spec import Interval, Options, Spec, holds, is_option_condition
 
 MEANING: dict[str, Callable[..., sympy.Basic]] = {
     "add": lambda a, b: a + b,
@@ -82,10 +82,30 @@ def to_sympy(
 
 def meaning(spec: Spec, options: Options) -> dict[str, sympy.Basic]:
     """The new `p` and states as expressions of the old ones, with every local substituted."""
-    values: dict[str, sympy.Basic] = dict(symbols(spec))
-    for statement in straight(spec.rule, options):
-        values[statement.name] = to_sympy(statement.value, values, options)
+    values = _after(spec.rule, symbols(spec), options)
     return {name: values[name] for name in ("p", *(s.name for s in spec.active_states(options)))}
+
+
+def _after(
+    statements: Iterable[Statement], before: Mapping[str, sympy.Basic], options: Options
+) -> dict[str, sympy.Basic]:
+    """What names mean after some statements."""
+    values = dict(before)
+    for statement in statements:
+        if isinstance(statement, Assign):
+            values[statement.name] = to_sympy(statement.value, values, options)
+        elif is_option_condition(statement.condition):
+            holding = holds(statement.condition, options)
+            values = _after(statement.body if holding else statement.orelse, values, options)
+        else:
+            condition = to_sympy(statement.condition, values, options)
+            left = _after(statement.body, values, options)
+            right = _after(statement.orelse, values, options)
+            values = {**right, **left}
+            for name in left.keys() & right.keys():
+                if left[name] != right[name]:
+                    values[name] = MEANING["select"](condition, left[name], right[name])
+    return values
 
 
 _NOWHERE = Span(1, 1, 2)

@@ -9,7 +9,7 @@ in the compute type. The bound thus comes from the expression itself; nothing is
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -18,7 +18,7 @@ import mpmath
 import numpy as np
 
 from codegen import kinds
-from codegen.expression import Apply, Expression, Name, Number, names
+from codegen.expression import Apply, Assign, Expression, Name, Number, Statement, names
 from codegen.kinds import Kind, Kinds
 from codegen.literals import literal
 from codegen.operations import OPERATIONS
@@ -137,7 +137,8 @@ class Evaluator:
 
     Attributes:
         form: The compute type.
-        trace: The value of every statement of the last step, in order.
+        trace: The value of every statement of the last step that may run, in order; None where it
+            did not run, or where rounding decides whether it did.
         may_fail: Whether a host scalar of the last step divides by zero, overflows, or has a root
             or logarithm of a negative number, perhaps by rounding; Python then raises.
     """
@@ -148,7 +149,7 @@ class Evaluator:
         self.form = FORMATS[dtype]
         self.tensors = kinds.fixed(spec)
         self.known = {id(statement): known for statement, known in kinds.walk(spec)}
-        self.trace: list[tuple[str, Vector]] = []
+        self.trace: list[tuple[str, Vector | None]] = []
         self.may_fail = False
 
     def step(
@@ -169,21 +170,51 @@ class Evaluator:
             value = state[s.name]
             env[s.name] = exactly(value) if s.scalar else [exactly(x, True) for x in value]
         self.trace, self.may_fail = [], False
-        for statement in straight(self.spec.rule, self.options):
-            known = self.known[id(statement)]
-            for name, old in env.items():
-                if known[name] is Kind.TENSOR:  # perhaps on the path that was not taken
-                    env[name] = self.arrive(old)
-            value = self.value(statement.value, env, known)
-            if kinds.after(statement, known, self.tensors) is Kind.TENSOR:
-                value = self.arrive(value)
-                value = value if isinstance(value, list) else [value] * count
-            env[statement.name] = value
-            self.trace.append((statement.name, value))
+        self.block(self.spec.rule, env, count)
         return {
             name: env[name]
             for name in ("p", *(s.name for s in self.spec.active_states(self.options)))
         }
+
+    def block(self, statements: Iterable[Statement], env: dict[str, Vector], count: int) -> None:
+        """Runs statements; of a block whose condition is open by rounding, both arms."""
+        for statement in statements:
+            known = self.known[id(statement)]
+            for name, old in env.items():
+                if known[name] is Kind.TENSOR:  # perhaps on the path that was not taken
+                    env[name] = self.arrive(old)
+            if isinstance(statement, Assign):
+                value = self.value(statement.value, env, known)
+                if kinds.after(statement, known, self.tensors) is Kind.TENSOR:
+                    value = self.arrive(value)
+                    value = value if isinstance(value, list) else [value] * count
+                env[statement.name] = value
+                self.trace.append((statement.name, value))
+                continue
+            test = self.decided(statement.condition, env, known)
+            before, passed = dict(env), len(self.trace)
+            arms = ((True, statement.body, env), (False, statement.orelse, before))
+            for holds_there, arm, own in arms:
+                if holds_there in (bool(test.low), bool(test.high)):
+                    self.block(arm, own, count)
+                elif not is_option_condition(statement.condition):
+                    self.trace += [(s.name, None) for s in straight(arm, self.options)]
+            if not test.high:
+                env.update(before)
+            elif not test.low:
+                for name, old in before.items():
+                    if env.get(name, old) is not old:
+                        env[name] = self.hull(test, env[name], old)
+                del self.trace[passed:]
+                self.trace += [(s.name, None) for s in straight([statement], self.options)]
+
+    def decided(self, condition: Expression, env: Mapping[str, Vector], known: Kinds) -> Enclosure:
+        """The condition of a block, on options or on host scalars."""
+        if is_option_condition(condition) and all(n.id in self.options for n in names(condition)):
+            return exactly(int(holds(condition, self.options)))
+        test = self.value(condition, env, known)
+        assert isinstance(test, Enclosure)
+        return test
 
     def initial(self, hyperparameters: Mapping[str, float]) -> dict[str, Vector]:
         """The state before the first step; what holds for one element holds for all."""

@@ -269,11 +269,14 @@ def _counterexample(spec: Spec, path: Path, module: ModuleType, fault: _Outside)
         events = [e for e in trace.record(text, step) if e.function == "step"]
         evaluator = Evaluator(spec, options, case.dtype)
         evaluator.step(p, g, state, case.t, case.values)
-        statements = trace.statement_events(spec, options, events)
+        ran = [vector is not None for _, vector in evaluator.trace]
+        statements = trace.statement_events(spec, options, events, ran)
         for number, (event, (_, vector)) in enumerate(
             zip(statements, evaluator.trace, strict=True)
         ):
-            if event is not None and event.value is not None and event.value not in _at(vector, 0):
+            if event is None or event.value is None or vector is None:
+                continue
+            if event.value not in _at(vector, 0):
                 index, line = number, event.line
                 break
         spec_line = trace.spec_line(spec, options, index)

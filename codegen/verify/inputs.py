@@ -9,15 +9,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from codegen.spec import Hyperparameter, Interval, Options, Spec
+from codegen.expression import Name, Number, comparisons
+from codegen.spec import Held, Hyperparameter, Interval, Options, Spec
 
 SIGNED = 6
 """Tensors that are zeros of all signs together."""
+TURNING = 0.25
+"""How often a hyperparameter is the number that the rule compares it with."""
 REPEATED = 16
 """Programs that special values are spread over, to be met by every element of a thread."""
 Generator = np.random.Generator
@@ -25,8 +29,29 @@ Array = np.ndarray[Any, Any]
 
 
 def hyperparameters(spec: Spec, rng: Generator) -> dict[str, float]:
-    """One random value from the domain of every hyperparameter."""
-    return {h.name: draw(h, rng) for h in spec.hyperparameters}
+    """One random value from the domain of every hyperparameter.
+
+    Those that the rule compares with a number are that number now and then.
+    """
+    found = {h.name: draw(h, rng) for h in spec.hyperparameters}
+    for name, value in _turning_points(Held(spec)):
+        if rng.random() < TURNING:
+            found[name] = value
+    return found
+
+
+@lru_cache(maxsize=64)
+def _turning_points(held: Held) -> tuple[tuple[str, float], ...]:
+    """Hyperparameters with literals of their domain that the rule compares them with."""
+    domains = {h.name: h.domain for h in held.spec.hyperparameters}
+    found = []
+    for e in comparisons(held.spec.rule):
+        for name, number in (e.args, e.args[::-1]):
+            if isinstance(name, Name) and isinstance(number, Number) and name.id in domains:
+                value = float(number.value)
+                if value in domains[name.id]:
+                    found.append((name.id, value))
+    return tuple(dict.fromkeys(found))
 
 
 def draw(h: Hyperparameter, rng: Generator) -> float:

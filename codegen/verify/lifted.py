@@ -8,7 +8,7 @@ once and written exactly once in every element.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -155,9 +155,17 @@ class Access:
 
 @dataclass
 class Path:
-    """One way through the kernel."""
+    """One way through the kernel.
+
+    Attributes:
+        facts: What is known of `n` and the program's number.
+        assumed: Conditions on host scalars in the order in which the kernel asks, as they are here.
+        loads: What it reads.
+        stores: What it writes.
+    """
 
     facts: Facts
+    assumed: dict[Term, bool] = field(default_factory=dict)
     loads: list[Access] = field(default_factory=list)
     stores: list[Access] = field(default_factory=list)
     _known: set[tuple[str, Term]] = field(default_factory=set)
@@ -248,9 +256,45 @@ class Lifted:
     paths: tuple[Path, ...]
     origin: Mapping[Term, int]
 
+    def stores(self) -> Iterator[Access]:
+        """What is stored, with a choice for every condition on host scalars that a branch asks.
 
-MAX_PATHS = 64
-"""Ways through a kernel; a full and a partial block make two."""
+        Of paths that differ in such conditions alone there is one store of an element, if they all
+        have it.
+        """
+        groups: dict[tuple[str, ...], list[Path]] = {}
+        for path in self.paths:
+            groups.setdefault(path.facts.keys(), []).append(path)
+        for paths in groups.values():
+            yield from _joined([(tuple(p.assumed.items()), p.stores) for p in paths])
+
+
+Assumed = tuple[tuple[Term, bool], ...]
+
+
+def _joined(found: Sequence[tuple[Assumed, Sequence[Access]]]) -> Sequence[Access]:
+    """The stores of paths as those of one."""
+    if len(found) == 1:
+        return found[0][1]
+    condition = found[0][0][0][0]  # paths part at the same condition, wherever they lead then
+    arms = []
+    for holds in (True, False):
+        arms.append(
+            _joined([(rest, stores) for ((_, now), *rest), stores in found if now is holds])
+        )
+    other = {(a.tensor, a.index.key, a.mask.term): a for a in arms[1]}
+    joined = []
+    for access in arms[0]:
+        twin = other.pop((access.tensor, access.index.key, access.mask.term), access)
+        if twin.value is not access.value:
+            value = terms.apply("select", condition, access.value, twin.value)
+            access = replace(access, value=value)
+        joined.append(access)
+    return [*joined, *other.values()]
+
+
+MAX_PATHS = 256
+"""Ways through a kernel; a full and a partial block make two, and each branch doubles them."""
 
 
 class _Fork(Exception):
@@ -289,6 +333,26 @@ class Walk:
         self.taken += 1
         self.path.facts = self.path.facts.assuming(offset, decision)
         return decision
+
+
+    def holds(self, condition: Term, line: int) -> bool:
+        """Decides a condition on host scalars, which all lanes share.
+
+        Raises:
+            Unsupported: It depends on the tensors.
+        """
+        if condition.op == "not":
+            return not self.holds(condition.args[0], line)
+        if condition.is_constant:
+            return bool(condition.data)
+        if any(node.op in ("load", "unknown") for node in terms.nodes([condition])):
+            raise Unsupported(line, "a branch on values of the tensors")
+        if condition not in self.path.assumed:
+            if self.taken == len(self.decisions):
+                raise _Fork
+            self.path.assumed[condition] = self.decisions[self.taken]
+            self.taken += 1
+        return self.path.assumed[condition]
 
 
 def walked(block: int, walk: Callable[[Walk], None]) -> tuple[Path, ...]:

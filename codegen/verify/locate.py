@@ -85,9 +85,11 @@ def _first_difference(bench: Bench, case: Case, kernel: Events) -> tuple[int, in
     function = f"{spec.name}_kernel"
     theirs = [e for e in kernel if e.function == ("step" if e.name in on_host else function)]
     ours = _recorded(bench, bench.pair, bench.pair.numpy, case)
+    last = case.steps[-1]
+    ran = trace.ran(spec, options, {**last.values, "t": last.t})
     pairs = zip(
-        trace.statement_events(spec, options, [e for e in ours if e.function == "step"]),
-        trace.statement_events(spec, options, theirs),
+        trace.statement_events(spec, options, [e for e in ours if e.function == "step"], ran),
+        trace.statement_events(spec, options, theirs, ran),
         strict=True,
     )
     for number, (a, b) in enumerate(pairs):

@@ -176,6 +176,10 @@ class Facts:
         """A grid of `cdiv(n, block)` programs for at least one element: `program*block < n`."""
         return Facts(below=(PROGRAM.times(block) - SIZE,))
 
+    def keys(self) -> tuple[str, ...]:
+        """What is known, so that it can be compared."""
+        return tuple(sorted(offset.key for offset in self.below))
+
     def assuming(self, offset: Offset, negative: bool) -> Facts:
         """With one more fact, in both forms: of integers, `x < 0` is `-x - 1 >= 0`."""
         opposite = -offset - number(1)

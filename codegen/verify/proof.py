@@ -166,8 +166,8 @@ def compare(subject: Subject, artefact: Artefact, lifted: Lifted, block: int) ->
     for path in lifted.paths:
         for line, what in findings(path, block, subject.stored):
             return _refuted_at(artefact, line, what)
-        for access in path.stores:
-            pairs.setdefault((access.tensor, access.value), access.line)
+    for access in lifted.stores():
+        pairs.setdefault((access.tensor, access.value), access.line)
     found = [_value(subject, artefact, tensor, got) for tensor, got in pairs]
     return _worst(found)
 
@@ -483,7 +483,7 @@ def lifted_stores(
     """
     lifted, _ = _lifted(subject, folder, text, True, exact)
     artefact = replace(_artefact(subject, folder, target, text, True), origin=lifted.origin)
-    stores = [(a.tensor, a.value) for path in lifted.paths for a in path.stores]
+    stores = [(a.tensor, a.value) for a in lifted.stores()]
     return artefact, list(dict.fromkeys(stores))
 
 
@@ -508,7 +508,7 @@ def parting_lines(
     except (Refuted, Unsupported):
         return None
     artefact = Artefact(name, text, lifted.origin, ptx_terms.source_lines(text), path)
-    got = [a.value for p in lifted.paths for a in p.stores if a.tensor == tensor]
+    got = [a.value for a in lifted.stores() if a.tensor == tensor]
     wrong = [term for term in got if term is not subject.expected.stores.get(tensor)]
     if not wrong:
         return None

@@ -163,9 +163,7 @@ class _Run:
     def decided(self, mask: Mask | Term) -> bool:
         """Whether all lanes take a jump."""
         if isinstance(mask, Term):
-            if mask.is_constant:
-                return bool(mask.data)
-            raise Unsupported(self.line, "a branch on values of the tensors")
+            return self.walk.holds(mask, self.line)
         if mask.lanes.all():
             return mask.below is None or self.walk.is_below(mask.below, self.line)
         if not mask.lanes.any():

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from codegen import kinds
-from codegen.expression import Apply, Assign, Expression, Name, Number, Statement
+from codegen.expression import Apply, Assign, Expression, If, Name, Number, Statement
 from codegen.kinds import Kind
 from codegen.literals import literal
-from codegen.spec import Options, Spec, holds
+from codegen.spec import Options, Spec, holds, is_option_condition
 from codegen.verify import terms
 from codegen.verify.terms import Term, apply
 
@@ -115,6 +115,10 @@ class _Run:
                 known[statement.name] = kinds.after(statement, known, self.tensors)
                 continue
             left, right = dict(known), dict(known)
+            if not is_option_condition(statement.condition):
+                self.paths(statement, left, right, runs)
+                known.update(kinds.join(left, right))
+                continue
             holding = holds(statement.condition, self.options)
             self.block(statement.body, left, runs and holding)
             self.block(statement.orelse, right, runs and not holding)
@@ -122,6 +126,29 @@ class _Run:
             if runs:
                 self.promote(left if holding else right, joined)
             known.update(joined)
+
+    def paths(
+        self, block: If, left: dict[str, Kind], right: dict[str, Kind], runs: bool
+    ) -> None:  # fmt: skip
+        """Both arms of a block on host scalars, whose values its condition chooses from."""
+        condition = self.value(block.condition, left) if runs else terms.truth(True)
+        before = self.values
+        found = []
+        for statements, known in ((block.body, left), (block.orelse, right)):
+            self.values = dict(before)
+            self.block(statements, known, runs)
+            found.append(self.values)
+        joined = kinds.join(left, right)
+        for values, known in zip(found, (left, right), strict=True):
+            self.values = values
+            self.promote(known, joined)
+        taken, other = found
+        self.values = {
+            name: value if other.get(name, value) is value
+            else apply("select", condition, value, other[name])
+            for name, value in taken.items()
+        }  # fmt: skip
+        self.values |= {name: value for name, value in other.items() if name not in taken}
 
     def assign(self, statement: Assign, known: kinds.Kinds) -> None:
         """Gives a name its new value."""

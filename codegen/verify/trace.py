@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 import numpy as np
 
-from codegen.spec import Options, Spec, straight
+from codegen.expression import Apply, Assign, Expression, Statement
+from codegen.spec import Options, Spec, constant, holds, is_option_condition, straight
 from codegen.verify.generated import Text
 
 
@@ -84,24 +87,81 @@ def same(a: float | None, b: float | None) -> bool:
     return a == b and np.signbit(a) == np.signbit(b)
 
 
-def statement_events(spec: Spec, options: Options, events: list[Event]) -> list[Event | None]:
-    """The event of every statement that runs under these options.
+def statement_events(
+    spec: Spec, options: Options, events: list[Event], ran: Sequence[bool]
+) -> list[Event | None]:
+    """The event of every statement that may run under these options.
 
     The assignments of a name in the rule are the last ones of that name in a function; earlier ones
     load or convert it.
+
+    Args:
+        spec: The spec.
+        options: The option set.
+        events: Those of one step.
+        ran: Which of the statements did run, see `ran`.
     """
     statements = list(straight(spec.rule, options))
     by_name: dict[str, list[Event]] = {}
     for event in events:
         by_name.setdefault(event.name, []).append(event)
-    remaining = {s.name: sum(s.name == other.name for other in statements) for s in statements}
+    remaining = Counter(s.name for s, did in zip(statements, ran, strict=True) if did)
     found: list[Event | None] = []
-    for statement in statements:
+    for statement, did in zip(statements, ran, strict=True):
+        if not did:
+            found.append(None)
+            continue
         history = by_name.get(statement.name, [])
         back = remaining[statement.name]
         remaining[statement.name] -= 1
         found.append(history[-back] if len(history) >= back else None)
     return found
+
+
+def ran(spec: Spec, options: Options, scalars: Mapping[str, float]) -> list[bool]:
+    """Which of the statements that may run under these options do.
+
+    Args:
+        spec: The spec.
+        options: The option set.
+        scalars: The hyperparameters and `t`; a condition on more than them counts as true.
+    """
+
+    def visit(statements: tuple[Statement, ...], runs: bool) -> Iterator[bool]:
+        for statement in statements:
+            if isinstance(statement, Assign):
+                yield runs
+            elif is_option_condition(statement.condition):
+                holding = holds(statement.condition, options)
+                yield from visit(statement.body if holding else statement.orelse, runs)
+            else:
+                holding = _holds(statement.condition, scalars)
+                yield from visit(statement.body, runs and holding)
+                yield from visit(statement.orelse, runs and not holding)
+
+    return list(visit(spec.rule, True))
+
+
+def _holds(condition: Expression, scalars: Mapping[str, float]) -> bool:
+    """A condition on numbers that are known; true if one of them is not."""
+    if isinstance(condition, Apply) and condition.op in _CONNECTIVES:
+        return _CONNECTIVES[condition.op]([_holds(a, scalars) for a in condition.args])
+    if not isinstance(condition, Apply) or condition.op not in _COMPARISONS:
+        return True
+    try:
+        left, right = (constant(a, scalars) for a in condition.args)
+    except (ArithmeticError, KeyError, ValueError):
+        return True
+    return _COMPARISONS[condition.op](left, right)
+
+
+_CONNECTIVES: dict[str, Callable[[list[bool]], bool]] = {
+    "and": all, "or": any, "not": lambda values: not values[0],
+}  # fmt: skip
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
+    "eq": operator.eq, "ne": operator.ne,
+}  # fmt: skip
 
 
 def spec_line(spec: Spec, options: Options, index: int) -> str:

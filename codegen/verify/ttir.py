@@ -268,10 +268,10 @@ def _run(body: list[Operation], run: _Run) -> list[Value]:
 
 
 def _choice(operation: Operation, run: _Run) -> list[Value]:
-    """A branch on `n` and the program's number."""
+    """A branch on `n` and the program's number, or on host scalars."""
     condition = run.of(operation.operands[0], operation.line)
-    if isinstance(condition, Term) and condition.is_constant:
-        holds = bool(condition.data)
+    if isinstance(condition, Term) and condition.kind == "bool":
+        holds = run.walk.holds(condition, operation.line)
     elif isinstance(condition, Mask) and condition.lanes.all():
         below = condition.below
         holds = below is None or run.walk.is_below(below, operation.line)
