@@ -87,11 +87,8 @@ def assignments(statements: tuple[Statement, ...]) -> Iterator[Assign]:
 def comparisons(statements: tuple[Statement, ...]) -> Iterator[Apply]:
     """The comparisons of a rule, in source order."""
     for statement in statements:
-        if isinstance(statement, Assign):
-            parts = [statement.value]
-        else:
-            parts = [statement.condition]
-        for e in (e for part in parts for e in subexpressions(part)):
+        own = statement.value if isinstance(statement, Assign) else statement.condition
+        for e in subexpressions(own):
             if e.op in ("lt", "le", "gt", "ge", "eq", "ne"):
                 yield e
         if isinstance(statement, If):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from codegen.backends import python
 from codegen.backends.python import expression, number, within, wrap
-from codegen.backends.writer import Writer, layout
+from codegen.backends.writer import WIDTH, Writer, layout
 from codegen.expression import Assign, Statement
 from codegen.kernel import Kernel, lets, without_paths
 from codegen.kinds import Kind
@@ -105,7 +105,9 @@ def _numbers(kernel: Kernel) -> tuple[list[str], list[str]]:
     """The host program on tensors, and the functions that it calls."""
     spec, writer = kernel.spec, Writer(_column, decided=Kind.OPTION, columnar=Kind.SCALAR)
     scalars = [s for s in spec.states if s.scalar]
-    host = without_paths(kernel.host, ["t", *(x.name for x in (*spec.hyperparameters, *scalars))])
+    host = without_paths(
+        kernel.host, ["t", *(h.name for h in spec.hyperparameters), *(s.name for s in scalars)]
+    )
     values = [let.value for let in lets(host)]
     read = {name for value in values for name in value.names()}
     read |= {argument.name for argument in kernel.arguments}
@@ -117,8 +119,9 @@ def _numbers(kernel: Kernel) -> tuple[list[str], list[str]]:
     for s in scalars:
         lines += python.under(s.when_text, [f'state["{s.name}"] = {s.name}'], 2)
     names = [argument.name for argument in kernel.arguments]
-    lines += layout("return ", names, "", " " * 8).replace("return (", "return [", 1).split("\n")
-    lines[-1] = lines[-1].removesuffix(")") + "]"
+    inline = f"        return [{', '.join(names)}]"
+    exploded = ["        return [", *(f"            {name}," for name in names), "        ]"]
+    lines += [inline] if len(inline) <= WIDTH else exploded
     return lines, writer.helpers(values)
 
 

@@ -167,7 +167,7 @@ class _Spec:
         kind = self.rng.random()
         if self.pending and kind < 0.3:
             return self.update(self.pending[self.number(0, len(self.pending) - 1)])
-        if self.options and kind < 0.5:
+        if kind < 0.5 and (self.options or kind < 0.35):
             return self.block()
         if kind < 0.58:
             return [self.assign(self.make.scope["g"])]
@@ -223,8 +223,8 @@ class _Spec:
     def block(self) -> list[str]:
         """`if`, perhaps `elif` and `else`; a local has a value after it only if all have it."""
         before, unused = dict(self.make.scope), self.pending
-        heads = [f"if {self.make.switch().text}:"]
-        heads += [f"elif {self.make.switch().text}:"] if self.make.chance(0.25) else []
+        heads = [f"if {self.condition()}:"]
+        heads += [f"elif {self.condition()}:"] if self.make.chance(0.25) else []
         heads += ["else:"] if self.make.chance(0.5) else []
         common = [self.new_local()] if heads[-1] == "else:" and self.make.chance(0.5) else []
         lines: list[str] = []
@@ -239,6 +239,12 @@ class _Spec:
             ends.append(self.make.scope)
         self.make.scope, self.pending = _joined(ends), unused
         return lines
+
+    def condition(self) -> str:
+        """A condition of a block: on options, or on host scalars."""
+        if self.options and self.make.chance(0.6):
+            return self.make.switch().text
+        return self.make.condition(self.number(0, 1), tensor=False).text
 
     def unread(
         self, inside: Sequence[str], before: dict[str, Variable], common: Iterable[Variable]

@@ -64,8 +64,9 @@ BUGS: tuple[tuple[str, str, Mapping[str, str], tuple[str, ...]], ...] = (
     ("RAdam without eps", "radam", {"sqrt(v) + eps": "sqrt(v) + 0*eps"}, ()),
     ("RAdam with eps inside of the root", "radam", {"sqrt(v) + eps": "sqrt(v + eps)"}, ()),
     ("NAdam that uses mu twice", "nadam", {"m_bar = mu_next/": "m_bar = mu/"}, ()),
-    ("Lion with coupled decay", "lion", {"sign(c) + weight_decay*p": "sign(c + weight_decay*p)"},
-     ()),
+    ("Lion with coupled decay", "lion", {"u + weight_decay*p": "sign(c + weight_decay*p)"}, ()),
+    ("weight decay of zero that is multiplied", "adam",
+     {"if weight_decay != 0:\n    g = g + weight_decay*p": "g = g + weight_decay*p"}, ()),
     ("Adagrad that squares twice", "adagrad", {"g**2": "g**4"}, ()),
     ("heavy-ball momentum for a moving average", "momentum_ema", {"(1 - beta)*g": "g"}, ()),
     ("moving average for heavy-ball momentum", "sgd",
@@ -118,10 +119,18 @@ def _files(spec: Spec, rule: tuple[Statement, ...]) -> dict[str, str] | None:
 
 def _rules(spec: Spec, options: Options) -> Iterator[tuple[str, str, str, tuple[Statement, ...]]]:
     active = list(straight(spec.rule, options))
+    for block in _blocks(spec.rule, options):
+        shown_condition = shown(block.condition)
+        yield "I", "always one arm", f"if {shown_condition}", _with(spec.rule, block, block.body)
+        yield "I", "other arm", f"if {shown_condition}", _with(spec.rule, block, block.orelse)
+        if isinstance(block.condition, Apply) and block.condition.op in _TURNED:
+            opposite = replace(block.condition, op=_TURNED[block.condition.op])
+            new = (replace(block, condition=opposite),)
+            yield "I", "turn a comparison", f"if {shown(opposite)}", _with(spec.rule, block, new)
     for statement in active:
         for kind, operator, what, value in _edits(spec, options, statement):
-            new = (replace(statement, value=value),)
-            yield kind, operator, what, _with(spec.rule, statement, new)
+            edited = (replace(statement, value=value),)
+            yield kind, operator, what, _with(spec.rule, statement, edited)
         if len(active) > 1:
             yield "E", "leave out", shown_statement(statement), _with(spec.rule, statement, ())
     for first, second in pairwise(active):
@@ -131,9 +140,9 @@ def _rules(spec: Spec, options: Options) -> Iterator[tuple[str, str, str, tuple[
     yield from _stale(spec, active)
     for statement in active:
         for operator, value in _lossy(statement.value):
-            new = (replace(statement, value=value),)
+            edited = (replace(statement, value=value),)
             what = f"{statement.name} = {shown(value)}"
-            yield "G", operator, what, _with(spec.rule, statement, new)
+            yield "G", operator, what, _with(spec.rule, statement, edited)
     last = [s for s in active if s.name == "p"][-1:]
     for statement in last:
         value = statement.value
@@ -337,6 +346,19 @@ def _node_rewritings(node: Apply) -> Iterator[tuple[str, bool, Expression]]:
 
 
 # Trees.
+
+
+def _blocks(rule: tuple[Statement, ...], options: Options) -> Iterator[If]:
+    """The blocks on host scalars that may run under these options."""
+    for statement in rule:
+        if isinstance(statement, If):
+            if is_option_condition(statement.condition):
+                holding = holds(statement.condition, options)
+                yield from _blocks(statement.body if holding else statement.orelse, options)
+            else:
+                yield statement
+                yield from _blocks(statement.body, options)
+                yield from _blocks(statement.orelse, options)
 
 
 def _places(e: Expression, options: Options) -> Iterator[tuple[Place, Expression]]:

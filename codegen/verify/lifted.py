@@ -280,7 +280,7 @@ def _joined(found: Sequence[tuple[Assumed, Sequence[Access]]]) -> Sequence[Acces
     arms = []
     for holds in (True, False):
         arms.append(
-            _joined([(rest, stores) for ((_, now), *rest), stores in found if now is holds])
+            _joined([(assumed[1:], stores) for assumed, stores in found if assumed[0][1] is holds])
         )
     other = {(a.tensor, a.index.key, a.mask.term): a for a in arms[1]}
     joined = []
@@ -333,7 +333,6 @@ class Walk:
         self.taken += 1
         self.path.facts = self.path.facts.assuming(offset, decision)
         return decision
-
 
     def holds(self, condition: Term, line: int) -> bool:
         """Decides a condition on host scalars, which all lanes share.

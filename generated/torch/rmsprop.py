@@ -121,5 +121,11 @@ class RMSprop(Optimizer):
         weight_decay_differs_from_zero = weight_decay != 0
         one_minus_alpha = 1 - alpha
         return [
-            weight_decay, weight_decay_differs_from_zero, alpha, one_minus_alpha, eps, momentum, lr
+            weight_decay,
+            weight_decay_differs_from_zero,
+            alpha,
+            one_minus_alpha,
+            eps,
+            momentum,
+            lr,
         ]

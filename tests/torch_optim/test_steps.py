@@ -55,6 +55,25 @@ def test_float64_is_torchs_class_to_1e_12_over_100_steps(case: Case) -> None:
         assert scale.departure(ours, theirs) <= 1e-12, step
 
 
+@pytest.mark.parametrize("case", PLAIN, ids=label)
+def test_without_weight_decay_an_infinite_parameter_stays(case: Case) -> None:
+    """A masked logit is minus infinity for ever; torch skips a decay of zero, too."""
+    start = torch.nn.Parameter(torch.tensor([1.0, -torch.inf, torch.inf, 2.0]))
+    arguments = {**case.arguments, "weight_decay": 0.0}
+    pairs = [case.ours([start], **arguments)]
+    if case.spec.torch is not None:
+        theirs = copies([start])
+        pairs.append(case.theirs(theirs, **{**case.torch_arguments, "weight_decay": 0.0}))
+    for optimizer in pairs:
+        (p,) = optimizer.param_groups[0]["params"]
+        for _ in range(3):
+            p.grad = torch.tensor([0.5, 0.0, 0.0, -0.5])
+            optimizer.step()
+        assert p[1] == -torch.inf
+        assert p[2] == torch.inf
+        assert p.isfinite().tolist() == [True, False, False, True]
+
+
 @pytest.mark.parametrize("case", WITH_TORCH, ids=label)
 def test_float32_is_torchs_class_to_its_own_tolerance_with_a_frozen_layer(case: Case) -> None:
     start = parameters(*SHAPES)
