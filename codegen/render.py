@@ -66,8 +66,13 @@ def render(kernel: Kernel, backend: str) -> str:
 
 
 COPIED = {
+    "torch/_checks.py": "torch/_checks.py",
+    "torch/_device.py": "torch/_device.py",
+    "torch/_host.py": "torch/_host.py",
+    "torch/_jobs.py": "torch/_jobs.py",
     "torch/_numbers.py": "torch/numbers.py",
     "torch/_runtime.py": "torch/runtime.py",
+    "torch/_tensors.py": "torch/_tensors.py",
     "multi_tensor/_tables.py": "multi_tensor/tables.py",
 }
 """Generated files that are the same for all specs → what they are copied from."""

@@ -260,11 +260,11 @@ def test_the_layout_in_memory_changes_no_bit(case: Case, layout: str) -> None:
 
 @pytest.mark.parametrize("case", PLAIN, ids=label)
 def test_large_tensors_in_pieces_change_no_bit(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    import generated.torch._runtime as runtime
+    import generated.torch._host as host
 
     start = parameters((1000,), (10, 10), (64,))
     whole = train(case.ours(copies(start), **case.arguments), range(1, 5))
-    monkeypatch.setattr(runtime, "CHUNK", 64)
+    monkeypatch.setattr(host, "CHUNK", 64)
     pieces = train(case.ours(copies(start), **case.arguments), range(1, 5))
     assert_equal_bits(whole, pieces)
 

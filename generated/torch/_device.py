@@ -1,0 +1,214 @@
+# Copied by `stepforge build` from templates/torch/_device.py. Do not edit.
+"""The step on accelerators: launches of the multi-tensor kernel, which finds tensors in tables."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from ._jobs import Job, Scaling
+from ._tensors import GRADIENT, Walked, compute_type, scalar_on
+
+KEPT_TABLES = 16
+"""Sets of tables that an optimizer remembers: groups and steps apart, gradients that alternate."""
+
+
+class Tables:
+    """Tables on the device that say which tensors a kernel steps, kept from step to step.
+
+    They hold addresses, sizes and types, and are found again by exactly these: no tensor is owned,
+    and one that took the memory of another has the same table.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._kept: dict[Any, list[Any]] = {}
+        self._captured: list[Any] = []
+        self._spare: list[torch.Tensor] = []
+
+    def of(
+        self, names: Sequence[str], batch: Sequence[Walked], kernel: Any, device: torch.device
+    ) -> list[Any]:
+        """The tables of some parameters; built again only when a tensor has another address.
+
+        Args:
+            names: The rule's names of the tensors of a parameter, `p` and `g` first.
+            batch: The tensors of every parameter.
+            kernel: Module of the multi-tensor kernel.
+            device: Where they are.
+        """
+        key = (
+            device,
+            *names,
+            *[tensor.data_ptr() for one in batch for tensor in one.tensors],
+            *[one.tensors[0].numel() for one in batch],
+            *[tensor.dtype for one in batch for tensor in one.tensors],
+        )
+        found = self._kept.get(key)
+        if found is None:
+            tables = importlib.import_module(f"{kernel.__package__}._tables")
+            given = [dict(zip(names, one.tensors, strict=True)) for one in batch]
+            found = tables.build(given, kernel.COLUMNS, kernel.BLOCK, partial(self._place, device))
+        if is_capturing(device):  # a graph reads them as long as it is replayed
+            self._captured.append(found)
+        elif key not in self._kept:
+            while len(self._kept) >= KEPT_TABLES:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = found
+        return found
+
+    def _place(self, device: torch.device, array: Any) -> torch.Tensor:
+        """A table on the device.
+
+        A graph copies it again whenever it is replayed, from memory that nothing else uses; that
+        cannot be allocated while the graph is captured, so steps before put some by.
+        """
+        host = torch.from_numpy(array)
+        if device.type != "cuda":
+            return host.to(device)
+        if not is_capturing(device):
+            self._spare.append(torch.empty(array.nbytes, dtype=torch.uint8, pin_memory=True))
+            del self._spare[: -3 * KEPT_TABLES]
+            return host.to(device)
+        for index, memory in enumerate(self._spare):
+            if memory.numel() >= array.nbytes:
+                used = self._spare.pop(index)[: array.nbytes].view(host.dtype).view(host.shape)
+                used.copy_(host)
+                self._captured.append(used)
+                return used.to(device, non_blocking=True)
+        raise RuntimeError(f"{self._owner} needs a step before it is captured in a graph")
+
+
+def step_on_device(
+    kernel: Any, tables: Tables, jobs: Sequence[Job], values: dict[str, Any], scale: float | None
+) -> None:
+    """One step of parameters on accelerators whose counters are on the CPU.
+
+    There is one launch for all tensors of one device, set of types, step number and set of scalar
+    states; tensors that are not aligned to 16 bytes, such as views, have a launch of their own.
+
+    Args:
+        kernel: Module of the multi-tensor kernel.
+        tables: Where its tables are kept.
+        jobs: The parameters.
+        values: The rule's hyperparameters and options, as numbers.
+        scale: What the gradients are divided by, in the compute type; they are stored so, too.
+    """
+    batches: dict[tuple[Any, ...], list[Job]] = {}
+    for job in jobs:
+        key = (job.columns["p"].device, job.t, *job.before.values())
+        batches.setdefault(key, []).append(job)
+    for batch in batches.values():
+        first = batch[0]
+        device = first.columns["p"].device
+        with _current(device):
+            ready = [job.walked() for job in batch]
+            gradients = [one.tensors[GRADIENT] for one in ready]
+            if scale is not None:
+                for each in ready:
+                    each.tensors[GRADIENT] = _unscaled(each.tensors, scale)
+            for table in tables.of(list(first.columns), ready, kernel, device):
+                kernel.step(table, dict(first.before), first.t, **values)
+            for each, gradient in zip(ready, gradients, strict=True):
+                if each.tensors[GRADIENT] is not gradient:
+                    gradient.copy_(each.tensors[GRADIENT])
+                each.restore(scale is not None)
+
+
+def step_without_waiting(
+    kernel: Any,
+    tables: Tables,
+    jobs: Sequence[Job],
+    values: dict[str, Any],
+    scaling: Scaling,
+    host_program: Callable[..., list[torch.Tensor]],
+) -> None:
+    """One step of parameters whose counters are on their device.
+
+    An infinity leaves no tensor an element, and adds nothing to the counters.
+
+    Args:
+        kernel: Module of the multi-tensor kernel.
+        tables: Where its tables are kept.
+        jobs: The parameters.
+        values: The rule's hyperparameters and options; tensors stay on the device.
+        scaling: What `GradScaler` hands over.
+        host_program: `_numbers` of the optimizer's class.
+    """
+    flags = {k: bool(values[k]) for k in kernel.step_on_device.__kwdefaults__ if k in values}
+    is_scaled = scaling.scale is not None
+    batches: dict[tuple[torch.device, int], list[Job]] = {}
+    for job in jobs:
+        batches.setdefault((job.columns["p"].device, job.t), []).append(job)
+    for (device, first), batch in batches.items():
+        skips = None
+        if scaling.found_inf is not None:
+            skips = scaling.found_inf.to(device).reshape(()) != 0
+        counters = [job.counter for job in batch if job.counter is not None]
+        t = scalar_on(device, first).expand(len(batch))
+        if counters:
+            t = torch.stack(counters).to(device, torch.float64).reshape(-1) + 1
+        before = {
+            name: torch.stack([job.scalars[name] for job in batch]).double().reshape(-1)
+            for name in batch[0].scalars
+        }
+        after = dict(before)
+        given = {
+            key: value if isinstance(value, bool) else scalar_on(device, value)
+            for key, value in values.items()
+        }
+        scale = scalar_on(device, scaling.scale if is_scaled else 1.0)
+        found = [*host_program(after, t, given), scale]
+        numbers = torch.stack([number.double().expand(len(batch)) for number in found], 1)
+        with _current(device):
+            ready = [job.walked() for job in batch]
+            for table in tables.of(list(batch[0].columns), ready, kernel, device):
+                bits = numbers.view(torch.int64).index_select(0, table.order)
+                addresses, size = table.rows[:, :-1], table.rows[:, -1:]
+                size = size if skips is None else size * ~skips
+                rows = torch.cat([addresses, size, bits], 1)
+                kernel.step_on_device(table, rows, scaled=is_scaled, **flags)
+            for each in ready:
+                each.restore(is_scaled)
+        for name, new in after.items():
+            new = new if skips is None else torch.where(skips, before[name], new)
+            scalars = [job.scalars[name] for job in batch]
+            pairs = zip(scalars, new.to(scalars[0].dtype).unbind(), strict=True)
+            torch._foreach_copy_(scalars, [value.view_as(old) for old, value in pairs])
+        if counters:
+            one = 1 if skips is None else (~skips).to(counters[0].dtype)
+            torch._foreach_add_(counters, one)
+
+
+def refuse_capture(owner: str, jobs: Sequence[Job]) -> None:
+    """Refuses steps with counters on the CPU while a stream is captured: they take host scalars.
+
+    Raises:
+        RuntimeError: The stream of a parameter's device is being captured.
+    """
+    if any(is_capturing(device) for device in {job.columns["p"].device for job in jobs}):
+        raise RuntimeError(f"{owner} cannot be captured in a CUDA graph without capturable=True")
+
+
+def is_capturing(device: torch.device) -> bool:
+    """Whether a CUDA graph is being captured."""
+    return device.type == "cuda" and bool(torch.cuda.is_current_stream_capturing())
+
+
+def _unscaled(tensors: Sequence[torch.Tensor], scale: float) -> torch.Tensor:
+    """The gradient divided by the scale in the compute type: in place if that is its own type."""
+    p, g = tensors[0], tensors[GRADIENT]
+    real = compute_type(p)
+    # Divided by a tensor: of a number, torch takes the reciprocal on some devices.
+    divisor = torch.full((), scale, dtype=real, device=g.device)
+    return g.div_(divisor) if g.dtype == real else g.to(real).div_(divisor)
+
+
+def _current(device: torch.device) -> Any:
+    """Makes a device the current one."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
