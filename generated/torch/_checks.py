@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
@@ -42,25 +42,13 @@ def refuse_tracing(owner: str) -> None:
     )
 
 
-def check(owner: str, tensors: Mapping[str, torch.Tensor]) -> bool:
-    """Refuses tensors that the kernels cannot step, in torch's words where it refuses them, too.
+def are_simple(tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether a parameter, its gradient and its states are plain, real, contiguous and together.
 
-    Args:
-        owner: The name of the optimizer's class.
-        tensors: "parameter", "gradient" and torch's names of the states → the local tensors.
-
-    Returns:
-        Whether all of them are plain, real and contiguous.
-
-    Raises:
-        RuntimeError: A layout, a subclass, a shape, a device, memory that overlaps, or a tensor of
-            inference mode outside of it.
-        TypeError: A type of numbers that no kernel computes with.
+    Then there is nothing to refuse. Almost all are so, and this is what is done for every one.
     """
-    p = tensors["parameter"]
-    shape, device = p.shape, p.device
-    is_simple = True
-    for name, tensor in tensors.items():
+    shape, device = tensors[0].shape, tensors[0].device
+    for tensor in tensors:
         if not (
             type(tensor) in PLAIN
             and tensor.layout is torch.strided
@@ -71,10 +59,26 @@ def check(owner: str, tensors: Mapping[str, torch.Tensor]) -> bool:
             and not tensor.is_neg()
             and not tensor.is_inference()
         ):
-            is_simple = False
-            for refusal in _refusals(owner, name, tensor, p):
-                raise refusal
-    return is_simple
+            return False
+    return True
+
+
+def check(owner: str, names: Iterable[str], tensors: Sequence[torch.Tensor]) -> None:
+    """Refuses tensors that the kernels cannot step, in torch's words where it refuses them, too.
+
+    Args:
+        owner: The name of the optimizer's class.
+        names: "parameter", "gradient" and torch's names of the states.
+        tensors: Their local tensors.
+
+    Raises:
+        RuntimeError: A layout, a subclass, a shape, a device, memory that overlaps, or a tensor of
+            inference mode outside of it.
+        TypeError: A type of numbers that no kernel computes with.
+    """
+    for name, tensor in zip(names, tensors, strict=True):
+        for refusal in _refusals(owner, name, tensor, tensors[0]):
+            raise refusal
 
 
 def _refusals(owner: str, name: str, tensor: torch.Tensor, p: torch.Tensor) -> Iterator[Exception]:

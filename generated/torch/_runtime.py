@@ -29,7 +29,7 @@ except ModuleNotFoundError as error:
         name="torch",
     ) from None
 
-from ._checks import check, is_fake, refuse_tracing
+from ._checks import are_simple, check, is_fake, refuse_tracing
 from ._device import Tables, refuse_capture, step_on_device, step_without_waiting
 from ._host import step_on_host
 from ._jobs import Job, Needed, Scaling, Work
@@ -241,13 +241,18 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         self._check(group)
         values = self._values(group)
         needed = self._needed(values)
-        work = Work(values, {}, [], [], [], [])
+        names = ["p", "g", *(one.name for one in needed if not one.is_scalar)]
+        scalars = [one.name for one in needed if one.is_scalar]
+        work = Work(names, scalars, values, {}, {}, [], [], [], [])
+        is_special = group.get("fused") or group.get("capturable")
         for parameter in group["params"]:
-            if parameter.grad is None:
+            gradient = parameter.grad
+            if gradient is None:
                 continue
-            self._check_parameter(parameter, group)
+            if is_special or gradient.is_sparse:
+                self._check_parameter(parameter, group)
             job = self._job(parameter, group, needed)
-            p = job.columns["p"]
+            p = job.parts[0]
             if not job.waits:
                 (work.empty if is_fake(p) else work.free).append(job)
                 continue
@@ -257,12 +262,12 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
                 continue
             else:
                 (work.host if p.is_cpu else work.device).append(job)
-            if not work.numbers:
+            if (job.t, *job.before) not in work.after:
                 work.numbers.update({name: number(value) for name, value in values.items()})
-            key = (*work.numbers.items(), job.t, *job.before.items())
-            if key not in known:
-                known[key] = self._after(work.numbers, needed, job)
-            job.after.update(known[key])
+                key = (*work.numbers.items(), job.t, *job.before)
+                if key not in known:
+                    known[key] = self._after(work, job)
+                work.after[job.t, *job.before] = known[key]
         if work.device:
             refuse_capture(type(self).__name__, work.device)
             self._kernel()
@@ -270,31 +275,30 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
 
     def _job(self, parameter: torch.Tensor, group: Group, needed: list[Needed]) -> Job:
         """What there is to do for one parameter; changes nothing."""
+        state = self.state.get(parameter, {})
         new = self._missing(parameter, group, needed)
-        state = {**self.state.get(parameter, {}), **new}
-        tensors = [one for one in needed if not one.is_scalar]
-        given = {
-            "parameter": parameter,
-            "gradient": parameter.grad,
-            **{one.key: state[one.key] for one in tensors},
-        }
-        locals_ = {name: local(tensor, parameter) for name, tensor in given.items()}
-        is_simple = check(type(self).__name__, locals_)
-        p = locals_["parameter"]
-        waits = not (is_fake(p) or self._is_free(parameter, group))
-        scalars = {one.name: state[one.key] for one in needed if one.is_scalar}
-        before = {name: value.item() for name, value in scalars.items()} if waits else {}
+        if new:
+            state = {**state, **new}
+        tensors = [parameter, parameter.grad]
+        tensors += [state[one.key] for one in needed if not one.is_scalar]
+        scalars = [state[one.key] for one in needed if one.is_scalar]
+        parts, is_simple, fakes = tensors, are_simple(tensors), False
+        if not is_simple:
+            parts = [local(tensor, parameter) for tensor in tensors]
+            keys = [one.key for one in needed if not one.is_scalar]
+            check(type(self).__name__, ("parameter", "gradient", *keys), parts)
+            fakes = is_fake(parts[0])
+        waits = not (fakes or self._is_free(parameter, group))
+        before = tuple([value.item() for value in scalars]) if waits and scalars else ()
         counter, t = None, 1 if all(one.key in new for one in needed) else 2
         if self._has_counter:
             counter = state["step"]
             t = int(counter.item()) + 1 if waits else 0
             if t >= _EXACT_COUNTS and counter.dtype == torch.float32:
                 counter = new["step"] = counter.double()
-        names = ("p", "g", *(one.name for one in tensors))
-        columns = dict(zip(names, locals_.values(), strict=True))
-        return Job(given, columns, is_simple, scalars, before, {}, counter, t, waits, new)
+        return Job(tensors, parts, is_simple, scalars, before, counter, t, waits, new)
 
-    def _after(self, numbers: dict[str, Any], needed: list[Needed], job: Job) -> dict[str, float]:
+    def _after(self, work: Work, job: Job) -> dict[str, float]:
         """The scalar states after a step; refuses numbers with which the rule has no value.
 
         Raises:
@@ -302,54 +306,54 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             ArithmeticError: A host scalar has no value, such as a division by zero.
         """
         nothing = np.empty(0, np.float32)
-        state = {one.name: job.before.get(one.name, nothing) for one in needed}
+        state: dict[str, Any] = dict.fromkeys(work.names[2:], nothing)
+        state.update(zip(work.scalars, job.before, strict=True))
         with np.errstate(all="ignore"):
-            _, new = self._reference.step(nothing, nothing, state, job.t, **numbers)
-        return {name: new[name] for name in job.before}
+            _, new = self._reference.step(nothing, nothing, state, job.t, **work.numbers)
+        return {name: new[name] for name in work.scalars}
 
     def _run(self, work: Work, scaling: Scaling) -> None:
         """Steps the parameters of a group."""
         waiting = [*work.host, *work.device, *work.empty]
-        for job in (*work.free, *waiting):
+        jobs = [*work.free, *waiting]
+        for job in jobs:
             if job.new:
-                self.state[job.tensors["parameter"]].update(job.new)
+                self.state[job.tensors[0]].update(job.new)
         if work.free:
-            self._step_without_waiting(work.free, work.values, scaling)
+            tables = self._tables()
+            step_without_waiting(self._kernel(), tables, work, scaling, self._numbers)
         if work.host:
-            self._step_on_host(work.host, work.numbers, scaling.number)
+            self._step_on_host(work, work.host, scaling.number)
         if work.device:
-            self._step_on_device(work.device, work.numbers, scaling.number)
+            self._step_on_device(work, work.device, scaling.number)
         for job in waiting:
-            for name, value in job.after.items():
-                job.scalars[name].fill_(value)
+            if job.before:
+                after = work.after[job.t, *job.before]
+                for name, value in zip(work.scalars, job.scalars, strict=True):
+                    value.fill_(after[name])
         if counters := [job.counter for job in waiting if job.counter is not None]:
             torch._foreach_add_(counters, 1)
-        mark_written(
-            tensor
-            for job in (*work.free, *waiting)
-            for tensor in job.written(scaling.scale is not None)
-        )
+        is_scaled = scaling.scale is not None
+        mark_written([tensor for job in jobs for tensor in job.written(is_scaled)])
 
-    def _step_on_host(self, jobs: list[Job], values: dict[str, Any], scale: float | None) -> None:
+    def _step_on_host(self, work: Work, jobs: list[Job], scale: float | None) -> None:
         """One step on the CPU."""
-        step_on_host(self._reference, jobs, values, scale)
+        step_on_host(self._reference, work, jobs, scale)
 
-    def _step_on_device(self, jobs: list[Job], values: dict[str, Any], scale: float | None) -> None:
+    def _step_on_device(self, work: Work, jobs: list[Job], scale: float | None) -> None:
         """One step on accelerators, with counters on the CPU."""
-        step_on_device(self._kernel(), self._tables(), jobs, values, scale)
-
-    def _step_without_waiting(
-        self, jobs: list[Job], values: dict[str, Any], scaling: Scaling
-    ) -> None:
-        """One step on accelerators, with counters there."""
-        kernel, tables = self._kernel(), self._tables()
-        step_without_waiting(kernel, tables, jobs, values, scaling, self._numbers)
+        step_on_device(self._kernel(), self._tables(), work, jobs, scale)
 
     @staticmethod
     def _is_free(parameter: torch.Tensor, group: Group) -> bool:
         """Whether a step of this parameter waits for nothing: its counter is on its device."""
         on_device = group.get("capturable") or group.get("fused")
         return bool(on_device) and not parameter.is_cpu
+
+    def _initialize(self, parameter: torch.Tensor, group: Group, needed: list[Needed]) -> None:
+        """Makes the states that are needed and not there yet."""
+        if new := self._missing(parameter, group, needed):
+            self.state[parameter].update(new)
 
     def _missing(
         self, parameter: torch.Tensor, group: Group, needed: list[Needed]
@@ -363,11 +367,6 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
                 make = _scalar if one.is_scalar else _full_like
                 new[one.key] = make(one.first, parameter, group)
         return new
-
-    def _initialize(self, parameter: torch.Tensor, group: Group, needed: list[Needed]) -> None:
-        """Makes the states that are needed and not there yet."""
-        if new := self._missing(parameter, group, needed):
-            self.state[parameter].update(new)
 
     def _kernel(self) -> Any:
         """The module of the multi-tensor kernel."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
-from ._jobs import Job, Scaling
+from ._jobs import Job, Scaling, Work
 from ._tensors import GRADIENT, Walked, compute_type, scalar_on
 
 KEPT_TABLES = 16
@@ -84,7 +84,7 @@ class Tables:
 
 
 def step_on_device(
-    kernel: Any, tables: Tables, jobs: Sequence[Job], values: dict[str, Any], scale: float | None
+    kernel: Any, tables: Tables, work: Work, jobs: Iterable[Job], scale: float | None
 ) -> None:
     """One step of parameters on accelerators whose counters are on the CPU.
 
@@ -94,25 +94,22 @@ def step_on_device(
     Args:
         kernel: Module of the multi-tensor kernel.
         tables: Where its tables are kept.
+        work: What there is to do in their group.
         jobs: The parameters.
-        values: The rule's hyperparameters and options, as numbers.
         scale: What the gradients are divided by, in the compute type; they are stored so, too.
     """
     batches: dict[tuple[Any, ...], list[Job]] = {}
     for job in jobs:
-        key = (job.columns["p"].device, job.t, *job.before.values())
-        batches.setdefault(key, []).append(job)
-    for batch in batches.values():
-        first = batch[0]
-        device = first.columns["p"].device
+        batches.setdefault((job.parts[0].device, job.t, *job.before), []).append(job)
+    for (device, t, *before), batch in batches.items():
         with _current(device):
             ready = [job.walked() for job in batch]
-            gradients = [one.tensors[GRADIENT] for one in ready]
+            gradients = [each.tensors[GRADIENT] for each in ready]
             if scale is not None:
                 for each in ready:
                     each.tensors[GRADIENT] = _unscaled(each.tensors, scale)
-            for table in tables.of(list(first.columns), ready, kernel, device):
-                kernel.step(table, dict(first.before), first.t, **values)
+            for table in tables.of(work.names, ready, kernel, device):
+                kernel.step(table, dict(zip(work.scalars, before, strict=True)), t, **work.numbers)
             for each, gradient in zip(ready, gradients, strict=True):
                 if each.tensors[GRADIENT] is not gradient:
                     gradient.copy_(each.tensors[GRADIENT])
@@ -122,28 +119,26 @@ def step_on_device(
 def step_without_waiting(
     kernel: Any,
     tables: Tables,
-    jobs: Sequence[Job],
-    values: dict[str, Any],
+    work: Work,
     scaling: Scaling,
     host_program: Callable[..., list[torch.Tensor]],
 ) -> None:
-    """One step of parameters whose counters are on their device.
+    """One step of the parameters of a group whose counters are on their device.
 
     An infinity leaves no tensor an element, and adds nothing to the counters.
 
     Args:
         kernel: Module of the multi-tensor kernel.
         tables: Where its tables are kept.
-        jobs: The parameters.
-        values: The rule's hyperparameters and options; tensors stay on the device.
+        work: What there is to do in the group.
         scaling: What `GradScaler` hands over.
         host_program: `_numbers` of the optimizer's class.
     """
+    values, is_scaled = work.values, scaling.scale is not None
     flags = {k: bool(values[k]) for k in kernel.step_on_device.__kwdefaults__ if k in values}
-    is_scaled = scaling.scale is not None
     batches: dict[tuple[torch.device, int], list[Job]] = {}
-    for job in jobs:
-        batches.setdefault((job.columns["p"].device, job.t), []).append(job)
+    for job in work.free:
+        batches.setdefault((job.parts[0].device, job.t), []).append(job)
     for (device, first), batch in batches.items():
         skips = None
         if scaling.found_inf is not None:
@@ -152,11 +147,9 @@ def step_without_waiting(
         t = scalar_on(device, first).expand(len(batch))
         if counters:
             t = torch.stack(counters).to(device, torch.float64).reshape(-1) + 1
-        before = {
-            name: torch.stack([job.scalars[name] for job in batch]).double().reshape(-1)
-            for name in batch[0].scalars
-        }
-        after = dict(before)
+        scalars = [[job.scalars[index] for job in batch] for index in range(len(work.scalars))]
+        before = [torch.stack(one).double().reshape(-1) for one in scalars]
+        after = dict(zip(work.scalars, before, strict=True))
         given = {
             key: value if isinstance(value, bool) else scalar_on(device, value)
             for key, value in values.items()
@@ -166,7 +159,7 @@ def step_without_waiting(
         numbers = torch.stack([number.double().expand(len(batch)) for number in found], 1)
         with _current(device):
             ready = [job.walked() for job in batch]
-            for table in tables.of(list(batch[0].columns), ready, kernel, device):
+            for table in tables.of(work.names, ready, kernel, device):
                 bits = numbers.view(torch.int64).index_select(0, table.order)
                 addresses, size = table.rows[:, :-1], table.rows[:, -1:]
                 size = size if skips is None else size * ~skips
@@ -174,11 +167,10 @@ def step_without_waiting(
                 kernel.step_on_device(table, rows, scaled=is_scaled, **flags)
             for each in ready:
                 each.restore(is_scaled)
-        for name, new in after.items():
-            new = new if skips is None else torch.where(skips, before[name], new)
-            scalars = [job.scalars[name] for job in batch]
-            pairs = zip(scalars, new.to(scalars[0].dtype).unbind(), strict=True)
-            torch._foreach_copy_(scalars, [value.view_as(old) for old, value in pairs])
+        for name, places, old in zip(work.scalars, scalars, before, strict=True):
+            new = after[name] if skips is None else torch.where(skips, old, after[name])
+            pairs = zip(places, new.to(places[0].dtype).unbind(), strict=True)
+            torch._foreach_copy_(places, [value.view_as(place) for place, value in pairs])
         if counters:
             one = 1 if skips is None else (~skips).to(counters[0].dtype)
             torch._foreach_add_(counters, one)
@@ -190,7 +182,7 @@ def refuse_capture(owner: str, jobs: Sequence[Job]) -> None:
     Raises:
         RuntimeError: The stream of a parameter's device is being captured.
     """
-    if any(is_capturing(device) for device in {job.columns["p"].device for job in jobs}):
+    if any(is_capturing(device) for device in {job.parts[0].device for job in jobs}):
         raise RuntimeError(f"{owner} cannot be captured in a CUDA graph without capturable=True")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -30,42 +29,38 @@ class Job(NamedTuple):
     """One parameter in one step.
 
     Attributes:
-        tensors: "parameter", "gradient" and torch's names of the states → the tensors.
-        columns: The same under the rule's names, `p` and `g` first; of a DTensor the local part.
+        tensors: The parameter, its gradient and its states.
+        parts: The same; of a DTensor the local part.
         is_simple: Whether all of them are contiguous, real and plain.
-        scalars: The rule's name of a scalar state → a tensor of one element.
-        before: The same → its number, if the step waits for numbers.
-        after: The same → its number after the step.
+        scalars: Its scalar states, tensors of one element.
+        before: Their numbers, if the step waits for numbers of the device.
         counter: The number of steps so far; None if torch's class keeps none.
         t: The number of this step, from 1; 0 if the counter alone knows.
         waits: Whether the step waits for numbers of the device.
         new: Torch's names of states that the parameter does not have yet → tensors.
     """
 
-    tensors: dict[str, torch.Tensor]
-    columns: dict[str, torch.Tensor]
+    tensors: list[torch.Tensor]
+    parts: list[torch.Tensor]
     is_simple: bool
-    scalars: dict[str, torch.Tensor]
-    before: dict[str, float]
-    after: dict[str, float]
+    scalars: list[torch.Tensor]
+    before: tuple[float, ...]
     counter: torch.Tensor | None
     t: int
     waits: bool
     new: dict[str, torch.Tensor]
 
     def walked(self) -> Walked:
-        """The tensors of `columns`, ready to be walked together."""
-        tensors = list(self.columns.values())
-        return Walked(tensors, []) if self.is_simple else walked(tensors)
+        """The tensors, ready to be walked together."""
+        return Walked(list(self.parts), []) if self.is_simple else walked(self.parts)
 
-    def written(self, with_gradient: bool) -> Iterator[torch.Tensor]:
+    def written(self, with_gradient: bool) -> list[torch.Tensor]:
         """The tensors that a step writes, but for scalars."""
-        pairs = zip(self.tensors.values(), self.columns.values(), strict=True)
-        for index, (tensor, part) in enumerate(pairs):
-            if index != GRADIENT or with_gradient:
-                yield tensor
-                if part is not tensor:
-                    yield part
+        found = self.tensors if self.is_simple else [*self.tensors, *self.parts]
+        if with_gradient:
+            return found
+        g = self.tensors[GRADIENT], self.parts[GRADIENT]
+        return [tensor for tensor in found if tensor is not g[0] and tensor is not g[1]]
 
 
 class Scaling:
@@ -101,16 +96,22 @@ class Work(NamedTuple):
     """What there is to do in a parameter group.
 
     Attributes:
+        names: The rule's names of the tensors of a parameter, `p` and `g` first.
+        scalars: The rule's names of its scalar states.
         values: The rule's hyperparameters and options; some may be tensors.
         numbers: The same without tensors, if a step of the group waits for numbers.
+        after: Step number and scalar states of a parameter → its scalar states after the step.
         free: Parameters whose step waits for nothing: their counters are on their device.
         host: Parameters on the CPU.
         device: Parameters on other devices, with counters on the CPU.
         empty: Parameters without numbers, on the device "meta" or of a `FakeTensorMode`.
     """
 
+    names: list[str]
+    scalars: list[str]
     values: dict[str, Any]
     numbers: dict[str, Any]
+    after: dict[tuple[float, ...], dict[str, float]]
     free: list[Job]
     host: list[Job]
     device: list[Job]

@@ -117,15 +117,15 @@ def compute_type(p: torch.Tensor) -> torch.dtype:
     return torch.float64 if p.dtype == torch.float64 else torch.float32
 
 
-def array(tensor: torch.Tensor) -> Any:
-    """A one-dimensional NumPy view of a contiguous tensor on the CPU."""
+def array_of(tensor: torch.Tensor) -> Any:
+    """A NumPy view of a tensor on the CPU."""
     if tensor.requires_grad:
         tensor = tensor.detach()
     if tensor.dtype == torch.bfloat16:
         import ml_dtypes
 
-        return tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16).reshape(-1)
-    return tensor.numpy().reshape(-1)
+        return tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
 
 
 def number(value: Any) -> Any:
