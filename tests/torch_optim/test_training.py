@@ -242,12 +242,41 @@ def test_an_infinity_changes_nothing_and_a_scale_is_divided_out(case: Case) -> N
         assert_equal_bits(scaled, plain)
 
 
+def marks(optimizer: Any) -> bool:
+    """Whether `GradScaler` and its users take it that the step unscales gradients itself."""
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+
+
 @by_class
-def test_grad_scaler_hands_the_scale_over(case: Case) -> None:
+def test_only_instances_that_ask_for_it_unscale_gradients_themselves(case: Case) -> None:
+    """As torch's: with `fused`, and these classes with `capturable`, too."""
+    assert not marks(case.ours)
+    assert not marks(case.ours(parameters((2,)), **case.arguments))
+    for name in ("fused", "capturable"):
+        if name not in case.ours([torch.nn.Parameter(torch.ones(1))]).defaults:
+            continue
+        optimizer = case.ours(parameters((2,)), **case.arguments, **{name: True})
+        if case.spec.torch is not None and name == "fused":
+            assert marks(case.theirs(parameters((2,)), **case.torch_arguments, fused=True))
+        for one in (optimizer, copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+            assert marks(one)
+        assert not marks(case.ours(parameters((2,)), **case.arguments, **{name: False}))
+
+
+@pytest.mark.parametrize("fused", [None, True])
+@by_class
+def test_grad_scaler_hands_the_scale_over_or_unscales(case: Case, fused: bool | None) -> None:
     ps = parameters((6,))
-    scaled, plain = (case.ours(copies(ps), **case.arguments) for _ in range(2))
+    arguments = dict(case.arguments)
+    if "fused" in case.ours(copies(ps)).defaults:
+        arguments["fused"] = fused
+    elif fused:
+        return
+    scaled, plain = (case.ours(copies(ps), **arguments) for _ in range(2))
     scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=2)
     (p, q) = (optimizer.param_groups[0]["params"][0] for optimizer in (scaled, plain))
+    steps: list[int] = []
+    scaled.register_step_pre_hook(lambda *_: steps.append(len(steps)))
     for step in range(6):
         factor = float("inf") if step == 2 else 1.5
         scaled.zero_grad()
@@ -263,6 +292,7 @@ def test_grad_scaler_hands_the_scale_over(case: Case) -> None:
         plain.zero_grad()
         ((q * q).sum() * factor).backward()
         plain.step()
+    assert len(steps) == (6 if fused else 5)
     assert_equal_bits(scaled, plain)
 
 

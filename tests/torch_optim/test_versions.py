@@ -33,7 +33,7 @@ def test_going_back_through_old_values_is_torchs_error(case: Case) -> None:
 
 def versions(optimizer: Any, p: torch.Tensor) -> dict[str, int]:
     found = {"p": p._version, "g": p.grad._version}
-    state = optimizer.state[p] if p in optimizer.state else {}
+    state = optimizer.state.get(p, {})
     return found | {key: value._version for key, value in state.items()}
 
 
@@ -49,9 +49,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @by_path
 @by_class
-def test_all_that_is_written_and_nothing_else_counts_up(
-    case: Case, path: str, layout: str
-) -> None:
+def test_all_that_is_written_and_nothing_else_counts_up(case: Case, path: str, layout: str) -> None:
     p = torch.nn.Parameter(LAYOUTS[layout].detach())
     optimizer = case.ours([p], **case.arguments)
     with on(path, case):

@@ -11,21 +11,24 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .support import PLAIN, Case, label, parameters
+from .test_memory import on
 
 by_class = pytest.mark.parametrize("case", PLAIN, ids=label)
 
 
 class Operators(TorchDispatchMode):
-    """Notes the names of torch's operators."""
+    """Notes the names of torch's operators on tensors of a size."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
         self.names: set[str] = set()
+        self._sizes = (size, 2 * size)  # complex numbers are pairs
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        self.names.add(function.overloadpacket.__name__)
+        if any(isinstance(arg, torch.Tensor) and arg.numel() in self._sizes for arg in args):
+            self.names.add(function.overloadpacket.__name__)
         return function(*args, **(kwargs or {}))
 
 
@@ -61,7 +64,7 @@ def test_dense_tensors_are_walked_in_the_order_of_memory_without_copies(
         dense.grad = lay(image(step))
         plain.grad = dense.grad.clone(memory_format=torch.contiguous_format)
         a.step()
-        operators = Operators()
+        operators = Operators(dense.numel())
         with operators:
             b.step()
         assert step == 1 or not operators.names & COPYING, operators.names
@@ -70,6 +73,23 @@ def test_dense_tensors_are_walked_in_the_order_of_memory_without_copies(
         assert torch.equal(value, b.state[dense][key]), key
         if value.dim():
             assert b.state[dense][key].stride() == torch.zeros_like(dense).stride()
+
+
+@pytest.mark.parametrize("layout", [name for name in DENSE if name != "no dimension"])
+@pytest.mark.parametrize("path", ["device", "free"])
+@by_class
+def test_launches_copy_no_dense_tensor(case: Case, path: str, layout: str) -> None:
+    """But for gradients that lie otherwise than their parameter."""
+    p = torch.nn.Parameter(DENSE[layout](image(1)))
+    optimizer = case.ours([p], **case.arguments)
+    for as_p in (True, True, False):
+        p.grad = DENSE[layout](image(2))
+        if not as_p:
+            p.grad = torch.stack([p.grad, p.grad], -1)[..., 0]
+        operators = Operators(p.numel())
+        with on(path, case), operators:
+            optimizer.step()
+        assert as_p != bool(operators.names & {"copy_", "clone", "contiguous"}), operators.names
 
 
 @by_class
@@ -110,7 +130,10 @@ LAZY = {
 def test_lazy_signs_are_trained_through(case: Case, what: str) -> None:
     """Torch's loop trains them or refuses them, by class; they end where plain ones do."""
     lazy, dtype = LAZY[what]
-    draw = lambda seed: torch.randn(3, 4, dtype=dtype, generator=torch.Generator().manual_seed(seed))  # noqa: E731, E501
+
+    def draw(seed: int) -> torch.Tensor:
+        return torch.randn(3, 4, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
     p, q = torch.nn.Parameter(draw(1)), lazy(draw(1)).detach().requires_grad_()
     assert q.is_neg() or q.is_conj()
     assert torch.equal(p, q)
