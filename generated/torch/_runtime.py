@@ -256,12 +256,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             if not job.waits:
                 (work.empty if is_fake(p) else work.free).append(job)
                 continue
-            if p.is_meta:
-                work.empty.append(job)
-            elif scaling.skips:
+            if scaling.skips:
                 continue
-            else:
-                (work.host if p.is_cpu else work.device).append(job)
+            (work.empty if p.is_meta else work.host if p.is_cpu else work.device).append(job)
             if (job.t, *job.before) not in work.after:
                 work.numbers.update({name: number(value) for name, value in values.items()})
                 key = (*work.numbers.items(), job.t, *job.before)
