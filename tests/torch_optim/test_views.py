@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .support import PLAIN, Case, label, parameters
-from .test_memory import on
+from .test_memory import by_path, on
 
 by_class = pytest.mark.parametrize("case", PLAIN, ids=label)
 
@@ -261,3 +261,57 @@ def test_a_step_that_raises_has_changed_nothing(case: Case, spoil: Callable[...,
             optimizer.step()
         after = p.detach(), p.grad, list(optimizer.state.values())
         assert str(after) == str(before)
+
+
+@by_path
+@by_class
+def test_parameters_without_elements_count_and_keep_scalar_states(case: Case, path: str) -> None:
+    """Also where they are alone, and nothing is launched for them."""
+    p = torch.nn.Parameter(torch.ones(0, 3))
+    ours = case.ours([p], **case.arguments)
+    for _ in range(3):
+        p.grad = torch.ones_like(p)
+        with on(path, case):
+            ours.step()
+    if case.spec.torch is not None:
+        q = torch.nn.Parameter(torch.ones(0, 3))
+        theirs = case.theirs([q], **case.torch_arguments, foreach=False)
+        for _ in range(3):
+            q.grad = torch.ones_like(q)
+            theirs.step()
+        for key, value in ours.state.get(p, {}).items():
+            torch.testing.assert_close(value, theirs.state[q][key])
+
+
+@by_class
+def test_parameters_on_several_devices_share_a_group(case: Case) -> None:
+    start = torch.ones(3)
+    alone, here, nowhere = (torch.nn.Parameter(start.clone().to(d)) for d in ("cpu", "cpu", "meta"))
+    one = case.ours([alone], **case.arguments)
+    both = case.ours([here, nowhere], **case.arguments)
+    for step in range(1, 4):
+        for p in (alone, here, nowhere):
+            p.grad = torch.full_like(p, step)
+        one.step()
+        both.step()
+    assert torch.equal(alone, here)
+    assert all(value.is_meta or not value.dim() for value in both.state.get(nowhere, {}).values())
+
+
+@by_class
+def test_a_module_can_swap_the_tensors_of_its_parameters(case: Case) -> None:
+    """Which torch refuses while anybody else holds them."""
+    model = torch.nn.Linear(2, 2)
+    optimizer = case.ours(model.parameters(), **case.arguments)
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        for dtype in (torch.float32, torch.float64):
+            model.to(dtype)
+            optimizer.state.clear()
+            model(torch.ones(2, dtype=dtype)).sum().backward()
+            before = model.weight.detach().clone()
+            optimizer.step()
+            optimizer.zero_grad()
+            assert not torch.equal(before, model.weight)
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
