@@ -105,15 +105,13 @@ def step_on_device(
     for (device, t, *before), batch in batches.items():
         with _current(device):
             ready = [job.walked() for job in batch]
-            gradients = [each.tensors[GRADIENT] for each in ready]
-            if scale is not None:
-                for each in ready:
-                    each.tensors[GRADIENT] = _unscaled(each.tensors, scale)
+            stored = [] if scale is None else [_unscale(each, scale) for each in ready]
             for table in tables.of(work.names, ready, kernel, device):
                 kernel.step(table, dict(zip(work.scalars, before, strict=True)), t, **work.numbers)
-            for each, gradient in zip(ready, gradients, strict=True):
-                if each.tensors[GRADIENT] is not gradient:
-                    gradient.copy_(each.tensors[GRADIENT])
+            for gradient, unscaled in stored:
+                if unscaled is not gradient:
+                    gradient.copy_(unscaled)
+            for each in ready:
                 each.restore(scale is not None)
 
 
@@ -192,13 +190,19 @@ def is_capturing(device: torch.device) -> bool:
     return device.type == "cuda" and bool(torch.cuda.is_current_stream_capturing())
 
 
-def _unscaled(tensors: Sequence[torch.Tensor], scale: float) -> torch.Tensor:
-    """The gradient divided by the scale in the compute type: in place if that is its own type."""
-    p, g = tensors[0], tensors[GRADIENT]
+def _unscale(ready: Walked, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Puts the gradient divided by the scale, in the compute type, in the place of the gradient.
+
+    Returns:
+        The gradient, and what was put in its place: the gradient itself if it has the compute type.
+    """
+    p, g = ready.tensors[0], ready.tensors[GRADIENT]
     real = compute_type(p)
     # Divided by a tensor: of a number, torch takes the reciprocal on some devices.
     divisor = torch.full((), scale, dtype=real, device=g.device)
-    return g.div_(divisor) if g.dtype == real else g.to(real).div_(divisor)
+    unscaled = g.div_(divisor) if g.dtype == real else g.to(real).div_(divisor)
+    ready.tensors[GRADIENT] = unscaled
+    return g, unscaled
 
 
 def _current(device: torch.device) -> Any:
