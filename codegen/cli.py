@@ -5,34 +5,69 @@ Nothing else prints or exits.
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
+from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from codegen.commands.build import build
-from codegen.commands.check import check
-from codegen.commands.explain import explain
-from codegen.commands.fuzz import fuzz
-from codegen.commands.listing import list_
-from codegen.commands.mutate import mutate
-from codegen.commands.new import new
-from codegen.commands.output import close_stdout, note, print_diagnostics
-from codegen.commands.show import show
-from codegen.commands.verify import verify
-from codegen.diagnostics import GeneratorBug, SpecError
+from codegen.commands import (
+    build,
+    check,
+    explain,
+    fuzz,
+    listing,
+    mutate,
+    new,
+    show,
+    signals,
+    verify,
+)  # fmt: skip
+from codegen.commands.output import (
+    Failed,
+    answer,
+    close_both,
+    close_stdout,
+    note,
+    plainly,
+    print_diagnostics,
+)
+from codegen.diagnostics import Diagnostic, GeneratorBug, SpecError
 
 app = typer.Typer(
     name="stepforge",
     help="Compile the formula of an optimizer into kernels, and show that they are the formula.",
-    epilog="Exit status: 0 all is well; 1 refuted, unsupported or out of date; 2 bad input.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+_STATUS = "Exit status: 0 all is well; 1 refuted, unsupported or out of date; 2 bad input."
+_EXAMPLES = (
+    "stepforge new mine               # writes specs/mine.toml, to be edited",
+    "stepforge build mine             # writes the kernels",
+    "stepforge verify mine            # shows that they are the formula",
+)
+_COMMANDS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "list": (listing.list_, listing.EXAMPLES),
+    "new": (new.new, new.EXAMPLES),
+    "check": (check.check, check.EXAMPLES),
+    "build": (build.build, build.EXAMPLES),
+    "verify": (verify.verify, verify.EXAMPLES),
+    "fuzz": (fuzz.fuzz, fuzz.EXAMPLES),
+    "mutate": (mutate.mutate, mutate.EXAMPLES),
+    "show": (show.show, show.EXAMPLES),
+    "explain": (explain.explain, explain.EXAMPLES),
+}
+_UsageError: Any = typer.BadParameter.__mro__[1]
+"""What the library raises for every wrong command line."""
+
+
+def _epilog(examples: tuple[str, ...], *more: str) -> str:
+    return "\n\n".join(["Examples:", *examples, *more])
 
 
 def _version(value: bool) -> None:
@@ -43,7 +78,7 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=_epilog(_EXAMPLES, _STATUS))
 def common(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -52,54 +87,106 @@ def common(
     """Options before the command."""
 
 
-app.command("list")(list_)
-for command in (new, check, build, verify, fuzz, mutate, show, explain):
-    app.command()(command)
+for _name, (_command, _examples) in _COMMANDS.items():
+    app.command(_name, epilog=_epilog(_examples))(_command)
 
 
 def main() -> NoReturn:
     """Runs the command; turns every failure into a message and an exit status."""
+    signals.listen()
+    codecs.register_error("plainly", plainly)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
+            stream.reconfigure(errors="plainly")  # a terminal without UTF-8
+    try:
+        status = _run(sys.argv[1:])
+    except BaseException:
+        if not signals.status():
+            raise
+        close_both()  # the terminal is gone
+        status = 0
+    sys.exit(signals.status() or status)
+
+
+def _run(arguments: list[str]) -> int:
     stdout = sys.stdout
     try:
         try:
-            app(standalone_mode=True)
+            status = app(arguments, standalone_mode=False) or 0
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
+        if signals.status():
+            raise KeyboardInterrupt
+        return int(status)
     except SystemExit:
         if sys.stdout is not stdout:
-            sys.exit(0)  # the command line library met a closed pipe: the reader has enough
+            return 0  # the command line library met a closed pipe: the reader has enough
         raise
-    except SpecError as error:
-        print_diagnostics(list(error.diagnostics))
-        sys.exit(2)
-    except KeyboardInterrupt:
-        note("interrupted")
-        sys.exit(130)
     except BrokenPipeError:
         close_stdout()
-        sys.exit(0)
+        return 0
     except OSError as error:
         close_stdout()
         note(f"cannot write: {(error.strerror or str(error)).lower()}")
-        sys.exit(2)
-    except GeneratorBug as error:
-        _internal(str(error))
-    except Exception as error:  # a traceback would help nobody who is not at work on stepforge
-        if os.environ.get("STEPFORGE_TRACEBACK"):
-            raise
-        _internal(f"{type(error).__name__}: {error}")
-    sys.exit(0)
+        return signals.status() or 2
+    except BaseException as error:
+        diagnostics, status = _failure(error, arguments)
+        if not diagnostics:
+            return status
+        if _wants_json(arguments):
+            answer(_command_of(arguments), [], diagnostics, status)
+            sys.stdout.flush()
+        elif status in (1, 2):
+            print_diagnostics(diagnostics)
+        else:
+            _print_plainly(diagnostics[0], status)
+        return status
 
 
-def _internal(what: str) -> NoReturn:
-    """Our fault: neither bad input nor a refutation, so the status is none of theirs."""
-    note(f"internal error: {what}\nThis is a bug in stepforge, not in your spec.")
+def _failure(error: BaseException, arguments: list[str]) -> tuple[list[Diagnostic], int]:
+    """What a failure is called, and its exit status."""
+    where = f"stepforge {_command_of(arguments)}".strip()
+    if isinstance(error, KeyboardInterrupt) or signals.status():
+        return [Diagnostic("E092", signals.told(), where)], signals.status() or 130
+    if isinstance(error, Failed):
+        return list(error.diagnostics), error.status
+    if isinstance(error, SpecError):
+        return list(error.diagnostics), 2
+    if isinstance(error, _UsageError):
+        return _usage(error, where), 2
+    if isinstance(error, GeneratorBug):
+        return [Diagnostic("E093", str(error), where)], 70
+    if not isinstance(error, Exception) or os.environ.get("STEPFORGE_TRACEBACK"):
+        raise error
+    return [Diagnostic("E093", f"{type(error).__name__}: {error}", where)], 70
+
+
+def _usage(error: Any, where: str) -> list[Diagnostic]:
+    """A wrong command line in words; nothing if it is the help text that is shown."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return []
+    message = " ".join(error.format_message().split()).rstrip(".")
+    message = message[:1].lower() + message[1:]
+    return [Diagnostic("E090", message, where, help=f"`{where} --help` has examples")]
+
+
+def _print_plainly(found: Diagnostic, status: int) -> None:
+    """What is the fault of no input, so that there is no place to show."""
+    if status != 70:
+        note(found.message)
+        return
+    note(f"internal error: {found.message}\nThis is a bug in stepforge, not in your spec.")
     note("STEPFORGE_TRACEBACK=1 shows where it happened.")
-    sys.exit(70)
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    return "--json" in takewhile(lambda argument: argument != "--", arguments)
+
+
+def _command_of(arguments: list[str]) -> str:
+    return next((argument for argument in arguments if argument in _COMMANDS), "")

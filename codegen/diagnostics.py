@@ -161,9 +161,12 @@ CODES: dict[str, str] = {
     "E003": "The file is larger than a spec may be (256 KiB).",
     "E004": "The file is not valid TOML 1.0.",
     "E005": "A key or table is defined twice. TOML keeps neither silently, and neither do we.",
-    "E006": "There is no spec, option, target or error code of this name.",
+    "E006": "There is no spec, option, target, error code or other thing of this name.",
     "E007": "The output cannot be written. Nothing was changed.",
-    "E008": "A file of this name exists already and is not overwritten.",
+    "E008": (
+        "A file of this name exists already and is not overwritten, or a stock spec has this name, "
+        "which the new file would hide."
+    ),
     "E009": "Two specs have the same name, so their generated files would overwrite each other.",
     "E010": "The key is not part of the spec language.",
     "E011": "A required key is missing.",
@@ -188,6 +191,14 @@ CODES: dict[str, str] = {
         "Kernels have options in upper case: the option `amsgrad` is `AMSGRAD` there, which no "
         "other name may be."
     ),
+    "E090": (
+        "The command line is not understood: a command or option that does not exist, an argument "
+        "that is missing or too many, or a value of the wrong kind. `stepforge COMMAND --help` "
+        "has examples."
+    ),
+    "E091": "The compiler refuses the generated kernel.",
+    "E092": "The command was interrupted, by Ctrl-C or by a signal, before it was done.",
+    "E093": "stepforge itself failed. That is a bug in it, and no fault of the input.",
     "E101": "The expression or statement is not well-formed.",
     "E102": (
         "The rule language has `+ - * / **`, comparisons, `and or not`, `x if c else y` and the "

@@ -8,10 +8,10 @@ from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
-from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict, describe, worst
+from codegen import faults, table
+from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict, worst
 from codegen.verify.generated import LAUNCHERS
 
 _STYLES = {
@@ -44,47 +44,57 @@ def progress(stream: IO[str]) -> Iterator[Callable[[int, int, str], None]]:
         yield advance
 
 
-def print_table(certificates: Sequence[Certificate], stream: IO[str]) -> None:
-    """One row for every optimizer, one verdict for every rung; then the failures in words."""
-    console = Console(file=stream, highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 200
+def print_table(
+    certificates: Sequence[Certificate], stream: IO[str], wide: bool = False, left_out: str = ""
+) -> None:
+    """One row for every optimizer, one verdict for every rung; then the faults in words.
+
+    Args:
+        certificates: The certificates.
+        stream: Where to.
+        wide: Whether the table has all columns and counts, however wide the terminal is.
+        left_out: What was not looked at, in one line.
+    """
+    screen, columns = table.console(stream), table.room(stream)
     rungs = [r for r in RUNGS if r != "files" and any(c.of(r) for c in certificates)]
-    grid = Table(box=None, pad_edge=False)
-    for title in ("optimizer", "options", "files", *rungs):
-        grid.add_column(title, no_wrap=True)
+    rows: list[list[table.Cell | str]] = []
     for certificate in certificates:
-        sets = {tuple(v.options.items()) for v in certificate.verdicts if v.options is not None}
+        sets = _option_sets(certificate)
         cells = [_cell(certificate.of(rung)) for rung in ("files", *rungs)]
-        grid.add_row(certificate.optimizer, str(len(sets)) if sets else "–", *cells)
-    console.print(grid)
-    failures = [v for c in certificates for v in c.verdicts if not v.passed]
-    seen: set[tuple[str, str]] = set()
-    for verdict in failures:
-        # One option set is enough to see the fault; the certificate has all of them.
-        if (verdict.optimizer, verdict.rung) not in seen:
-            seen.add((verdict.optimizer, verdict.rung))
-            console.print()
-            console.print(Text(describe(verdict)))
-    console.print()
+        rows.append([certificate.optimizer, str(sets) if sets else table.NONE, *cells])
+    header = ("optimizer", "options", "files", *rungs)
+    form = table.print_table(screen, header, rows, None if wide else columns)
+    if form == "brief":
+        table.say(screen, "without counts: --wide shows them", columns)
+    sets_of = {c.optimizer: _option_sets(c) for c in certificates}
+    for fault in faults.faults(v for c in certificates for v in c.verdicts if not v.passed):
+        screen.print()
+        screen.print(Text(faults.told(fault, sets_of[fault.optimizers[0]])))
+    screen.print()
+
+    def say(line: str, style: str = "") -> None:
+        table.say(screen, line, columns, style)
+
     for rung in rungs:
-        console.print(Text(f"{rung}: {RUNGS[rung]}"))
+        say(f"{rung}: {RUNGS[rung]}")
     for line in _figures(certificates):
-        console.print(Text(line))
+        say(line)
     for line in _not_covered(certificates):
-        console.print(Text(line, style=_STYLES[Status.UNSUPPORTED]))
+        say(line, _STYLES[Status.UNSUPPORTED])
     for name in LAUNCHERS:
         if any(c.kernels and name not in c.kernels for c in certificates):
-            line = f"not looked at by R2 to R9: the kernels in {name}/"
-            console.print(Text(line, style=_STYLES[Status.UNSUPPORTED]))
+            say(f"not looked at by R2 to R9: the kernels in {name}/", _STYLES[Status.UNSUPPORTED])
     verdicts = [v for c in certificates for v in c.verdicts if v.rung != "files"]
     if kept := sum(bool(v.kept) for v in verdicts):
-        line = (
-            f"{kept} of {len(verdicts)} verdicts are kept ones, of earlier runs on the same inputs"
-        )
-        console.print(Text(line))
+        say(f"{kept} of {len(verdicts)} verdicts are kept ones, of earlier runs on the same inputs")
     passed = sum(certificate.passed for certificate in certificates)
-    console.print(Text(f"{passed} of {len(certificates)} optimizers passed every rung"))
+    say(f"{passed} of {len(certificates)} optimizers passed every rung")
+    if left_out:
+        say(left_out)
+
+
+def _option_sets(certificate: Certificate) -> int:
+    return len({tuple(v.options.items()) for v in certificate.verdicts if v.options is not None})
 
 
 def _figures(certificates: Sequence[Certificate]) -> Iterator[str]:
@@ -119,17 +129,18 @@ def _not_covered(certificates: Sequence[Certificate]) -> list[str]:
     ]
 
 
-def _cell(verdicts: tuple[Verdict, ...]) -> Text:
+def _cell(verdicts: tuple[Verdict, ...]) -> table.Cell:
     verdicts = tuple(v for v in verdicts if v.required)
     status = worst(verdicts)
     if status is None:
-        return Text("–")
+        return table.Cell(table.NONE)
     if verdicts[0].rung == "files" and status.passed:
-        return Text("as built" if verdicts[0].detail == "as built" else "edited")
+        return table.Cell("as built" if verdicts[0].detail == "as built" else "edited")
     failed = sum(not v.status.passed for v in verdicts)
     count = sum(v.values for v in verdicts)
     number = f" {failed} of {len(verdicts)}" if failed and len(verdicts) > 1 else ""
     strengths = sorted({v.strength for v in verdicts if v.exact} - {""})
     strength = f" ({', '.join(strengths)})" if status is Status.PROVED and strengths else ""
     evidence = f" n={count}" if status.passed and count else ""
-    return Text(f"{status}{strength}{number}{evidence}", style=_STYLES[status])
+    verdict = f"{status}{strength}"
+    return table.Cell(f"{verdict}{number}{evidence}", _STYLES[status], verdict)

@@ -12,18 +12,19 @@ from codegen.reader import load
 from codegen.render import environment
 
 
-def scaffold(name: str, origin: str | None) -> Path:
+def scaffold(name: str, origin: str | None, force: bool = False) -> Path:
     """Writes `specs/NAME.toml`.
 
     Args:
         name: Name of the optimizer.
         origin: The spec to copy; by default a commented template.
+        force: Whether it may have the name of a stock spec, which it then hides.
 
     Returns:
         The path of the new file.
 
     Raises:
-        SpecError: The name is not allowed, the file exists, or it cannot be written.
+        SpecError: The name is not allowed or taken, or the file cannot be written.
     """
     if problem := name_problem(name):
         code, reason, help = problem
@@ -33,12 +34,15 @@ def scaffold(name: str, origin: str | None) -> Path:
     if path.exists():
         help = "choose another name, or edit the file"
         raise SpecError([Diagnostic("E008", "the file exists already", str(path), help=help)])
+    if not force and (catalogue.stock() / path.name).is_file():
+        message = f"`{name}` is the name of a stock spec, which the new file would hide"
+        help = f"`stepforge new my_{name} --from {name}` copies it; --force takes its name"
+        raise SpecError([Diagnostic("E008", message, str(path), help=help)])
+    title = name.replace("_", " ").title()
     text = (
-        _copy(name, origin)
+        _copy(name, title, origin)
         if origin is not None
-        else environment()
-        .get_template("spec.toml.jinja")
-        .render(name=name, title=name.replace("_", " ").title())
+        else environment().get_template("spec.toml.jinja").render(name=name, title=title)
     )
     try:
         path.parent.mkdir(exist_ok=True)
@@ -51,11 +55,24 @@ def scaffold(name: str, origin: str | None) -> Path:
     return path
 
 
-def _copy(name: str, origin: str) -> str:
+def _copy(name: str, title: str, origin: str) -> str:
+    """The text of a spec under another name; it has its own title, reference and class.
+
+    The copy is there to be changed, so it is neither what the paper says nor torch's class.
+    """
     located = catalogue.locate(origin)
     spec, _ = load(located.path, located.shown)
-    start, end = spec.source.places[("name",)].value
-    return f'{spec.source.text[:start]}"{name}"{spec.source.text[end:]}'
+    own = {
+        ("name",): name,
+        ("title",): title,
+        ("reference",): f"Unpublished; changed from {spec.name}",
+        ("torch", "class"): "".join(word.capitalize() for word in name.split("_")),
+    }
+    text = spec.source.text
+    places = {key: spec.source.places[key].value for key in own if key in spec.source.places}
+    for key, (start, end) in sorted(places.items(), key=lambda item: item[1], reverse=True):
+        text = f'{text[:start]}"{own[key]}"{text[end:]}'
+    return text
 
 
 def example(code: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+from codegen import gpus
 from codegen.diagnostics import Diagnostic, SpecError, nearest
 from codegen.spec import Options, Spec, holds
 
@@ -22,6 +23,7 @@ class View(StrEnum):
     """What `stepforge show --as` prints."""
 
     text = "text"
+    spec = "spec"
     latex = "latex"
     mathml = "mathml"
     kernel = "kernel"
@@ -60,6 +62,8 @@ def show(spec: Spec, view: View, options: Options) -> str:
     """One view of a spec; `options` matter for the mathematics only."""
     if view is View.text:
         return "\n".join(_text(spec, options))
+    if view is View.spec:
+        return spec.source.text.rstrip("\n")
     if view is View.latex:
         return "\n".join(_latex(spec, options))
     if view is View.mathml:
@@ -114,9 +118,7 @@ def _check(view: View, compilation: Compilation) -> None:
 
     target, dtype = compilation.target, compilation.dtype
     if target not in ARCHITECTURES:
-        near = nearest(target, ARCHITECTURES) if target.startswith(("sm", "gfx")) else ""
-        help = near or f"there are {', '.join(ARCHITECTURES)}"
-        raise error(f"no target named `{target}`", help)
+        gpus.target(target, "show")  # says which there are
     if dtype not in DTYPES:
         help = nearest(dtype, DTYPES) or f"there are {', '.join(DTYPES)}"
         raise error(f"no type named `{dtype}`", help)

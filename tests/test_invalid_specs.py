@@ -35,6 +35,10 @@ NO_FILE_SHOWS = {
     "E007": "a folder that cannot be written",
     "E008": "a file that exists already",
     "E009": "two files with one name",
+    "E090": "the command line",
+    "E091": "a compiler",
+    "E092": "a signal",
+    "E093": "a bug",
 }
 
 

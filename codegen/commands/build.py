@@ -10,8 +10,17 @@ import typer
 
 from codegen import catalogue
 from codegen.commands.options import Json, Out, Specs
-from codegen.commands.output import note, print_json
+from codegen.commands.output import answer, leave, note, print_diagnostics
 from codegen.commands.specs import load_all
+from codegen.diagnostics import Diagnostic
+
+EXAMPLES = (
+    "stepforge build                  # every spec, into generated/",
+    "stepforge build mine             # one of them; nothing is removed",
+    "stepforge build --out mypkg/optim",
+    "stepforge build --dry-run        # what would change",
+    "stepforge build --check          # for CI: status 1 and a diff if files are out of date",
+)
 
 
 def build(
@@ -31,28 +40,31 @@ def build(
     """Write the generated files that changed, and remove those whose spec is gone."""
     from codegen import emit
 
-    loaded = load_all(specs)
+    warnings: list[Diagnostic] = []
+    loaded = load_all(specs, warnings)
+    if not as_json:
+        print_diagnostics(warnings)
     found = emit.changes(loaded, out, not specs, catalogue.known_names())
     if not (only_check or dry_run):
         emit.apply(found)
+    status = 1 if only_check and found else 0
     if as_json:
-        print_json([{"action": c.action, "path": str(c.path)} for c in found])
+        results = [{"action": c.action, "path": str(c.path)} for c in found]
+        answer("build", results, warnings, status)
     elif only_check:
         for change in found:
             sys.stdout.write(change.diff())
     else:
         for change in found:
             print(f"{change.action:6}  {change.path}")
-    plural = "s" if len(loaded) != 1 else ""
+    if not as_json:
+        plural = "s" if len(loaded) != 1 else ""
+        note(f"{len(loaded)} spec{plural}: {_summary(found, only_check, dry_run)}")
+    leave(status)
+
+
+def _summary(found: list[Any], only_check: bool, dry_run: bool) -> str:
+    files = f"{len(found)} file{'s' if len(found) != 1 else ''}"
     if only_check:
-        state = f"{_files(found)} out of date" if found else "everything is up to date"
-        note(f"{len(loaded)} spec{plural}: {state}")
-        if found:
-            raise typer.Exit(1)
-    else:
-        verb = "would change" if dry_run else "changed"
-        note(f"{len(loaded)} spec{plural}: {_files(found)} {verb}")
-
-
-def _files(found: list[Any]) -> str:
-    return f"{len(found)} file{'s' if len(found) != 1 else ''}"
+        return f"{files} out of date" if found else "everything is up to date"
+    return f"{files} {'would change' if dry_run else 'changed'}"

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import typer
+from typing import Any
 
 from codegen.commands.options import Json, Specs
-from codegen.commands.output import note, print_diagnostics, print_json
+from codegen.commands.output import answer, leave, note, print_diagnostics
 from codegen.commands.specs import locate
 from codegen.diagnostics import Diagnostic, SpecError
 from codegen.reader import load
+
+EXAMPLES = (
+    "stepforge check                  # every spec in specs/, else the stock ones",
+    "stepforge check mine adamw       # two of them",
+    "stepforge check drafts/mine.toml # a file anywhere",
+    "stepforge check --json           # for an editor",
+)
 
 
 def check(specs: Specs = None, as_json: Json = False) -> None:
@@ -18,18 +25,20 @@ def check(specs: Specs = None, as_json: Json = False) -> None:
     sqrt abs sign min max exp log clip.
     """
     found: list[Diagnostic] = []
-    count = 0
+    results: list[dict[str, Any]] = []
     for located in locate(specs, found):
-        count += 1
         try:
-            found += load(located.path, located.shown)[1]
+            own = load(located.path, located.shown)[1]
         except SpecError as error:
-            found += error.diagnostics
-    failed = any(d.severity == "error" for d in found)
+            own = list(error.diagnostics)
+        errors = sum(d.severity == "error" for d in own)
+        results.append({"path": located.shown, "errors": errors, "warnings": len(own) - errors})
+        found += own
+    status = 2 if any(d.severity == "error" for d in found) else 0
     if as_json:
-        print_json([d.as_dict() for d in found])
+        answer("check", results, found, status)
     else:
         print_diagnostics(found)
-    if failed:
-        raise typer.Exit(2)
-    note(f"{count} spec{'s' if count != 1 else ''} checked, no errors")
+        if not status:
+            note(f"{len(results)} spec{'s' if len(results) != 1 else ''} checked, no errors")
+    leave(status)

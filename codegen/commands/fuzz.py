@@ -9,8 +9,16 @@ from typing import Annotated, Optional
 
 import typer
 
-from codegen.commands.output import print_json, write_json
+from codegen.commands.options import Json, Wide
+from codegen.commands.output import answer, leave
 from codegen.diagnostics import Diagnostic, SpecError
+
+EXAMPLES = (
+    "stepforge fuzz                              # 200 specs and 200 texts",
+    "stepforge fuzz --seed 7 --count 1000",
+    "stepforge fuzz --seed 7 --only 41           # one case again",
+    "stepforge fuzz --count 0 --ill-formed 5000  # the front end alone",
+)
 
 
 def fuzz(
@@ -30,9 +38,8 @@ def fuzz(
     jobs: Annotated[
         Optional[int], typer.Option(min=1, help="Worker processes of each kind.")
     ] = None,
-    as_json: Annotated[
-        Optional[Path], typer.Option("--json", metavar="FILE", help="Write JSON; - for stdout.")
-    ] = None,
+    wide: Wide = False,
+    as_json: Json = False,
 ) -> None:
     """Check, build and verify random specs; check random texts that are no specs.
 
@@ -53,13 +60,16 @@ def fuzz(
         Workers(jobs or os.cpu_count() or 1) as workers,
     ):
         found = Campaign(seed, workers, advance).run(specs, texts, keep)
-    if as_json is not None:
-        data = summary.as_dict(found, seed)
-        if str(as_json) == "-":
-            print_json(data)
-        else:
-            write_json(as_json, data)
-    if as_json is None or str(as_json) != "-":
-        summary.print_report(found, seed, sys.stdout)
-    if not found.passed:
-        raise typer.Exit(1)
+    status = 0 if found.passed else 1
+    if as_json:
+        answer(
+            "fuzz",
+            summary.failures(found.findings),
+            status=status,
+            passed=found.passed,
+            seed=seed,
+            outcomes=summary.outcomes(found),
+        )
+    else:
+        summary.print_report(found, seed, sys.stdout, wide)
+    leave(status)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from codegen.commands.options import Json
-from codegen.commands.output import print_json
+from codegen.commands.options import Json, Wide
+from codegen.commands.output import answer
 from codegen.commands.specs import load_all
 
+EXAMPLES = (
+    "stepforge list",
+    "stepforge list --wide | less -S",
+    "stepforge list --json            # for a script",
+)
 
-def list_(as_json: Json = False) -> None:
+
+def list_(wide: Wide = False, as_json: Json = False) -> None:
     """Print the catalogue: name, title, states, bytes moved per element, evidence."""
     from codegen.lower import lower
-    from codegen.verify import rungs
+    from codegen.verify.tasks import rungs
 
-    rows: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for spec in load_all(None):
         kernel, default = lower(spec), {o.name: o.default for o in spec.options}
         active = {s.name for s in spec.active_states(default)} | {"p", "g"}
         accesses = sum(t.loaded + t.stored for t in kernel.tensors if t.name in active)
-        rows.append(
+        results.append(
             {
                 "name": spec.name,
                 "title": spec.title,
@@ -31,21 +38,25 @@ def list_(as_json: Json = False) -> None:
             }
         )
     if as_json:
-        print_json(rows)
-        return
+        answer("list", results)
+    else:
+        _print(results, wide)
+
+
+def _print(results: list[dict[str, Any]], wide: bool) -> None:
+    from codegen import table
+
     header = ("name", "title", "states", "options", "bytes/element", "evidence")
-    table = [
+    rows = [
         (
             row["name"],
             row["title"],
-            " ".join(row["states"]) or "–",
-            " ".join(row["options"]) or "–",
+            " ".join(row["states"]) or table.NONE,
+            " ".join(row["options"]) or table.NONE,
             str(row["bytes_per_element"]),
             " ".join(row["evidence"]) + (f" (torch {row['torch']})" if row["torch"] else ""),
         )
-        for row in rows
+        for row in results
     ]
-    widths = [max(len(line[i]) for line in [header, *table]) for i in range(len(header))]
-    for line in [header, *table]:
-        cells = zip(line, widths, strict=True)
-        print("  ".join(cell.ljust(width) for cell, width in cells).rstrip())
+    columns = None if wide else table.room(sys.stdout)
+    table.print_table(table.console(sys.stdout), header, rows, columns)

@@ -8,9 +8,16 @@ from typing import Annotated, Optional
 
 import typer
 
-from codegen.commands.options import Specs
-from codegen.commands.output import print_json, write_json
+from codegen.commands.options import Json, Specs, Wide
+from codegen.commands.output import answer, leave
 from codegen.commands.specs import load_all
+from codegen.diagnostics import Diagnostic
+
+EXAMPLES = (
+    "stepforge mutate                 # 1,000 faults over all specs: takes a while",
+    "stepforge mutate lion --count 50",
+    "stepforge mutate --keep log.json # goes on where an earlier run was interrupted",
+)
 
 
 def mutate(
@@ -30,9 +37,8 @@ def mutate(
         Optional[Path],
         typer.Option(metavar="FILE", help="Keep verdicts in a file, and go on from what it holds."),
     ] = None,
-    as_json: Annotated[
-        Optional[Path], typer.Option("--json", metavar="FILE", help="Write JSON; - for stdout.")
-    ] = None,
+    wide: Wide = False,
+    as_json: Json = False,
 ) -> None:
     """Plant faults in rule, generated files, Triton IR and PTX; see which rungs find them."""
     from codegen import report
@@ -40,7 +46,8 @@ def mutate(
     from codegen.mutate import summary
     from codegen.mutate.log import Log
 
-    loaded = {spec.name: spec for spec in load_all(specs)}
+    warnings: list[Diagnostic] = []
+    loaded = {spec.name: spec for spec in load_all(specs, warnings)}
     with report.progress(sys.stderr) as advance, Log(keep) as log:
         found = run(
             loaded,
@@ -52,12 +59,10 @@ def mutate(
             log.known,
             lambda mutant, rungs, total: advance(log.add(mutant.name, rungs), total, mutant.kind),
         )
-    if as_json is not None:
-        if str(as_json) == "-":
-            print_json(found.as_dict())
-        else:
-            write_json(as_json, found.as_dict())
-    if as_json is None or str(as_json) != "-":
-        summary.print_report(found, sys.stdout)
-    if not found.passed:
-        raise typer.Exit(1)
+    status = 0 if found.passed else 1
+    if as_json:
+        about = found.as_dict()
+        answer("mutate", about.pop("results"), warnings, status, **about)
+    else:
+        summary.print_report(found, sys.stdout, wide)
+    leave(status)

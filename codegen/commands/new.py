@@ -6,8 +6,14 @@ from typing import Annotated, Optional
 
 import typer
 
-from codegen.commands.options import complete_spec
-from codegen.commands.output import note
+from codegen.commands.options import Json, complete_spec
+from codegen.commands.output import answer, note
+
+EXAMPLES = (
+    "stepforge new mine               # a commented spec, complete as it is",
+    "stepforge new mine --from adamw  # begins as a copy",
+    "stepforge new adamw --force      # hides the stock spec in this folder",
+)
 
 
 def new(
@@ -18,10 +24,21 @@ def new(
             "--from", metavar="SPEC", help="Copy this spec.", autocompletion=complete_spec
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Also take the name of a stock spec, which is hidden then."),
+    ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Write a commented spec that checks, builds and verifies as it is."""
+    """Write a commented spec that checks, builds and verifies as it is.
+
+    A file that exists is never overwritten. A copy has a title and a reference of its own.
+    """
     from codegen.scaffold import scaffold
 
-    path = scaffold(name, origin)
+    path = scaffold(name, origin, force)
+    if as_json:
+        answer("new", [{"name": name, "path": str(path), "from": origin}])
+        return
     note(f"wrote {path}")
     note(f"next: edit it, then `stepforge build {name}` and `stepforge verify {name}`")

@@ -9,7 +9,7 @@ import typer
 
 from codegen import catalogue
 from codegen.commands.specs import load_all
-from codegen.diagnostics import CODES, SpecError
+from codegen.diagnostics import SpecError
 
 
 def complete_spec(incomplete: str) -> list[str]:
@@ -18,10 +18,12 @@ def complete_spec(incomplete: str) -> list[str]:
 
 
 def complete_target(incomplete: str) -> list[str]:
-    """GPUs."""
+    """GPUs: architectures, then what is sold, such as `h100`."""
+    from codegen.gpus import NAMES
     from codegen.verify.tasks import ARCHITECTURES
 
-    return [name for name in ARCHITECTURES if name.startswith(incomplete)]
+    sold = [name for name, target in NAMES.items() if target in ARCHITECTURES]
+    return [name for name in (*ARCHITECTURES, *sold) if name.startswith(incomplete.lower())]
 
 
 def complete_kernel(incomplete: str) -> list[str]:
@@ -49,9 +51,11 @@ def complete_option(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def complete_code(incomplete: str) -> list[str]:
-    """Error codes."""
-    return [code for code in CODES if code.startswith(incomplete.upper())]
+def complete_explained(incomplete: str) -> list[str]:
+    """Error codes, rungs and verdicts."""
+    from codegen.commands.explanations import EXPLANATIONS
+
+    return [name for name in EXPLANATIONS if name.startswith(incomplete.upper())]
 
 
 Specs = Annotated[
@@ -63,5 +67,11 @@ Specs = Annotated[
         show_default=False,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout, errors included.")
+]
+Wide = Annotated[
+    bool,
+    typer.Option("--wide", help="Print all columns, however narrow the terminal is."),
+]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write to.")]

@@ -1,24 +1,72 @@
-"""Printing: data on stdout, notes and diagnostics on stderr."""
+"""Printing: data on stdout, notes and diagnostics on stderr; in JSON, all of it in one document."""
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any, TextIO
 
-from codegen.diagnostics import Diagnostic, SpecError, render
+import typer
+
+from codegen.diagnostics import Diagnostic, render
+from codegen.table import colourful
+
+FORMAT = 2
+"""Of the JSON document; it counts up when a key changes its meaning or goes."""
+_PLAIN = {"–": "-", "—": "-", "…": "...", "×": "x", "→": "->", "≤": "<=", "≥": ">="}
 
 
-def print_json(data: object) -> None:
-    """Prints JSON on stdout."""
-    print(json.dumps(data, indent=2))
+class Failed(Exception):
+    """The command cannot do what it was asked for, and that is not the fault of a spec.
+
+    Args:
+        diagnostics: Why.
+        status: The exit status.
+    """
+
+    def __init__(self, diagnostics: Sequence[Diagnostic], status: int) -> None:
+        self.diagnostics, self.status = tuple(diagnostics), status
+        super().__init__("\n".join(d.message for d in self.diagnostics))
 
 
-def colourful(stream: Any) -> bool:
-    """Whether a stream is a terminal that shows colours, and may."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def answer(
+    command: str,
+    results: Sequence[Any],
+    diagnostics: Iterable[Diagnostic] = (),
+    status: int = 0,
+    **more: Any,
+) -> None:
+    """Prints the one document of a command that was given `--json`; docs/json.md describes it.
+
+    Args:
+        command: Its name, or "" if it is not known.
+        results: What it found.
+        diagnostics: Errors and warnings.
+        status: The exit status.
+        more: What is about the whole run.
+    """
+    from codegen import __version__
+
+    document = {
+        "format": FORMAT,
+        "version": __version__,
+        "command": command,
+        "exit": status,
+        **more,
+        "results": results,
+        "diagnostics": [d.as_dict() for d in diagnostics],
+    }
+    print(json.dumps(document, indent=2))
+
+
+def leave(status: int) -> None:
+    """Ends the command with this exit status, if it is none of success."""
+    if status:
+        raise typer.Exit(status)
 
 
 def note(text: str) -> None:
@@ -26,7 +74,7 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def print_diagnostics(found: list[Diagnostic]) -> None:
+def print_diagnostics(found: Sequence[Diagnostic]) -> None:
     """Diagnostics on stderr."""
     if not found:
         return
@@ -37,17 +85,28 @@ def print_diagnostics(found: list[Diagnostic]) -> None:
     print(text, file=sys.stderr)
 
 
-def write_json(path: Path, data: object) -> None:
-    """Writes JSON to a file."""
-    from codegen import emit
-
-    try:
-        emit.write(path, json.dumps(data, indent=2) + "\n")
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise SpecError([Diagnostic("E007", f"cannot write: {reason}", str(path))]) from None
+def plainly(error: UnicodeError) -> tuple[str, int]:
+    """Spells what a terminal without UTF-8 does not have; for `codecs.register_error`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    if character in _PLAIN:
+        return _PLAIN[character], error.start + 1
+    spelled = codecs.backslashreplace_errors(error)
+    return str(spelled[0]), spelled[1]
 
 
 def close_stdout() -> None:
     """Lets the interpreter's last flush succeed."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _close(sys.stdout)
+
+
+def close_both() -> None:
+    """The same for stdout and stderr, of a terminal that is gone."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            _close(stream)
+
+
+def _close(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -6,6 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from codegen import gpus
 from codegen.commands.options import (
     Json,
     complete_dtype,
@@ -13,10 +14,18 @@ from codegen.commands.options import (
     complete_spec,
     complete_target,
 )
-from codegen.commands.output import note, print_json
+from codegen.commands.output import Failed, answer
 from codegen.commands.specs import load_all
 from codegen.diagnostics import Diagnostic, SpecError
 from codegen.show import View
+
+EXAMPLES = (
+    "stepforge show adamw                          # the formula in words",
+    "stepforge show adamw --as spec > specs/mine.toml",
+    "stepforge show adamw --as latex --option amsgrad",
+    "stepforge show mine --as triton               # what build would write",
+    "stepforge show mine --as ptx --target h100    # what Triton makes of it",
+)
 
 
 def show(
@@ -34,7 +43,7 @@ def show(
         Optional[str],
         typer.Option(
             metavar="GPU",
-            help="For ttir and ptx: the GPU to compile for, by default sm_90.",
+            help="For ttir and ptx: the GPU to compile for, such as sm_90, the default, or h100.",
             autocompletion=complete_target,
         ),
     ] = None,
@@ -53,20 +62,24 @@ def show(
 ) -> None:
     """Print one view of a spec on stdout, and nothing else.
 
-    The code views are what `build` would write; ttir and ptx are what Triton makes of it.
+    spec is the file itself; the code views are what `build` would write; ttir and ptx are what
+    Triton makes of it.
     """
     from codegen import show as views
 
-    (loaded,) = load_all([spec])
+    warnings: list[Diagnostic] = []
+    (loaded,) = load_all([spec], warnings)
     options = views.chosen(loaded, option or [])
     given = {"--target": target is not None, "--dtype": dtype is not None, "--fast": fast}
     if view in views.COMPILED:
-        compilation = views.Compilation(target or "sm_90", dtype or "fp32", not fast)
+        gpu = gpus.target(target, "show") if target else "sm_90"
         try:
-            text = views.show_compiled(loaded, view, options, compilation)
+            text = views.show_compiled(
+                loaded, view, options, views.Compilation(gpu, dtype or "fp32", not fast)
+            )
         except views.CannotShow as error:
-            note(str(error))
-            raise typer.Exit(1) from None
+            found = Diagnostic("E091", str(error), loaded.source.path)
+            raise Failed([found], 1) from None
     elif any(given.values()):
         name = next(name for name, is_there in given.items() if is_there)
         message = f"`{name}` is for --as ttir and --as ptx"
@@ -74,6 +87,10 @@ def show(
     else:
         text = views.show(loaded, view, options)
     if as_json:
-        print_json({"spec": loaded.name, "view": view.value, "text": text})
+        answer(
+            "show",
+            [{"spec": loaded.name, "view": view.value, "options": options, "text": text}],
+            warnings,
+        )
     else:
         print(text)

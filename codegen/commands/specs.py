@@ -21,20 +21,27 @@ def locate(specs: list[str] | None, found: list[Diagnostic]) -> list[catalogue.L
     return located
 
 
-def load_all(specs: list[str] | None) -> list[Spec]:
-    """The specs alone; see `load_pairs`."""
-    return [spec for spec, _ in load_pairs(specs)]
+def load_all(specs: list[str] | None, warnings: list[Diagnostic] | None = None) -> list[Spec]:
+    """Loads specs; raises every error of all of them at once.
 
+    Args:
+        specs: Names or paths; all specs if there is none.
+        warnings: What they are warned of is added here.
 
-def load_pairs(specs: list[str] | None) -> list[tuple[Spec, catalogue.Located]]:
-    """Loads specs; raises every error of all of them at once. Warnings are for `check`."""
+    Raises:
+        SpecError: A spec is not there, is wrong, or has the name of another one.
+    """
     found: list[Diagnostic] = []
     loaded: list[tuple[Spec, catalogue.Located]] = []
     for located in locate(specs, found):
         try:
-            loaded.append((load(located.path, located.shown)[0], located))
+            spec, warned = load(located.path, located.shown)
         except SpecError as error:
             found += error.diagnostics
+            continue
+        loaded.append((spec, located))
+        if warnings is not None:
+            warnings += warned
     seen: dict[str, str] = {}
     for spec, located in loaded:
         if spec.name in seen:
@@ -44,4 +51,4 @@ def load_pairs(specs: list[str] | None) -> list[tuple[Spec, catalogue.Located]]:
         seen.setdefault(spec.name, located.shown)
     if found:
         raise SpecError(found)
-    return loaded
+    return [spec for spec, _ in loaded]

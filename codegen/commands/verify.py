@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -9,10 +10,25 @@ from typing import Annotated, Optional
 
 import typer
 
-from codegen.commands.options import Specs, complete_kernel, complete_target
-from codegen.commands.output import print_json, write_json
+from codegen import gpus
+from codegen.commands.options import (
+    Json,
+    Specs,
+    Wide,
+    complete_kernel,
+    complete_target,
+)
+from codegen.commands.output import answer, leave
 from codegen.commands.specs import load_all
 from codegen.diagnostics import Diagnostic, SpecError, nearest
+
+EXAMPLES = (
+    "stepforge verify                       # every spec, in seconds each",
+    "stepforge verify mine --level full     # every type and GPU, in minutes",
+    "stepforge verify mine --target h100 --target 4090",
+    "stepforge verify --generated mypkg/optim --keep verdicts.json",
+    "stepforge verify adamw --json > certificate.json",
+)
 
 
 class Level(StrEnum):
@@ -34,13 +50,14 @@ def verify(
             help="fast: float32 on one GPU, in seconds; full: every type and GPU, fast mode, "
             "torch, rounding; deep: also mutants."
         ),
-    ] = Level.full,
+    ] = Level.fast,
     target: Annotated[
         Optional[list[str]],
         typer.Option(
             "--target",
             metavar="GPU",
-            help="GPU to compile for (repeatable), instead of those of the level.",
+            help="GPU to compile for, such as sm_90 or h100 (repeatable), instead of those of the "
+            "level.",
             autocompletion=complete_target,
         ),
     ] = None,
@@ -65,35 +82,44 @@ def verify(
             help="Keep verdicts in a file, and use those again whose inputs are all the same.",
         ),
     ] = None,
-    as_json: Annotated[
-        Optional[Path],
-        typer.Option("--json", metavar="FILE", help="Write the certificates; - for stdout."),
-    ] = None,
+    wide: Wide = False,
+    as_json: Json = False,
 ) -> None:
-    """Verify the files on disk against their specs, so that an edited kernel is refuted."""
+    """Verify the files on disk against their specs, so that an edited kernel is refuted.
+
+    Without --level the level is fast, and the last line says what that leaves out.
+    """
     from codegen import report, verify
 
-    for name in target or ():
-        if name not in verify.ARCHITECTURES:
-            help = nearest(name, verify.ARCHITECTURES) or "there is sm_90, for example"
-            raise SpecError([Diagnostic("E006", f"no target named `{name}`", "verify", help=help)])
+    targets = gpus.targets(target, "verify")
     for name in kernel or ():
         if name not in verify.LAUNCHERS:
             help = nearest(name, verify.LAUNCHERS) or "there are triton and multi_tensor"
             raise SpecError([Diagnostic("E006", f"no kernel named `{name}`", "verify", help=help)])
     chosen = tuple(name for name in verify.LAUNCHERS if not kernel or name in kernel)
-    loaded = load_all(specs)
+    warnings: list[Diagnostic] = []
+    loaded = load_all(specs, warnings)
+    depth = verify.Level(level.value)
     with report.progress(sys.stderr) as advance:
         certificates = verify.verify(
-            loaded, folder, seed, target, jobs, advance, verify.Level(level.value), keep, chosen
+            loaded, folder, seed, targets, jobs, advance, depth, keep, chosen
         )
-    if as_json is not None:
-        data = [certificate.as_dict() for certificate in certificates]
-        if str(as_json) == "-":
-            print_json(data)
-        else:
-            write_json(as_json, data)
-    if as_json is None or str(as_json) != "-":
-        report.print_table(certificates, sys.stdout)
-    if not certificates or not all(certificate.passed for certificate in certificates):
-        raise typer.Exit(1)
+    left_out = verify.left_out(loaded, depth, targets)
+    passed = bool(certificates) and all(certificate.passed for certificate in certificates)
+    if as_json:
+        results = [certificate.as_dict() for certificate in certificates]
+        about = {"level": level.value, "passed": passed, "left_out": left_out}
+        answer("verify", results, warnings, 0 if passed else 1, **about)
+    else:
+        elsewhere = [] if folder == Path("generated") else ["--generated", str(folder)]
+        more = shlex.join(["stepforge", "verify", *(specs or ()), *elsewhere, "--level", "full"])
+        report.print_table(certificates, sys.stdout, wide, _in_a_line(left_out, more))
+    leave(0 if passed else 1)
+
+
+def _in_a_line(left_out: dict[str, list[str]], command: str) -> str:
+    """What the level leaves out, and the command that does not."""
+    if not left_out:
+        return ""
+    named = ", ".join(" ".join(names) for names in left_out.values())
+    return f"left out: {named}; `{command}` looks at all of it"

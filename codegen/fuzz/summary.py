@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import IO
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from codegen import table
 from codegen.fuzz.campaign import BUILD, TEXTS, Finding, Report
 from codegen.verify.certificate import RUNGS
 
@@ -20,32 +19,29 @@ _OUTCOMES = (
 )  # fmt: skip
 
 
-def print_report(report: Report, seed: int, stream: IO[str]) -> None:
+def print_report(report: Report, seed: int, stream: IO[str], wide: bool = False) -> None:
     """One row for every stage; then the failures, each with the command that runs it alone."""
-    console = Console(file=stream, highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 200
+    screen, columns = table.console(stream), table.room(stream)
     ran = {stage for stage, _ in report.outcomes}
     stages = [stage for stage in (BUILD, *RUNGS, TEXTS) if stage in ran]
     outcomes = [o for o in _OUTCOMES if any(report.outcomes[s, o] for s in stages)]
-    grid = Table(box=None, pad_edge=False)
-    for title in ("stage", "cases", *outcomes):
-        grid.add_column(title, no_wrap=True, justify="left" if title == "stage" else "right")
+    rows: list[list[table.Cell | str]] = []
     for stage in stages:
-        counts = [report.outcomes[stage, outcome] for outcome in outcomes]
-        styles = [
-            "bold red" if o == "failed" and n else "" for o, n in zip(outcomes, counts, strict=True)
+        counts = {outcome: report.outcomes[stage, outcome] for outcome in outcomes}
+        cells = [
+            table.Cell(str(n) if n else table.NONE, "bold red" if o == "failed" and n else "")
+            for o, n in counts.items()
         ]
-        cells = [Text(str(n) if n else "–", s) for n, s in zip(counts, styles, strict=True)]
-        grid.add_row(stage, str(sum(counts)), *cells)
-    console.print(grid)
+        rows.append([stage, str(sum(counts.values())), *cells])
+    numbers = ("cases", *outcomes)
+    table.print_table(screen, ("stage", *numbers), rows, None if wide else columns, numbers)
     first = list({finding.fault.what: finding for finding in reversed(report.findings)}.values())
     for finding in first[::-1][:SHOWN]:
-        console.print()
-        console.print(Text(_words(finding, seed)))
-    console.print()
+        screen.print()
+        screen.print(Text(_words(finding, seed)))
+    screen.print()
     plural = "" if len(report.findings) == 1 else "s"
-    console.print(Text(f"{len(report.findings)} failure{plural}, seed {seed}"))
+    screen.print(Text(f"{len(report.findings)} failure{plural}, seed {seed}"))
 
 
 def _words(finding: Finding, seed: int) -> str:
@@ -64,12 +60,12 @@ def _words(finding: Finding, seed: int) -> str:
     )
 
 
-def as_dict(report: Report, seed: int) -> dict[str, object]:
-    """The machine-readable form."""
+def outcomes(report: Report) -> dict[str, dict[str, int]]:
+    """Stage → outcome → how many cases, for machines."""
     counts: dict[str, dict[str, int]] = {}
     for (stage, outcome), count in sorted(report.outcomes.items()):
         counts.setdefault(stage, {})[outcome] = count
-    return {"seed": seed, "outcomes": counts, "failures": failures(report.findings)}
+    return counts
 
 
 def failures(findings: Sequence[Finding]) -> list[dict[str, object]]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import multiprocessing
 import resource
-import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -16,6 +14,7 @@ import pebble
 
 from codegen.fuzz.front import Built, Fault, build, crash, examine
 from codegen.verify.certificate import Verdict
+from codegen.verify.processes import Pool
 from codegen.verify.tasks import Group
 from codegen.verify.workers import Pools
 
@@ -34,11 +33,7 @@ class Workers:
 
     def __init__(self, jobs: int, seconds: float = SECONDS) -> None:
         self.seconds = seconds
-        context = multiprocessing.get_context("spawn")
-        self.pools = [
-            pebble.ProcessPool(max_workers=jobs, context=context, initializer=_prepare)
-            for _ in range(2)
-        ]
+        self.pools = [Pool(jobs, _prepare) for _ in range(2)]
         self.rungs = Pools(jobs, jobs)
 
     def __enter__(self) -> Self:
@@ -49,8 +44,7 @@ class Workers:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         for pool in self.pools:
-            pool.stop()
-            pool.join()
+            pool.close()
         self.rungs.close()
 
     def build(self, texts: Sequence[str]) -> list[Built | Fault]:
@@ -77,7 +71,7 @@ class Workers:
             pool: Which of the two pools.
         """
         chosen = self.pools[pool]
-        futures = [chosen.schedule(function, args=[i], timeout=self.seconds) for i in items]
+        futures = [chosen.schedule(function, [i], self.seconds) for i in items]
         return (self._result(future) for future in futures)
 
     def _result(self, future: Future[Any]) -> Any:
@@ -104,7 +98,6 @@ def agreed(first: Built | Fault, second: Built | Fault) -> Built | Fault:
 
 
 def _prepare() -> None:
-    """Ctrl-C is for the process that started this one; a text must not take all memory."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A text must not take all memory."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     warnings.simplefilter("ignore")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +52,11 @@ def mutate(
     known = known or {}
     results = [Result.of(m, known[m.name]) for m in chosen if m.name in known]
     missing = [m for m in chosen if m.name not in known]
-    for mutant, statuses in judged(missing, folder, jobs or processes(), seed):
-        results.append(Result.of(mutant, statuses))
-        if done:
-            done(mutant, statuses, len(chosen))
+    with closing(judged(missing, folder, jobs or processes(), seed)) as coming:
+        for mutant, statuses in coming:
+            results.append(Result.of(mutant, statuses))
+            if done:
+                done(mutant, statuses, len(chosen))
     return Report(tuple(sorted(results, key=lambda r: r.name)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import closing
 from pathlib import Path
@@ -29,7 +29,7 @@ Statuses = dict[str, str]
 
 def judged(
     mutants: Sequence[Mutant], folder: Path, jobs: int, seed: int
-) -> Iterator[tuple[Mutant, Statuses]]:
+) -> Generator[tuple[Mutant, Statuses], None, None]:
     """Judges mutants in processes; yields them as they are done.
 
     Args:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from codegen.spec import Spec
@@ -30,14 +31,15 @@ from codegen.verify.tasks import (
     Level,
     Task,
     groups,
+    left_out,
     run,
     rungs,
 )
 from codegen.verify.workers import execute
 
 __all__ = [
-    "ARCHITECTURES", "DTYPES", "LAUNCHERS", "TARGETS", "Level", "Task", "execute", "run", "rungs",
-    "verify",
+    "ARCHITECTURES", "DTYPES", "LAUNCHERS", "TARGETS", "Level", "Task", "execute", "left_out",
+    "run", "rungs", "verify",
 ]  # fmt: skip
 
 ASSUMPTIONS = (
@@ -61,7 +63,7 @@ def verify(
     targets: Sequence[str] | None = None,
     jobs: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
-    level: Level = Level.full,
+    level: Level = Level.fast,
     keep: Path | None = None,
     backends: Sequence[str] = LAUNCHERS,
 ) -> list[Certificate]:
@@ -104,10 +106,11 @@ def verify(
     total = sum(map(len, todo)) + len(scored)
     done = 0
     try:
-        for done, verdict in enumerate(execute(todo, jobs or os.cpu_count() or 1), 1):
-            verdicts[verdict.optimizer].append(verdict)
-            if progress:
-                progress(done, total, f"{verdict.optimizer} {verdict.rung}")
+        with closing(execute(todo, jobs or os.cpu_count() or 1)) as coming:
+            for done, verdict in enumerate(coming, 1):
+                verdicts[verdict.optimizer].append(verdict)
+                if progress:
+                    progress(done, total, f"{verdict.optimizer} {verdict.rung}")
     except KeyboardInterrupt:
         for found in verdicts.values():
             kept.add(v for v in found if not v.machine_code)  # others are not measured yet

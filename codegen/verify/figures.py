@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any
 
-from codegen.verify import sass
+from codegen.verify import processes, sass
 from codegen.verify.certificate import Verdict
 
 
@@ -59,12 +59,24 @@ def completed(verdicts: Iterable[Verdict], jobs: int) -> list[Verdict]:
     for index, verdict in enumerate(verdicts):
         for name, kernel in verdict.machine_code.items():
             batches.setdefault(kernel.target, []).append((index, name, kernel))
-    with ThreadPoolExecutor(jobs) as pool:  # the disassembler is a process of its own
-        for batch, found in pool.map(lambda b: (b, _measured([k for _, _, k in b])),
-                                     batches.values()):  # fmt: skip
-            for (index, name, _), figures in zip(batch, found, strict=True):
-                verdicts[index] = _with(verdicts[index], name, figures)
+    kernels = [[kernel for _, _, kernel in batch] for batch in batches.values()]
+    for batch, found in zip(batches.values(), _together(kernels, jobs), strict=True):
+        for (index, name, _), figures in zip(batch, found, strict=True):
+            verdicts[index] = _with(verdicts[index], name, figures)
     return verdicts
+
+
+def _together(
+    batches: Sequence[Sequence[sass.Compiled]], jobs: int
+) -> list[list[Mapping[str, Any]]]:
+    """The figures of batches of kernels, several at a time: disassemblers are processes."""
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            return list(pool.map(_measured, batches))
+        except BaseException:  # such as Ctrl-C: nobody waits for them any more
+            pool.shutdown(wait=False, cancel_futures=True)
+            processes.kill()
+            raise
 
 
 def _measured(kernels: Sequence[sass.Compiled]) -> list[Mapping[str, Any]]:

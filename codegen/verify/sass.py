@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import re
 import struct
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+
+from codegen.verify import processes
 
 
 class ToolMissing(Exception):
@@ -351,7 +352,7 @@ def _run(name: str, arguments: Sequence[str], data: bytes) -> str:
         file.flush()
         command = [tool(name), *arguments, file.name]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = processes.run(command)
         except OSError as error:
             raise ToolMissing(f"`{name}` cannot be run: {error}") from error
     if done.returncode:

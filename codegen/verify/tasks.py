@@ -6,7 +6,7 @@ in common.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +22,8 @@ ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_100",
 """The GPUs that Triton compiles for; what its version does not know is refuted by R5."""
 DEVICE_TARGET = "sm_90"
 """The GPU whose PTX with numbers on the device is looked at, in exact mode."""
+FAST_TARGETS = ("sm_90",)
+"""Those of them that the fast level looks at."""
 DTYPES = ("fp32", "fp64", "bf16", "fp16")
 """Triton's names of the tensors' types; with the 16-bit ones the states are float32."""
 
@@ -169,6 +171,28 @@ def rungs(spec: Spec, level: Level = Level.full) -> list[str]:
     return [*found, "R12"] if level is Level.deep else found
 
 
+def left_out(
+    specs: Iterable[Spec], level: Level, targets: Sequence[str] | None = None
+) -> dict[str, list[str]]:
+    """What the fast level does not look at and the full one does; nothing at the others.
+
+    Args:
+        specs: The specs that are verified.
+        level: The level.
+        targets: GPUs that the user names, instead of those of the level.
+    """
+    if level is not Level.fast:
+        return {}
+    rest = {r for spec in specs for r in {*rungs(spec, Level.full)} - {*rungs(spec, level)}}
+    other = [target for target in (*TARGETS, AMD) if target not in FAST_TARGETS]
+    return {
+        "dtypes": list(DTYPES[1:]),
+        **({} if targets else {"targets": other}),
+        "modes": ["fast mode"],
+        "rungs": sorted(rest),
+    }
+
+
 def groups(
     spec: Spec, folder: Path, seed: int, level: Level, targets: tuple[str, ...] | None = None,
     backends: tuple[str, ...] = LAUNCHERS,
@@ -179,7 +203,7 @@ def groups(
     are launched in fast mode, and at AMD, which is compiled only.
     """
     fast = level is Level.fast
-    chosen = targets or (("sm_90",) if fast else (*TARGETS, AMD))
+    chosen = targets or (FAST_TARGETS if fast else (*TARGETS, AMD))
     dtypes = DTYPES[:1] if fast else DTYPES
     for options in spec.option_sets():
         task = Task(

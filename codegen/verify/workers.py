@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import gc
 import importlib.util
-import multiprocessing
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, as_completed
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any, TypeVar
 
 import pebble
 
 from codegen.verify.certificate import Status, Verdict
+from codegen.verify.processes import Pool
 from codegen.verify.tasks import INTERPRETED, NEEDS_TRITON, Group, Task, run
 
 _T = TypeVar("_T")
@@ -30,7 +28,9 @@ WORTH = 24
 """Groups of interpreted tasks that are worth one more worker: to start it takes as long as some."""
 
 
-def execute(todo: Iterable[Task | Group], jobs: int, seconds: float = SECONDS) -> Iterator[Verdict]:
+def execute(
+    todo: Iterable[Task | Group], jobs: int, seconds: float = SECONDS
+) -> Generator[Verdict, None, None]:
     """Runs tasks in workers of both kinds, which end with them; yields verdicts as they come.
 
     Args:
@@ -55,13 +55,12 @@ class Pools:
 
     def __init__(self, interpreters: int, compilers: int) -> None:
         self._jobs = {True: interpreters, False: compilers}
-        self._pools: dict[bool, pebble.ProcessPool] = {}
+        self._pools: dict[bool, Pool] = {}
 
     def close(self) -> None:
         """Ends them, whatever they do."""
         for pool in self._pools.values():
-            pool.stop()
-            pool.join()
+            pool.close()
 
     def execute(self, todo: Iterable[Task | Group], seconds: float = SECONDS) -> Iterator[Verdict]:
         """Runs tasks; yields verdicts as they come.
@@ -105,37 +104,12 @@ class Pools:
             seconds: Its time limit.
         """
         if interpreted not in self._pools:
-            self._pools[interpreted] = pebble.ProcessPool(
-                max_workers=self._jobs[interpreted],
-                context=multiprocessing.get_context("spawn"),
-                initializer=_prepare,
-                initargs=(interpreted,),
-            )
-            with _deaf():
-                assert self._pools[interpreted].active  # starts its workers
-        pool = self._pools[interpreted]
-        future: Future[_T] = pool.schedule(function, args=args, timeout=seconds)
-        return future
+            self._pools[interpreted] = Pool(self._jobs[interpreted], _prepare, [interpreted])
+        return self._pools[interpreted].schedule(function, args, seconds)
 
 
 def _group(one: Task | Group) -> Group:
     return (one,) if isinstance(one, Task) else one
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Ignores Ctrl-C while workers start, which inherit that.
-
-    One that it ended in its first moments would keep a lock that all of them wait for.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def run_group(group: Sequence[Task]) -> list[Verdict]:
@@ -150,10 +124,8 @@ def _alike(a: Task, b: Task) -> bool:
 def _prepare(interpreted: bool) -> None:
     """Settings of a worker, before anything imports Triton.
 
-    What a generated file prints is not ours to show, and Ctrl-C is for the process that started
-    the workers: it stops them.
+    What a generated file prints is not ours to show.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)

@@ -1,0 +1,172 @@
+"""Processes that do not outlive this one, and take their files with them.
+
+However this process ends, its workers end: at its end and after a signal they are stopped, and if
+it is killed, the system (Linux) or a thread of theirs ends them. What they write lies in one folder
+for each pool, which is removed with the pool.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pebble
+
+_T = TypeVar("_T")
+_SET_PDEATHSIG = 1
+_STALE_SECONDS = 3600
+_pools: set[Pool] = set()
+_commands: set[subprocess.Popen[str]] = set()
+
+
+class Pool:
+    """Worker processes, which are started at once.
+
+    Args:
+        jobs: How many.
+        prepare: Called in each of them before anything else.
+        args: Its arguments.
+    """
+
+    def __init__(self, jobs: int, prepare: Callable[..., None], args: Sequence[Any] = ()) -> None:
+        _sweep()
+        self.folder = tempfile.mkdtemp(prefix=f"stepforge-{os.getpid()}-")
+        _pools.add(self)
+        self._pool = pebble.ProcessPool(
+            max_workers=jobs,
+            context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(os.getpid(), self.folder, prepare, tuple(args)),
+        )
+        with _undisturbed():
+            assert self._pool.active  # starts them
+
+    def schedule(
+        self, function: Callable[..., _T], args: Sequence[Any], seconds: float
+    ) -> Future[_T]:
+        """Has a worker call a function.
+
+        Args:
+            function: The function.
+            args: Its arguments.
+            seconds: Its time limit.
+        """
+        future: Future[_T] = self._pool.schedule(function, args=args, timeout=seconds)
+        return future
+
+    def close(self) -> None:
+        """Ends the workers, whatever they do, and removes what they wrote."""
+        self._pool.stop()
+        self._pool.join()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        _pools.discard(self)
+
+
+def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Runs a command that `kill` ends, and returns what it printed.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        _commands.add(process)
+        try:
+            out, err = process.communicate()
+        finally:
+            _commands.discard(process)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def kill() -> None:
+    """Ends every process at once; who waits for one of them goes on."""
+    for worker in multiprocessing.active_children():
+        with suppress(OSError):
+            worker.kill()
+    for command in list(_commands):
+        with suppress(OSError):
+            command.kill()
+
+
+@atexit.register
+def close() -> None:
+    """Closes every pool that is open."""
+    for pool in list(_pools):
+        with suppress(Exception):
+            pool.close()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Holds Ctrl-C back while workers start, which inherit that.
+
+    One that it ended in its first moments would keep a lock that all of them wait for.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(parent: int, folder: str, prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
+    """What every worker does first.
+
+    Ctrl-C is for the process that started the workers: it stops them, and `terminate` does so at
+    once, even while they are in a compiler.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    if os.getppid() != parent:  # it has died meanwhile
+        os._exit(1)
+    tempfile.tempdir = os.environ["TMPDIR"] = folder
+    prepare(*args)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+    os._exit(1)
+
+
+def _sweep() -> None:
+    """Removes the folders of processes that were killed long ago."""
+    for path in Path(tempfile.gettempdir()).glob("stepforge-*-*"):
+        owner = re.match(r"stepforge-(\d+)-", path.name)
+        with suppress(OSError):
+            old = time.time() - path.stat().st_mtime > _STALE_SECONDS
+            if owner and old and not _runs(int(owner[1])):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
