@@ -170,9 +170,11 @@ def _usage(error: Any, where: str) -> list[Diagnostic]:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return []
-    message = " ".join(error.format_message().split()).rstrip(".")
-    message = message[:1].lower() + message[1:]
-    return [Diagnostic("E090", message, where, help=f"`{where} --help` has examples")]
+    message = " ".join(error.format_message().split())
+    message = message[:1].lower() + message[1:].rstrip(".")
+    message, near, what = message.partition(". Did you mean")
+    help = f"did you mean{what}" if near else f"`{where} --help` has examples"
+    return [Diagnostic("E090", message, where, help=help)]
 
 
 def _print_plainly(found: Diagnostic, status: int) -> None:

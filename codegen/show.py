@@ -93,8 +93,9 @@ def show_compiled(spec: Spec, view: View, options: Options, compilation: Compila
     """
     _check(view, compilation)
     from codegen import emit
+    from codegen.verify.processes import scratch
 
-    with tempfile.TemporaryDirectory(prefix="stepforge-") as name, _settings():
+    with scratch(), tempfile.TemporaryDirectory(prefix="stepforge-") as name, _settings():
         from codegen.verify.compiled import CannotCompile, compile_kernel, load
 
         folder = Path(name)

@@ -49,6 +49,7 @@ def fuzz(
     from codegen.fuzz import summary
     from codegen.fuzz.campaign import Campaign
     from codegen.fuzz.workers import Workers
+    from codegen.verify.processes import scratch
 
     specs, texts = range(count), range(count if ill_formed is None else ill_formed)
     if only is not None:
@@ -56,6 +57,7 @@ def fuzz(
     if not specs and not texts:
         raise SpecError([Diagnostic("E006", "there is nothing to run", "fuzz")])
     with (
+        scratch(),
         report.progress(sys.stderr) as advance,
         Workers(jobs or os.cpu_count() or 1) as workers,
     ):

@@ -45,10 +45,11 @@ def mutate(
     from codegen.mutate import mutate as run
     from codegen.mutate import summary
     from codegen.mutate.log import Log
+    from codegen.verify.processes import scratch
 
     warnings: list[Diagnostic] = []
     loaded = {spec.name: spec for spec in load_all(specs, warnings)}
-    with report.progress(sys.stderr) as advance, Log(keep) as log:
+    with scratch(), report.progress(sys.stderr) as advance, Log(keep) as log:
         found = run(
             loaded,
             folder,

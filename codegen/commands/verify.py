@@ -90,6 +90,7 @@ def verify(
     Without --level the level is fast, and the last line says what that leaves out.
     """
     from codegen import report, verify
+    from codegen.verify.processes import scratch
 
     targets = gpus.targets(target, "verify")
     for name in kernel or ():
@@ -100,7 +101,7 @@ def verify(
     warnings: list[Diagnostic] = []
     loaded = load_all(specs, warnings)
     depth = verify.Level(level.value)
-    with report.progress(sys.stderr) as advance:
+    with scratch(), report.progress(sys.stderr) as advance:
         certificates = verify.verify(
             loaded, folder, seed, targets, jobs, advance, depth, keep, chosen
         )

@@ -45,8 +45,7 @@ class Pool:
     """
 
     def __init__(self, jobs: int, prepare: Callable[..., None], args: Sequence[Any] = ()) -> None:
-        _sweep()
-        self.folder = tempfile.mkdtemp(prefix=f"stepforge-{os.getpid()}-")
+        self.folder = tempfile.mkdtemp(prefix="stepforge-")
         _pools.add(self)
         self._pool = pebble.ProcessPool(
             max_workers=jobs,
@@ -73,9 +72,33 @@ class Pool:
     def close(self) -> None:
         """Ends the workers, whatever they do, and removes what they wrote."""
         self._pool.stop()
+        with suppress(AttributeError, OSError):  # sooner than Pebble, which closes pipes first
+            for worker in list(self._pool._pool_manager.worker_manager.workers.values()):
+                worker.kill()
         self._pool.join()
         shutil.rmtree(self.folder, ignore_errors=True)
         _pools.discard(self)
+
+
+@contextmanager
+def scratch() -> Iterator[None]:
+    """For a while, temporary files of this process lie in a folder that is removed then.
+
+    Triton leaves files behind when it is interrupted.
+    """
+    _sweep()
+    before = tempfile.tempdir, os.environ.get("TMPDIR")
+    folder = tempfile.mkdtemp(prefix=f"stepforge-{os.getpid()}-")
+    try:
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        yield
+    finally:
+        tempfile.tempdir = before[0]
+        if before[1] is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before[1]
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ class Scratch(CacheManager):  # type: ignore[misc]
 
     def put(self, data: Any, filename: str, binary: bool = True) -> str:
         """Writes a file and returns its path."""
-        self._folder.mkdir(exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / filename
         if filename.endswith(UNREAD):
             data = b""

@@ -90,7 +90,8 @@ class Pools:
                 yield from _results(future, group, seconds)
         finally:
             for future in futures:
-                future.cancel()
+                if not future.running():  # a worker that is stopped would be started again
+                    future.cancel()
 
     def schedule(
         self, interpreted: bool, function: Callable[..., _T], args: Sequence[Any], seconds: float
