@@ -73,7 +73,7 @@ def environment(version: str, folder: Path) -> Path:
 
 def verify(python: Path, specs: list[str], level: str) -> list[dict[str, Any]]:
     """The certificates that an interpreter makes of this checkout's files."""
-    command = [python, "-m", "codegen", "verify", *specs, "--level", level, "--json", "-"]
+    command = [python, "-m", "codegen", "verify", *specs, "--level", level, "--json"]
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -84,7 +84,7 @@ def verify(python: Path, specs: list[str], level: str) -> list[dict[str, Any]]:
     )
     if done.returncode not in (0, 1):
         raise SystemExit(f"{python} ends with status {done.returncode}")
-    certificates: list[dict[str, Any]] = json.loads(done.stdout)
+    certificates: list[dict[str, Any]] = json.loads(done.stdout)["results"]
     return certificates
 
 

@@ -96,7 +96,7 @@ def _with_the_only_one(groups: Sequence[list[Verdict]]) -> list[list[Verdict]]:
     """Groups of verdicts without a place go to the one fault of their optimizer that has one."""
     placed: dict[str, list[list[Verdict]]] = {}
     for group in groups:
-        if any(_places(v) for v in group):
+        if any(_places(v) or _UNUSABLE.match(v.detail) for v in group):
             placed.setdefault(group[0].optimizer, []).append(group)
     found = []
     for group in groups:
@@ -139,7 +139,7 @@ def told(fault: Fault, option_sets: int) -> str:
     sets = {tuple(v.options.items()) for v in fault.verdicts if v.options is not None}
     by = f"  found by {' '.join(fault.rungs)}"
     if len(fault.optimizers) > 1:
-        by += f", of {' '.join(fault.optimizers)}"
+        by += f", of {', '.join(fault.optimizers)}"
     elif len(sets) > 1:
         by += f", with {len(sets)} of {option_sets} option sets"
     if len(fault.verdicts) > 1:

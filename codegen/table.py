@@ -17,6 +17,7 @@ GAP = "  "
 NONE = "–"
 """What a cell holds when there is nothing to say."""
 _USUAL = 80
+_NO_BREAK = "\xa0"
 
 Form = Literal["whole", "brief", "stacked"]
 
@@ -28,7 +29,8 @@ class Cell:
     Attributes:
         text: What it says.
         style: How Rich shows it.
-        brief: What it says where the whole table is too wide; None if that is the same.
+        brief: What it says where the whole table is too wide; None if that is the same, "" if it
+            is said elsewhere then.
     """
 
     text: str
@@ -46,10 +48,15 @@ def colourful(stream: IO[str]) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # the command decides what that means, not Rich
+
+
 def console(stream: IO[str]) -> Console:
     """What prints styled text: without colour where none is wanted, and without cutting lines."""
     colour = colourful(stream)
-    return Console(
+    return _Screen(
         file=stream, highlight=False, soft_wrap=True, markup=False, emoji=False,
         force_terminal=colour, color_system="standard" if colour else None,
     )  # fmt: skip
@@ -136,15 +143,8 @@ def _styled(part: Cell | str) -> tuple[str, str]:
 
 def _stacked(header: Sequence[str], rows: Sequence[Sequence[Cell]], columns: int) -> Iterator[Text]:
     """The name of a row, and behind it or below it its cells, as many in a line as fit."""
-    named = [
-        [
-            Cell(f"{n}: {c.text}" if n else c.text, c.style)
-            for n, c in zip(header[1:], row[1:], strict=True)
-            if c.text
-        ]
-        for row in rows
-    ]
     names = max(cell_len(row[0].text) for row in rows)
+    named = [[*_named(header[1:], row[1:], columns - len(GAP))] for row in rows]
     widest = max(cell_len(cell.text) for row in named for cell in row)
     beside = names + len(GAP) + widest <= columns
     indent = names + len(GAP) if beside else len(GAP)
@@ -163,6 +163,14 @@ def _stacked(header: Sequence[str], rows: Sequence[Sequence[Cell]], columns: int
             first.rstrip()
             yield first
             first = Text("")
+
+
+def _named(names: Sequence[str], row: Sequence[Cell], columns: int) -> Iterator[Cell]:
+    """Cells with the names of their columns; with their short text where they are too wide."""
+    for name, cell in zip(names, row, strict=True):
+        texts = [f"{name}: {text}" if name else text for text in (cell.text, cell.short)]
+        if cell.text and cell.short:
+            yield Cell(texts[0] if cell_len(texts[0]) <= columns else texts[1], cell.style)
 
 
 def _lines(
@@ -200,9 +208,10 @@ def _widths(cells: Sequence[Sequence[int]], columns: int) -> list[int]:
 
 
 def _broken(text: str, columns: int, indent: int) -> str:
-    """Text broken between words; what is longer than a line stays whole."""
+    """Text broken between words, not in commands; what is longer than a line stays whole."""
+    whole = re.sub("`[^`]*`", lambda quoted: quoted[0].replace(" ", _NO_BREAK), text)
     lines = textwrap.wrap(
-        text, columns, initial_indent=" " * indent, subsequent_indent=" " * (indent + len(GAP)),
+        whole, columns, initial_indent=" " * indent, subsequent_indent=" " * (indent + len(GAP)),
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
-    return "\n".join(lines).lstrip(" ")
+    return "\n".join(lines).lstrip(" ").replace(_NO_BREAK, " ")

@@ -6,18 +6,24 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import ROOT, STOCK, environment, numpy_of, stepforge
+from typer.main import get_command
 
-from codegen.cli import main
+from codegen.cli import app, main
+from codegen.commands import explanations
 from codegen.commands.explain import explain
 from codegen.commands.new import new
-from codegen.diagnostics import CODES
+from codegen.diagnostics import CODES, Diagnostic
 from codegen.reader import load
+from codegen.verify.certificate import RUNGS, Certificate, Status
+from codegen.verify.tasks import Level
 
 BROKEN = (ROOT / "specs" / "adamw.toml").read_text().replace("beta2*v +", "bta2*v +")
 
@@ -59,6 +65,12 @@ def project(tmp_path: Path) -> Path:
         (["explain", "E104"], 0),
         (["explain", "e104"], 0),
         (["explain", "E999"], 2),
+        (["explain"], 0),
+        (["explain", "r7"], 0),
+        (["explain", "Proved"], 0),
+        (["explain", "proven"], 2),
+        (["verify", "lion", "--target", "h10"], 2),
+        (["show", "lion", "--as", "ptx", "--target", "b300"], 2),
         (["build", "lion", "--check"], 0),
         (["build", "nobody", "--dry-run"], 2),
     ],
@@ -134,7 +146,7 @@ def test_the_list_has_every_spec() -> None:
 
 
 def test_bytes_per_element_are_loads_and_stores_of_float32() -> None:
-    rows = {row["name"]: row for row in json.loads(stepforge("list", "--json").stdout)}
+    rows = {row["name"]: row for row in results(stepforge("list", "--json"))}
     # p, m, v are read and written, g is read.
     assert rows["adamw"]["bytes_per_element"] == 4 * 7
     assert rows["sgd"]["bytes_per_element"] == 4 * 3
@@ -142,6 +154,20 @@ def test_bytes_per_element_are_loads_and_stores_of_float32() -> None:
 
 
 # JSON.
+
+KEYS = {"format", "version", "command", "exit", "results", "diagnostics"}
+
+
+def results(done: subprocess.CompletedProcess[str]) -> Any:
+    """What a command found, after a look at the document around it."""
+    document = json.loads(done.stdout)
+    assert document.keys() >= KEYS
+    assert document["format"] == 2
+    assert document["exit"] == done.returncode
+    assert isinstance(document["results"], list)
+    assert isinstance(document["diagnostics"], list)
+    assert done.stderr == ""
+    return document["results"]
 
 
 @pytest.mark.parametrize(
@@ -154,23 +180,82 @@ def test_bytes_per_element_are_loads_and_stores_of_float32() -> None:
         ["build", "adamw", "--dry-run", "--out", "/tmp/nowhere/at/all"],
         *(
             ["show", "sgd", "--as", v]
-            for v in ("text", "latex", "mathml", "kernel", "numpy", "torch")
+            for v in ("text", "spec", "latex", "mathml", "kernel", "numpy", "torch")
         ),
         ["explain", "E104"],
+        ["explain", "R7"],
+        ["explain"],
     ],
     ids=" ".join,
 )
 def test_json_is_all_there_is_on_stdout(arguments: list[str]) -> None:
     done = stepforge(*arguments, "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) is not None
+    results(done)
+    assert json.loads(done.stdout)["command"] == arguments[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["list", "surplus"], "E090"),
+        (["chekc"], "E090"),
+        (["check", "--nonsense"], "E090"),
+        (["check", "adamww"], "E006"),
+        (["build", "nobody"], "E006"),
+        (["build", "lion", "--out", "/dev/null/x"], "E007"),
+        (["verify", "nobody"], "E006"),
+        (["verify", "--level", "thorough"], "E090"),
+        (["verify", "lion", "--target", "h10"], "E006"),
+        (["verify", "lion", "--keep", "/dev/null/x"], "E007"),
+        (["mutate", "nobody"], "E006"),
+        (["fuzz", "--count", "0"], "E006"),
+        (["show"], "E090"),
+        (["show", "adamw", "--as", "music"], "E090"),
+        (["show", "adamw", "--option", "nothing"], "E006"),
+        (["explain", "E999"], "E006"),
+        (["new", "lambda"], "E014"),
+    ],
+    ids=" ".join,
+)
+def test_errors_are_in_the_document_too(arguments: list[str], code: str) -> None:
+    done = stepforge(*arguments, "--json")
+    assert done.returncode == 2
+    assert results(done) == []
+    document = json.loads(done.stdout)
+    assert document["command"] == (arguments[0] if arguments[0] != "chekc" else "")
+    (diagnostic,) = document["diagnostics"]
+    assert (diagnostic["code"], diagnostic["severity"]) == (code, "error")
+    assert diagnostic["message"]
+
+
+def test_every_key_of_the_document_is_described() -> None:
+    text = (ROOT / "docs" / "json.md").read_text()
+    for key in KEYS | Diagnostic("E104", "", "").as_dict().keys():
+        assert f"`{key}`" in text
+    for command in get_command(app).commands:  # type: ignore[attr-defined]
+        assert f"`{command}`" in text
+    for key in Certificate("lion", ()).as_dict():
+        assert f"`{key}`" in text
+
+
+def test_what_went_wrong_inside_is_in_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("codegen.commands.check.load", None)
+        patch.setattr("sys.argv", ["stepforge", "check", "lion", "--json"])
+        with pytest.raises(SystemExit) as exit_status:
+            main()
+    assert exit_status.value.code == 70
+    document = json.loads(capsys.readouterr().out)
+    assert (document["exit"], document["results"]) == (70, [])
+    assert [d["code"] for d in document["diagnostics"]] == ["E093"]
 
 
 def test_json_of_check_has_the_diagnostics(project: Path) -> None:
     done = stepforge("check", "adamw", "--json", cwd=project)
     assert done.returncode == 2
-    assert done.stderr == ""
-    (diagnostic,) = json.loads(done.stdout)
+    assert results(done) == [{"path": "specs/adamw.toml", "errors": 1, "warnings": 0}]
+    (diagnostic,) = json.loads(done.stdout)["diagnostics"]
     assert diagnostic["code"] == "E104"
     assert diagnostic["severity"] == "error"
     assert diagnostic["path"] == "specs/adamw.toml"
@@ -182,7 +267,7 @@ def test_json_of_check_has_the_diagnostics(project: Path) -> None:
 def test_json_of_build_check_says_what_is_out_of_date(project: Path) -> None:
     done = stepforge("build", "mine", "--check", "--json", cwd=project)
     assert done.returncode == 1
-    assert json.loads(done.stdout)[0] == {
+    assert results(done)[0] == {
         "action": "write",
         "path": "generated/multi_tensor/_tables.py",
     }
@@ -196,7 +281,8 @@ def test_a_new_spec_checks_builds_and_runs_as_it_is(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.startswith("wrote specs/fresh.toml\n")
     assert stepforge("check", cwd=tmp_path).returncode == 0
-    assert stepforge("check", "fresh", "--json", cwd=tmp_path).stdout == "[]\n"
+    document = json.loads(stepforge("check", "fresh", "--json", cwd=tmp_path).stdout)
+    assert document["diagnostics"] == []
     assert stepforge("build", cwd=tmp_path).returncode == 0
     assert {p.name for p in (tmp_path / "generated").rglob("[!_]*.py")} == {"fresh.py"}
     spec, warnings = load(tmp_path / "specs" / "fresh.toml")
@@ -205,15 +291,50 @@ def test_a_new_spec_checks_builds_and_runs_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("origin", STOCK)
-def test_a_copy_differs_in_its_name_only(
+def test_a_copy_has_the_rule_and_is_no_publication_or_class_of_torch(
     tmp_path: Path, origin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    new("twin", origin)
-    text = (tmp_path / "specs" / "twin.toml").read_text()
-    original = (ROOT / "specs" / f"{origin}.toml").read_text()
-    assert text == original.replace(f'name = "{origin}"', 'name = "twin"')
-    assert load(tmp_path / "specs" / "twin.toml")[0].name == "twin"
+    new("my_twin", origin)
+    text = (tmp_path / "specs" / "my_twin.toml").read_text().splitlines()
+    original = (ROOT / "specs" / f"{origin}.toml").read_text().splitlines()
+    changed = [(old, now) for old, now in zip(original, text, strict=True) if old != now]
+    spec = load(tmp_path / "specs" / "my_twin.toml")[0]
+    assert (spec.name, spec.title) == ("my_twin", "My Twin")
+    assert origin in spec.reference
+    keys = ["name", "title", "reference", *(["class"] if spec.torch else [])]
+    assert [old.split(" = ")[0] for old, _ in changed] == keys
+    assert [now.split(" = ")[0] for _, now in changed] == keys
+    if spec.torch:
+        assert spec.torch.class_name == "MyTwin"
+
+
+def test_the_name_of_a_stock_spec_is_taken_by_force_only(tmp_path: Path) -> None:
+    done = stepforge("new", "adamw", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "error[E008]: `adamw` is the name of a stock spec" in done.stderr
+    assert "stepforge new my_adamw --from adamw" in done.stderr
+    assert not (tmp_path / "specs").exists()
+    done = stepforge("new", "adamw", "--force", "--json", cwd=tmp_path)
+    assert done.returncode == 0
+    assert results(done) == [{"name": "adamw", "path": "specs/adamw.toml", "from": None}]
+    assert stepforge("new", "adamw", "--force", cwd=tmp_path).returncode == 2, "it exists"
+
+
+def test_the_file_of_a_spec_can_be_shown(tmp_path: Path) -> None:
+    done = stepforge("show", "adamw", "--as", "spec", cwd=tmp_path)
+    assert done.stdout == (ROOT / "specs" / "adamw.toml").read_text()
+
+
+def test_build_prints_the_warnings_of_check(project: Path) -> None:
+    text = (ROOT / "tests" / "invalid_specs" / "W201.toml").read_text()
+    (project / "specs" / "W201.toml").write_text(text)
+    checked = stepforge("check", "W201", cwd=project).stderr.split("1 spec")[0]
+    assert "warning[W201]" in checked
+    assert stepforge("build", "W201", cwd=project).stderr.startswith(checked)
+    done = stepforge("build", "W201", "--json", cwd=project)
+    assert results(done) == []
+    assert [d["code"] for d in json.loads(done.stdout)["diagnostics"]] == ["W201"]
 
 
 def test_an_existing_file_is_not_overwritten(project: Path) -> None:
@@ -307,6 +428,39 @@ def test_every_code_is_explained(code: str, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.startswith(f"{code}: {CODES[code]}\n")
 
 
+def test_rungs_verdicts_and_levels_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(explanations.RUNGS) == set(RUNGS) - {"files"}
+    assert set(explanations.VERDICTS) == set(Status)
+    assert set(explanations.LEVELS) == {level.value.upper() for level in Level}
+    explain("r7")
+    assert capsys.readouterr().out == f"R7: {explanations.RUNGS['R7']}\n"
+    explain()
+    out = capsys.readouterr().out
+    for name, meaning in explanations.EXPLANATIONS.items():
+        assert f"{name}: {meaning}\n" in out
+
+
+def examples() -> list[str]:
+    found = []
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        lines = [line.strip() for line in command.epilog.split("\n") if line.strip()]
+        assert lines[0] == "Examples:"
+        assert len(lines) > 2
+        assert all(line.startswith(f"stepforge {name}") for line in lines[1:])
+        found += lines[1:]
+    return found
+
+
+@pytest.mark.parametrize("example", examples())
+def test_the_examples_of_the_help_are_command_lines(example: str) -> None:
+    assert len(example) <= 78
+    words = shlex.split(re.split(r" [>|] ", example)[0], comments=True)[1:]
+    root = get_command(app)
+    command = root.commands[words[0]]  # type: ignore[attr-defined]
+    with command.make_context(words[0], words[1:]) as context:
+        assert context.args == []
+
+
 # Completion.
 
 
@@ -345,11 +499,16 @@ def test_the_shell_completes_local_names_too(project: Path) -> None:
 
 def test_the_shell_completes_codes_and_commands() -> None:
     assert completions("stepforge explain E14") == [c for c in CODES if c.startswith("E14")]
+    assert completions("stepforge explain pr") == ["proved"]
+    assert completions("stepforge explain PR") == ["PROVED"]
+    assert completions("stepforge explain R1") == ["R1", "R12"]
     assert "build" in completions("stepforge b")
 
 
 def test_the_shell_completes_what_a_kernel_is_compiled_for() -> None:
     assert completions("stepforge show lion --target sm_1") == ["sm_100", "sm_120"]
+    assert completions("stepforge verify lion --target h1") == ["h100"]
+    assert completions("stepforge verify lion --target H1") == ["H100"]
     assert completions("stepforge show lion --dtype f") == ["fp32", "fp64", "fp16"]
     assert completions("stepforge verify lion --kernel ") == ["triton", "multi_tensor"]
     assert completions("stepforge show adamw --option a") == ["amsgrad"]
@@ -444,7 +603,7 @@ def test_a_terminal_without_utf8_is_no_traceback() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("AdamW \\u2014 Adam with")
+    assert done.stdout.startswith("AdamW - Adam with")
 
 
 def test_names_that_are_no_text_are_no_traceback() -> None:

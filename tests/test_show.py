@@ -156,7 +156,7 @@ def test_ptx_does_not_depend_on_machine_or_settings(tmp_path: object) -> None:
 def test_the_compiled_views_are_of_the_spec_not_of_the_files_on_disk() -> None:
     """The tests' own folder has no generated files at all."""
     done = stepforge("show", "sgd", "--as", "ttir", "--json", cwd=ROOT / "tests")
-    data = json.loads(done.stdout)
+    (data,) = json.loads(done.stdout)["results"]
     assert (data["spec"], data["view"]) == ("sgd", "ttir")
     assert "@sgd_kernel" in data["text"]
 
@@ -165,7 +165,8 @@ def test_the_compiled_views_are_of_the_spec_not_of_the_files_on_disk() -> None:
     ("compilation", "view", "message", "help"),
     [
         (Compilation("sm_9"), View.ptx, "no target named `sm_9`", "did you mean `sm_90`?"),
-        (Compilation("H100"), View.ttir, "no target named `H100`", ", ".join(ARCHITECTURES)),
+        (Compilation("?"), View.ttir, "no target named `?`", ", ".join(ARCHITECTURES)),
+        (Compilation("V100"), View.ttir, "no target `sm_70`, which `V100` is", "sm_75"),
         (Compilation(dtype="pf32"), View.ptx, "no type named `pf32`", "did you mean `fp32`?"),
         (Compilation(dtype="half"), View.ptx, "no type named `half`", ", ".join(DTYPES)),
         (Compilation("gfx942"), View.ptx, "there is no PTX for `gfx942`", "--as ttir"),
@@ -225,4 +226,4 @@ def test_a_kernel_that_does_not_compile_is_status_1_and_named_as_build_would(
     shown = capsys.readouterr()
     assert shown.out == ""
     reason = "generated/triton/lion.py does not compile for sm_90, fp32: PassManager::run failed"
-    assert shown.err.startswith(reason)
+    assert shown.err.startswith(f"error[E091]: {reason}")

@@ -19,7 +19,7 @@ EXAMPLES = (
     "stepforge build mine             # one of them; nothing is removed",
     "stepforge build --out mypkg/optim",
     "stepforge build --dry-run        # what would change",
-    "stepforge build --check          # for CI: status 1 and a diff if files are out of date",
+    "stepforge build --check          # for CI: status 1 and a diff, or 0",
 )
 
 

@@ -16,7 +16,7 @@ from codegen.diagnostics import Diagnostic
 EXAMPLES = (
     "stepforge mutate                 # 1,000 faults over all specs: takes a while",
     "stepforge mutate lion --count 50",
-    "stepforge mutate --keep log.json # goes on where an earlier run was interrupted",
+    "stepforge mutate --keep log.json # goes on where a run was interrupted",
 )
 
 

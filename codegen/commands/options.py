@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -10,6 +11,14 @@ import typer
 from codegen import catalogue
 from codegen.commands.specs import load_all
 from codegen.diagnostics import SpecError
+
+
+def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
+    """The names that begin so in any case; in the case that was begun."""
+    found = [name for name in names if name.lower().startswith(incomplete.lower())]
+    if incomplete.islower():
+        return [name.lower() for name in found]
+    return [name.upper() for name in found] if incomplete.isupper() else found
 
 
 def complete_spec(incomplete: str) -> list[str]:
@@ -23,7 +32,7 @@ def complete_target(incomplete: str) -> list[str]:
     from codegen.verify.tasks import ARCHITECTURES
 
     sold = [name for name, target in NAMES.items() if target in ARCHITECTURES]
-    return [name for name in (*ARCHITECTURES, *sold) if name.startswith(incomplete.lower())]
+    return _beginning([*ARCHITECTURES, *sold], incomplete)
 
 
 def complete_kernel(incomplete: str) -> list[str]:
@@ -55,7 +64,7 @@ def complete_explained(incomplete: str) -> list[str]:
     """Error codes, rungs and verdicts."""
     from codegen.commands.explanations import EXPLANATIONS
 
-    return [name for name in EXPLANATIONS if name.startswith(incomplete.upper())]
+    return _beginning(EXPLANATIONS, incomplete)
 
 
 Specs = Annotated[

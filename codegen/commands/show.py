@@ -21,7 +21,7 @@ from codegen.show import View
 
 EXAMPLES = (
     "stepforge show adamw                          # the formula in words",
-    "stepforge show adamw --as spec > specs/mine.toml",
+    "stepforge show adamw --as spec                # the file itself",
     "stepforge show adamw --as latex --option amsgrad",
     "stepforge show mine --as triton               # what build would write",
     "stepforge show mine --as ptx --target h100    # what Triton makes of it",

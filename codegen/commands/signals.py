@@ -36,7 +36,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     """Raises `KeyboardInterrupt`; what is in order then is not disturbed by further signals."""
     _received.append(number)
     for other in _SIGNALS:
-        signal.signal(other, signal.SIG_IGN)
+        signal.signal(other, lambda *_: None)  # SIG_IGN makes Python complain of those on the way
     threading.Thread(target=_insist, daemon=True).start()
     raise KeyboardInterrupt
 

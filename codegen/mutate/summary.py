@@ -36,7 +36,7 @@ def print_report(report: Report, stream: IO[str], wide: bool = False) -> None:
     described = [[*row, table.Cell(meanings[str(row[0])], brief="")] for row in rows]
     form = table.print_table(screen, header, described, None if wide else columns, numbers)
     screen.print()
-    if form == "brief":
+    if form != "whole":
         for kind, meaning in meanings.items():
             say(f"{kind}: {meaning}")
         screen.print()

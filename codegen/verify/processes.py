@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ import pebble
 _T = TypeVar("_T")
 _SET_PDEATHSIG = 1
 _STALE_SECONDS = 3600
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _pools: set[Pool] = set()
 _commands: set[subprocess.Popen[str]] = set()
 
@@ -139,15 +141,26 @@ def close() -> None:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Holds Ctrl-C back while workers start, which inherit that.
+    """Holds signals back while workers start: half of a worker cannot be ended in order.
 
-    One that it ended in its first moments would keep a lock that all of them wait for.
+    The workers inherit that Ctrl-C waits, until they are ready to ignore it.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # it lets signals through again
+    came: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            if callable(signal.getsignal(number)):
+                before[number] = signal.signal(number, lambda number, _: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _begin(parent: int, folder: str, prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
@@ -158,6 +171,7 @@ def _begin(parent: int, folder: str, prepare: Callable[..., None], args: tuple[A
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGKILL)
     else:

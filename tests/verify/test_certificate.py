@@ -34,9 +34,9 @@ def strict(text: str) -> Any:
 def certificate() -> dict[str, Any]:
     """Lion's, from the command."""
     targets = [word for target in COMPILED_FOR for word in ("--target", target)]
-    done = stepforge("verify", "lion", "--level", "fast", *targets, "--json", "-")
+    done = stepforge("verify", "lion", "--level", "fast", *targets, "--json")
     assert done.returncode == 0, done.stdout
-    (found,) = strict(done.stdout)
+    (found,) = strict(done.stdout)["results"]
     return dict(found)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -51,15 +49,15 @@ def checked(
     assert certificate["versions"]["triton"]
 
 
-def test_the_whole_catalogue_passes_the_fast_level(tmp_path: Path) -> None:
-    out = tmp_path / "certificates.json"
-    done = cli("--level", "fast", "--json", str(out))
+def test_the_whole_catalogue_passes_the_fast_level_which_is_the_default() -> None:
+    done = cli("--json")
     assert done.returncode == 0, done.stdout + done.stderr
-    certificates = json.loads(out.read_text())
+    document = json.loads(done.stdout)
+    assert (document["level"], document["passed"]) == ("fast", True)
+    certificates = document["results"]
     assert [c["optimizer"] for c in certificates] == STOCK
     for certificate in certificates:
         checked(certificate, stock(certificate["optimizer"]), verify.Level.fast, {})
-    assert f"{len(STOCK)} of {len(STOCK)} optimizers passed every rung" in done.stdout
     assert done.stderr == ""
 
 
@@ -72,16 +70,18 @@ def test_an_optimizer_passes_every_rung_of_the_full_level(tmp_path: Path) -> Non
     ):
         assert piece in text
         text = text.replace(piece, "")
-    path, out = build(text, tmp_path), tmp_path / "certificates.json"
-    done = cli(str(path), "--generated", str(tmp_path / "generated"), "--json", str(out))
+    path = build(text, tmp_path)
+    folder = str(tmp_path / "generated")
+    done = cli(str(path), "--generated", folder, "--level", "full", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
-    (certificate,) = json.loads(out.read_text())
+    document = json.loads(done.stdout)
+    assert document["left_out"] == {}
+    (certificate,) = document["results"]
     dtypes, targets = len(verify.DTYPES), len(verify.TARGETS)
     compiled = dtypes * targets
     each = {"R3": dtypes, "R5": compiled + dtypes + targets, "R6": compiled}
     each |= dict.fromkeys(("R7", "R9"), compiled + targets)
     checked(certificate, load(path)[0], verify.Level.full, each)
-    assert "1 of 1 optimizers passed every rung" in done.stdout
     assert {v["dtype"] for v in certificate["verdicts"] if v["rung"] == "R7"} == set(verify.DTYPES)
 
 
@@ -241,44 +241,12 @@ def test_what_a_generated_file_prints_is_not_shown(tmp_path: Path) -> None:
     for backend, line in (("numpy", "    dtype, real"), ("triton", "    n = p.numel()\n")):
         loud = f"    print('noise' * 1000)\n{line}"
         edit(folder / backend / "lion.py", [(line, loud)])
-    done = cli("lion", "--level", "fast", "--json", "-", "--generated", str(folder))
-    (certificate,) = json.loads(done.stdout)
+    done = cli("lion", "--json", "--generated", str(folder))
+    (certificate,) = json.loads(done.stdout)["results"]
     found = {v["rung"]: v["status"] for v in certificate["verdicts"]}
     assert found["R1"] == found["R2"] == found["R6"] == "TESTED"
     assert found["R3"] == "UNSUPPORTED"  # what a file prints is nothing that can be lifted
     assert done.stderr == ""
-
-
-def test_an_interrupt_ends_all_workers(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "codegen", "verify", "rmsprop"]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        # What starts in the background of a shell ignores Ctrl-C, and so do its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        time.sleep(4)
-        os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert b"Traceback" not in err
-    for _ in range(100):
-        if not _alive(process.pid):
-            break
-        time.sleep(0.1)
-    assert not _alive(process.pid)
-
-
-def _alive(group: int) -> bool:
-    """Whether a process group has a process."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_a_certificate_without_verdicts_is_no_pass() -> None:
@@ -295,9 +263,9 @@ def test_unsupported_is_no_pass() -> None:
 
 
 def test_certificates_go_to_stdout_as_json(tmp_path: Path) -> None:
-    done = cli("lion", "--level", "fast", "--json", "-")
+    done = cli("lion", "--level", "fast", "--json")
     assert done.returncode == 0
-    (certificate,) = json.loads(done.stdout)
+    (certificate,) = json.loads(done.stdout)["results"]
     assert certificate["optimizer"] == "lion"
 
 
@@ -318,8 +286,8 @@ def test_kernels_that_were_not_looked_at_are_named() -> None:
     done = cli("lion", "--level", "fast", "--kernel", "triton")
     assert (done.returncode, done.stderr) == (0, "")
     assert "not looked at by R2 to R9: the kernels in multi_tensor/\n" in done.stdout
-    done = cli("lion", "--level", "fast", "--kernel", "multi_tensor", "--json", "-")
-    (certificate,) = json.loads(done.stdout)
+    done = cli("lion", "--level", "fast", "--kernel", "multi_tensor", "--json")
+    (certificate,) = json.loads(done.stdout)["results"]
     assert certificate["kernels"] == ["multi_tensor"]
     for verdict in (v for v in certificate["verdicts"] if v["rung"] == "R5"):
         assert "artefact" in verdict["evidence"]["multi_tensor"]
@@ -335,10 +303,3 @@ def test_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert "error[" in done.stderr
-
-
-def test_an_unwritable_certificate_is_a_clear_error(tmp_path: Path) -> None:
-    done = cli("lion", "--level", "fast", "--json", str(tmp_path / "missing" / "file.json"))
-    assert done.returncode == 2
-    assert "error[E007]" in done.stderr
-    assert "Traceback" not in done.stderr
