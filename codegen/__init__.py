@@ -10,12 +10,13 @@ The pipeline, one module for each stage::
     lower        spec → kernel: host scalars │ element stages  (kernel: the lowered program)
     render       kernel → text                                 (backends/, templates/)
     emit         text → files, atomically
-    verify/      files → certificate                           (report: how it looks)
+    verify/      files → certificate               (report: how it looks; faults, table)
 
 `operations` is THE table that every stage reads. `mathematics` gives expressions a SymPy meaning,
 `notebook` takes rules from there, `show` prints views, `scaffold` writes new specs, `diagnostics`
-has the error codes, `cli` is the command, and `commands/` has a file for each of its subcommands:
-the only place that prints and exits.
+has the error codes, `gpus` the names of targets, `terminal` what a stream can show. `cli` is the
+command, and `commands/` has a file for each of its subcommands: the only place that prints and
+exits.
 """
 
 from __future__ import annotations

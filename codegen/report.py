@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from codegen import faults, table
+from codegen import faults, table, terminal
 from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict, worst
 from codegen.verify.generated import LAUNCHERS
 
@@ -55,7 +55,7 @@ def print_table(
         wide: Whether the table has all columns and counts, however wide the terminal is.
         left_out: What was not looked at, in one line.
     """
-    screen, columns = table.console(stream), table.room(stream)
+    screen, columns = table.console(stream), terminal.room(stream)
     rungs = [r for r in RUNGS if r != "files" and any(c.of(r) for c in certificates)]
     rows: list[list[table.Cell | str]] = []
     for certificate in certificates:

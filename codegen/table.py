@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
@@ -13,10 +12,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from codegen.terminal import colourful
+
 GAP = "  "
 NONE = "–"
 """What a cell holds when there is nothing to say."""
-_USUAL = 80
 _NO_BREAK = "\xa0"
 
 Form = Literal["whole", "brief", "stacked"]
@@ -43,11 +43,6 @@ class Cell:
         return self.text if self.brief is None else self.brief
 
 
-def colourful(stream: IO[str]) -> bool:
-    """Whether a stream is a terminal that shows colours, and may."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
 class _Screen(Console):
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError  # the command decides what that means, not Rich
@@ -60,19 +55,6 @@ def console(stream: IO[str]) -> Console:
         file=stream, highlight=False, soft_wrap=True, markup=False, emoji=False,
         force_terminal=colour, color_system="standard" if colour else None,
     )  # fmt: skip
-
-
-def room(stream: IO[str]) -> int | None:
-    """The columns of a terminal; None for a pipe or a file, where lines have any length."""
-    if not stream.isatty():
-        return None
-    given = os.environ.get("COLUMNS", "")
-    if re.fullmatch(r"[1-9]\d{0,4}", given, re.ASCII):
-        return int(given)
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or _USUAL
-    except (OSError, ValueError):
-        return _USUAL
 
 
 def say(screen: Console, text: str, columns: int | None, style: str = "") -> None:

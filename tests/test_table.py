@@ -16,7 +16,7 @@ import pytest
 from rich.cells import cell_len
 from support import ROOT, STOCK, environment, stepforge
 
-from codegen import report, table
+from codegen import report, table, terminal
 from codegen.fuzz import summary as fuzz_summary
 from codegen.fuzz.campaign import BUILD, TEXTS, Report
 from codegen.mutate import summary as mutate_summary
@@ -158,8 +158,8 @@ def test_a_variable_that_is_no_width_is_not_one(
     columns: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    assert table.room(Terminal()) == 80
-    assert table.room(io.StringIO()) is None
+    assert terminal.room(Terminal()) == 80
+    assert terminal.room(io.StringIO()) is None
 
 
 # The command.

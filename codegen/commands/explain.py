@@ -82,9 +82,9 @@ def _print_all() -> None:
 
 
 def _say(text: str) -> None:
-    from codegen import table
+    from codegen import table, terminal
 
-    table.say(table.console(sys.stdout), text, table.room(sys.stdout))
+    table.say(table.console(sys.stdout), text, terminal.room(sys.stdout))
 
 
 def _indent(text: str) -> str:

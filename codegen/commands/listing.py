@@ -44,7 +44,7 @@ def list_(wide: Wide = False, as_json: Json = False) -> None:
 
 
 def _print(results: list[dict[str, Any]], wide: bool) -> None:
-    from codegen import table
+    from codegen import table, terminal
 
     header = ("name", "title", "states", "options", "bytes/element", "evidence")
     rows = [
@@ -58,5 +58,5 @@ def _print(results: list[dict[str, Any]], wide: bool) -> None:
         )
         for row in results
     ]
-    columns = None if wide else table.room(sys.stdout)
+    columns = None if wide else terminal.room(sys.stdout)
     table.print_table(table.console(sys.stdout), header, rows, columns)

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import typer
 
 from codegen.diagnostics import Diagnostic, render
-from codegen.table import colourful
+from codegen.terminal import colourful
 
 FORMAT = 2
 """Of the JSON document; it counts up when a key changes its meaning or goes."""

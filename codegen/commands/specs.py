@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from codegen import catalogue
+from dataclasses import replace
+
+from codegen import catalogue, gpus
 from codegen.diagnostics import Diagnostic, SpecError
 from codegen.reader import load
 from codegen.spec import Spec
@@ -18,6 +20,9 @@ def locate(specs: list[str] | None, found: list[Diagnostic]) -> list[catalogue.L
             located.append(catalogue.locate(name))
         except SpecError as error:
             found += error.diagnostics
+            if gpus.architecture(name):
+                help = f"a GPU is given with `--target {name}`, each with its own"
+                found[-1] = replace(found[-1], help=help)
     return located
 
 

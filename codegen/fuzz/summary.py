@@ -7,7 +7,7 @@ from typing import IO
 
 from rich.text import Text
 
-from codegen import table
+from codegen import table, terminal
 from codegen.fuzz.campaign import BUILD, TEXTS, Finding, Report
 from codegen.verify.certificate import RUNGS
 
@@ -21,7 +21,7 @@ _OUTCOMES = (
 
 def print_report(report: Report, seed: int, stream: IO[str], wide: bool = False) -> None:
     """One row for every stage; then the failures, each with the command that runs it alone."""
-    screen, columns = table.console(stream), table.room(stream)
+    screen, columns = table.console(stream), terminal.room(stream)
     ran = {stage for stage, _ in report.outcomes}
     stages = [stage for stage in (BUILD, *RUNGS, TEXTS) if stage in ran]
     outcomes = [o for o in _OUTCOMES if any(report.outcomes[s, o] for s in stages)]

@@ -6,7 +6,7 @@ from typing import IO
 
 from rich.text import Text
 
-from codegen import table
+from codegen import table, terminal
 from codegen.mutate.mutant import CLASSES
 from codegen.mutate.report import GOALS, Report
 from codegen.verify.certificate import RUNGS
@@ -14,7 +14,7 @@ from codegen.verify.certificate import RUNGS
 
 def print_report(report: Report, stream: IO[str], wide: bool = False) -> None:
     """One row for every class, then the kills of one rung alone, survivors and false alarms."""
-    screen, columns = table.console(stream), table.room(stream)
+    screen, columns = table.console(stream), terminal.room(stream)
 
     def say(line: str) -> None:
         table.say(screen, line, columns)
