@@ -232,7 +232,7 @@ CODES: dict[str, str] = {
     "E132": "A condition mixes options, known at compile time, with values, known at run time.",
     "E133": "The new `p` does not depend on the gradient.",
     "E140": "The domain is not of the form `0 <= name < 1`, `name > 0` or similar.",
-    "E141": "The default is outside the declared domain.",
+    "E141": "The default, or a usual value, is outside the declared domain.",
     "E142": "The domain is empty.",
     "E143": "A domain speaks about the name it belongs to, and about no other.",
     "E144": "The initial value is outside the state's domain.",
@@ -241,7 +241,7 @@ CODES: dict[str, str] = {
     "E151": "`when` is a condition on options declared above it, and true for some of their sets.",
     "E152": "Too many names: there are at most 8 options, 64 hyperparameters and 32 states.",
     "E160": "The `[torch]` table names something that the spec does not have.",
-    "E161": "The class of `[torch]` is not an identifier such as `AdamW`.",
+    "E161": "The class of `[torch]` is no name such as `AdamW`, or torch spells it otherwise.",
     "W201": (
         "The argument of a square root or logarithm, or the base of a real power, may be "
         "negative: its names have no domain that excludes it. A tensor would be NaN there, and a "

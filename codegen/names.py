@@ -19,10 +19,10 @@ _GENERATED = {
     "values", "where", "inf", "nan", "pi", "self", "cls", "BLOCK", "exact", "EXACT",
     # The optimizer class.
     "defaults", "foreach", "fused", "capturable", "differentiable", "state_dtype", "group",
-    "reference", "Optimizer", "check_tensors", "super", "staticmethod",
+    "reference", "Optimizer", "super", "staticmethod",
     # Functions of Python that they call.
     "float", "int", "bool", "str", "dict", "list", "tuple", "set", "range", "len", "min", "max",
-    "abs", "hasattr", "ValueError", "TypeError",
+    "abs", "hasattr", "ValueError", "TypeError", "RuntimeError",
     # Triton compiles a launcher with these names, and takes its settings beside the arguments.
     "options", "params", "specialization", "backend", "specialize_impl", "grid", "warmup",
     "num_warps", "num_stages", "num_ctas", "maxnreg", "debug", "sanitize", "instrumentation_mode",

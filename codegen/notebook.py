@@ -47,7 +47,7 @@ def spec_from_sympy(
         reference: Where the formula comes from.
         rule: The statements in order: the name or symbol that is assigned, and its value.
         hyperparameters: Name or symbol → the keys of the spec language: `default`, `doc`, and
-            perhaps `domain`, as text or as a SymPy relation.
+            perhaps `domain` and `usual`, as text or as a SymPy relation.
         options: Name or symbol → `default`, `doc`, and perhaps `when`.
         state: Name or symbol → `init`, `doc`, and perhaps `domain`, `when` and `scalar`.
 

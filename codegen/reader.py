@@ -21,6 +21,7 @@ from codegen.names import NAME, kernel_name, malformed, name_problem
 from codegen.parser import parse_expression, parse_rule
 from codegen.source import KeyPath, Source, parse, read
 from codegen.spec import (
+    TORCH_CLASSES,
     TORCH_SETTINGS,
     Hyperparameter,
     Interval,
@@ -210,29 +211,32 @@ class _Reader:
             self.error("E151", "`when` is never true", parsed.span)
         return parsed, " ".join(text.split())
 
-    def domain(self, data: dict[str, Any], path: KeyPath) -> tuple[Interval, str]:
-        """A `domain` value: an interval, written as comparisons of the name with numbers."""
-        text = self.typed(data, path, "domain", str, "")
-        if not isinstance(data.get("domain"), str):
+    def interval(
+        self, data: dict[str, Any], path: KeyPath, key: str = "domain"
+    ) -> tuple[Interval, str]:
+        """A `domain` or `usual` value: comparisons of the name with numbers."""
+        text = self.typed(data, path, key, str, "")
+        if not isinstance(data.get(key), str):
             return Interval(), ""
-        where, name = (*path, "domain"), path[-1]
+        where, name = (*path, key), path[-1]
+        what = "domain" if key == "domain" else "usual range"
         parsed = parse_expression(self.source, where, text, self.out)
         if parsed is None:
             return Interval(), ""
         other = [n for n in names(parsed) if n.id != name]
         if other:
-            message = f"the domain of `{short(name)}` speaks about `{other[0].id}`"
+            message = f"the {what} of `{short(name)}` speaks about `{other[0].id}`"
             self.error("E143", message, other[0].span, f"write it about `{short(name)}`")
             return Interval(), ""
         try:
             interval = _interval(parsed, name)
         except (ValueError, KeyError, ArithmeticError):
-            message = f"cannot read the domain of `{short(name)}`"
+            message = f"cannot read the {what} of `{short(name)}`"
             help = f"write for example `0 <= {short(name)} < 1` or `{short(name)} > 0`"
             self.error("E140", message, self.source.value_span(where), help)
             return Interval(), ""
         if interval.empty:
-            message = f"the domain of `{short(name)}` is empty"
+            message = f"the {what} of `{short(name)}` is empty"
             self.error("E142", message, self.source.value_span(where))
         return interval, " ".join(text.split())
 
@@ -304,8 +308,14 @@ class _Reader:
     ) -> Iterator[Hyperparameter]:
         for name, entry in self.entries(data, "hyperparameters", MAX_HYPERPARAMETERS, seen):
             path = ("hyperparameters", name)
-            self.table(entry, path, ("default", "domain", "doc"), ("default", "doc"))
-            domain, domain_text = self.domain(entry, path)
+            self.table(entry, path, ("default", "domain", "usual", "doc"), ("default", "doc"))
+            domain, domain_text = self.interval(entry, path)
+            usual, usual_text = self.interval(entry, path, "usual")
+            if not usual_text:
+                usual = domain
+            elif not domain.covers(usual) and not domain.empty:
+                message = f"the usual range of `{short(name)}` leaves its domain `{domain_text}`"
+                self.error("E141", message, self.source.value_span((*path, "usual")))
             default = entry.get("default", 0.0)
             span = self.source.value_span((*path, "default"))
             if isinstance(default, bool) or not isinstance(default, int | float):
@@ -321,7 +331,9 @@ class _Reader:
                 self.error("E141", message, span)
             place = self.source.key_span(path) or Span(1, 1, 2)
             doc = self.text(entry, path, "doc")
-            yield Hyperparameter(name, float(default), domain, domain_text, doc, place)
+            yield Hyperparameter(
+                name, float(default), domain, domain_text, usual, usual_text, doc, place
+            )
 
     def options(self, data: dict[str, Any], seen: dict[str, str]) -> Iterator[Option]:
         above: list[Option] = []
@@ -358,7 +370,7 @@ class _Reader:
             path = ("state", name)
             known = ("init", "domain", "doc", "when", "scalar")
             self.table(entry, path, known, ("init", "doc"))
-            domain, domain_text = self.domain(entry, path)
+            domain, domain_text = self.interval(entry, path)
             when, when_text = self.condition(entry, path, options)
             init = self.init(entry, path, defaults)
             place = self.source.key_span(path) or Span(1, 1, 2)
@@ -438,11 +450,16 @@ class _Reader:
             "class", "signature", "arguments", "state", "constants", "switches", "zero_with",
             "group", "counter", "eager",
         )  # fmt: skip
-        self.table(table, path, known, ("class",))
-        name = self.typed(table, path, "class", str, "Optimizer")
-        if not NAME.match(name) or keyword.iskeyword(name):
+        self.table(table, path, known, ())
+        name = self.typed(table, path, "class", str, "")
+        torchs = {known.lower(): known for known in TORCH_CLASSES}.get(name.lower(), name)
+        if "class" in table and (not NAME.match(name) or keyword.iskeyword(name)):
             message = f"`{short(name)}` is not the name of a class"
             self.error("E161", message, self.source.value_span(("torch", "class")))
+        elif name != torchs:
+            message = f"torch spells this class `{torchs}`"
+            help = f"write `{torchs}`; a class that is not torch's has a name that torch has not"
+            self.error("E161", message, self.source.value_span(("torch", "class")), help)
         tunable = [h.name for h in hyperparameters]
         switchable = [o.name for o in options]
         arguments = self.torch_arguments(table, [*tunable, *switchable])
@@ -566,7 +583,6 @@ _ADD = {
     "default": "add `default = …`",
     "init": "add `init = …`, the value before the first step",
     "doc": 'add `doc = "…"`, one sentence',
-    "class": 'add `class = "…"`, the name in `torch.optim`',
 }
 _SECTIONS = {"hyperparameters": "a hyperparameter", "options": "an option", "state": "a state"}
 _EXAMPLES = {

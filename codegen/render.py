@@ -66,6 +66,8 @@ def render(kernel: Kernel, backend: str) -> str:
 
 
 COPIED = {
+    "torch/_arguments.py": "torch/_arguments.py",
+    "torch/_checkpoints.py": "torch/_checkpoints.py",
     "torch/_checks.py": "torch/_checks.py",
     "torch/_device.py": "torch/_device.py",
     "torch/_host.py": "torch/_host.py",

@@ -18,6 +18,12 @@ Options = Mapping[str, bool]
 TORCH_SETTINGS = ("foreach", "fused", "capturable", "differentiable")
 """Arguments of torch's constructors that choose how a step is computed, not what."""
 
+TORCH_CLASSES = (
+    "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam",
+    "RAdam", "RMSprop", "Rprop", "SGD", "SparseAdam",
+)  # fmt: skip
+"""The optimizers of `torch.optim`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -33,6 +39,12 @@ class Interval:
         below = value < self.high if self.high_open else value <= self.high
         return above and below
 
+    def covers(self, other: Interval) -> bool:
+        """Whether every number of another interval is inside."""
+        low = (other.low, other.low_open) >= (self.low, self.low_open)
+        high = (other.high, not other.high_open) <= (self.high, not self.high_open)
+        return low and high
+
     @property
     def empty(self) -> bool:
         """Whether no number is inside."""
@@ -41,12 +53,26 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameter:
-    """A float64 number that may change from step to step."""
+    """A float64 number that may change from step to step.
+
+    Attributes:
+        name: Its name.
+        default: Its default.
+        domain: The values that it may have.
+        domain_text: The same in the author's words.
+        usual: The part of the domain that random values are drawn from, and that bounds are
+            shown for: the domain itself unless the author says otherwise.
+        usual_text: The same in the author's words; "" for the domain itself.
+        doc: One line of documentation.
+        span: Where it is declared.
+    """
 
     name: str
     default: float
     domain: Interval
     domain_text: str
+    usual: Interval
+    usual_text: str
     doc: str
     span: Span
 
@@ -82,13 +108,14 @@ class Torch:
     """How the `torch.optim` class looks from outside.
 
     Attributes:
-        class_name: Name in `torch.optim`.
+        class_name: Name of the class, in `torch.optim` if torch has it; "" if the spec's decides.
         arguments: Torch's argument → the names of the spec that make it up; a tuple if several.
         state: Name of a state → its key in `torch.optim`'s state.
         constants: Arguments that are fixed for this optimizer.
         switches: Option → hyperparameter that is zero when the option is off.
         zero_with: Option → hyperparameter that torch wants to be zero when the option is on.
-        group: Further keys of torch's parameter groups that are fixed; no arguments of torch's.
+        group: Further keys of torch's parameter groups that are fixed, and that loading a
+            checkpoint sets as torch does; no arguments of torch's.
         signature: The arguments of torch's constructor in its order; those after `*` by name only.
         counter: Whether torch keeps the number of the step; if not, `t` is 1 or more than 1.
         eager: Whether torch makes the states in its constructor, not in the first step.
@@ -120,6 +147,12 @@ class Spec:
     rule: tuple[Statement, ...]
     torch: Torch | None
     source: Source = field(repr=False, compare=False)
+
+    @property
+    def torch_class(self) -> str:
+        """The class of `torch.optim` that this rule is compared with, or ""."""
+        name = self.torch.class_name if self.torch else ""
+        return name if name in TORCH_CLASSES else ""
 
     def option_sets(self) -> Iterator[dict[str, bool]]:
         """Every combination of options that the `when` conditions allow, defaults first."""

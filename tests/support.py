@@ -30,6 +30,7 @@ def small(
     rule: str,
     *,
     name: str = "small",
+    title: str = "Small rule",
     hyperparameters: Sequence[str] = ("lr",),
     options: Sequence[str] = (),
     state: Mapping[str, str] | Sequence[str] = (),
@@ -37,7 +38,7 @@ def small(
     """A spec around a rule; states map their name to further keys, such as `scalar = true`."""
     states = dict(state) if isinstance(state, Mapping) else dict.fromkeys(state, "")
     lines = [
-        f'name = "{name}"\ntitle = "T"\nsummary = "S."\nreference = "R"\n[hyperparameters]',
+        f'name = "{name}"\ntitle = "{title}"\nsummary = "S."\nreference = "R"\n[hyperparameters]',
         *(f'{h} = {{ default = 0.5, doc = "H." }}' for h in hyperparameters),
         "[options]",
         *(f'{o} = {{ default = false, doc = "O." }}' for o in options),

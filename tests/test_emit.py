@@ -147,7 +147,7 @@ def test_a_diff_goes_from_what_is_there_to_what_should_be(tmp_path: Path) -> Non
 
 
 def test_changes_writes_nothing(tmp_path: Path) -> None:
-    assert len(emit.changes([stock("lion")], tmp_path / "out", whole=True)) == 13
+    assert len(emit.changes([stock("lion")], tmp_path / "out", whole=True)) == 15
     assert not (tmp_path / "out").exists()
 
 

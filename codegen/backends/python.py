@@ -12,6 +12,10 @@ from codegen.kernel import Value
 from codegen.kinds import Kind
 from codegen.spec import Hyperparameter, Spec, State
 
+CHECKED = "_checked"
+"""The keyword of `step` for callers that compute with numbers outside of domains: torch's classes
+refuse such numbers in their constructors, and never look again. No author's name begins so."""
+
 
 def number(value: float) -> str:
     """A float64 as the shortest Python literal."""
@@ -112,9 +116,10 @@ def common(
     for h in spec.hyperparameters:
         if h.name in scalars and (inside := within(h)):
             checks += [
-                f"if not {inside}:",
+                f"if {CHECKED} and not {inside}:",
                 f'    raise ValueError(f"{h.name} is {{{h.name}}}, not {inside}")',
             ]
+    settings = {CHECKED: ("True", "Whether numbers outside of domains are refused."), **settings}
     keywords = parameters(spec) + [f"{name}={default}" for name, (default, _) in settings.items()]
     documented = documentation(spec) + [(name, text) for name, (_, text) in settings.items()]
     return {
@@ -144,6 +149,7 @@ def documentation(spec: Spec) -> list[tuple[str, str]]:
     rows = []
     for h in spec.hyperparameters:
         domain = f" Domain: {h.domain_text}." if h.domain_text else ""
+        domain += f" Usually {h.usual_text}." if h.usual_text else ""
         rows.append((h.name, sentence(h.doc) + domain))
     for o in spec.options:
         when = f" Only with `{o.when_text}`." if o.when_text else ""

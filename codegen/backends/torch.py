@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -12,11 +13,14 @@ from codegen.backends.writer import WIDTH, Writer, layout
 from codegen.expression import Assign, Statement
 from codegen.kernel import Kernel, lets, without_paths
 from codegen.kinds import Kind
+from codegen.names import NAME
 from codegen.operations import Operation, Spelling
 from codegen.spec import TORCH_SETTINGS, Spec, Torch
 
 PLAIN = Torch("", {}, {}, {}, {}, {}, {})
-"""For specs without a `[torch]` table: every name is its own."""
+"""For specs without a `[torch]` table."""
+_BETAS = re.compile(r"beta[1-9]")
+"""Hyperparameters that torch's classes have as one argument, `betas`."""
 
 _SETTINGS = {
     "foreach": ("None", "Accepted and without effect: it chooses among torch's ways to compute."),
@@ -25,14 +29,18 @@ _SETTINGS = {
     "differentiable": ("False", "Refused if on: no gradient flows through a step."),
     "state_dtype": (
         "None",
-        "Type of new and loaded states. By default new ones have p's type, float32 where that has "
-        "16 bits, and loaded ones the type they come with.",
+        "Type of new and loaded states of real parameters. By default new ones have p's type, "
+        "float32 where that has 16 bits, and loaded ones the type they come with.",
     ),
 }
 _WORDS = {"lr": "learning rate", "eps": "epsilon value"}
 """What torch calls a hyperparameter in its errors; `x value` for all others."""
 _TENSOR_BETAS = ("Adam", "AdamW")
 """Classes of torch whose betas may be tensors, and that refuse tensors with `foreach`."""
+_LATER = {"RMSprop": ("momentum",)}
+"""Hyperparameters that torch's class has not had from the first: checkpoints may lack them."""
+_WITHOUT_XLA = ("Adadelta",)
+"""Classes that are not capturable on XLA, for torch."""
 _REFUSALS = {"nesterov": "Nesterov momentum requires a momentum and zero dampening"}
 """Torch's words for an option whose needs are not met."""
 _SPARSE = dict.fromkeys(
@@ -56,24 +64,54 @@ class Argument:
 
 
 def class_name(spec: Spec) -> str:
-    """Torch's name of the class if the spec has it too, else the spec's in capitalized words."""
-    if spec.torch is not None and spec.torch.class_name.lower() == spec.name.lower():
-        return spec.torch.class_name
+    """The name of the generated class.
+
+    It is torch's if that is the spec's name, too, or the name of `[torch]` where torch has no such
+    class; else the title if that is the name of a class, or the spec's name in capitalized words.
+    """
+    table = spec.torch or PLAIN
+    is_own = not spec.torch_class or table.class_name.lower() == spec.name.lower()
+    if table.class_name and is_own:
+        return table.class_name
+    if NAME.match(spec.title) and spec.title[:1].isupper() and not keyword.iskeyword(spec.title):
+        return spec.title
     name = "".join(part[:1].upper() + part[1:] for part in spec.name.split("_"))
     return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def table_of(spec: Spec) -> Torch:
+    """The `[torch]` table, with what a class of torch's would have where the author says nothing.
+
+    `beta1`, `beta2` and so on are one argument, `betas`, as schedules such as `OneCycleLR` expect
+    it, and a rule that cannot ascend takes `maximize=False`.
+    """
+    table = spec.torch or PLAIN
+    if spec.torch_class:
+        return table
+    names = [h.name for h in spec.hyperparameters]
+    taken = {part for parts in table.arguments.values() for part in parts}
+    betas = tuple(sorted(name for name in names if _BETAS.fullmatch(name)))
+    is_free = not taken & set(betas) and "betas" not in (*names, *table.arguments)
+    if is_free and len(betas) > 1 and "betas" not in table.constants:
+        table = replace(table, arguments={**table.arguments, "betas": betas})
+    known = {*names, *(o.name for o in spec.options), *table.arguments, *table.constants}
+    if "maximize" not in known | set(table.group):
+        table = replace(table, constants={**table.constants, "maximize": False})
+    return table
 
 
 def context(kernel: Kernel) -> Mapping[str, object]:
     """What `templates/torch.py.jinja` needs."""
     spec = kernel.spec
-    table = spec.torch or PLAIN
+    table = table_of(spec)
     known = {argument.name: argument for argument in _arguments(spec, table)}
     order = _order(spec, table)
     settings = [name for name in TORCH_SETTINGS if name in order]
     star = order.index("*") if "*" in order else len(order)
     accepted = [known[name] for name in order if name != "*"]
     kept = {name: name for name in order if name != "*"}
-    kept |= {key: str(value) for key, value in _fixed(table).items() if key not in kept}
+    fixed = {**table.constants, **table.group}
+    kept |= {key: str(value) for key, value in fixed.items() if key not in kept}
     parameters = [f"{a.name}={a.default}" for a in accepted]
     parameters.insert(star, "*")
     name = class_name(spec)
@@ -88,10 +126,9 @@ def context(kernel: Kernel) -> Mapping[str, object]:
         "name": name,
         "rule": "\n".join(f"        {line}" for line in _rule(spec.rule)),
         "arguments": "\n".join("        " + wrap(f"{a.name}: {a.doc}", 8, 4) for a in accepted),
-        "helpers": ", check_tensors" if _has_tensors(spec) else "",
         "functions": f"from ._numbers import {', '.join(functions)}\n" if functions else "",
         "numbers": "\n".join(lines),
-        "attributes": "\n".join(_attributes(spec, table, name)),
+        "attributes": "\n".join(_attributes(spec, table, order)),
         "signature": layout("def __init__", ["self", "params", *parameters], " -> None:", "    "),
         "checks": "\n".join(f"        {line}" for line in _checks(spec, table, settings, order)),
         "defaults": "\n".join(f'            "{key}": {value},' for key, value in kept.items()),
@@ -155,26 +192,28 @@ def _arguments(spec: Spec, table: Torch) -> Iterator[Argument]:
             doc = " ".join(f"{name}: {docs[name]}" for name in parts)
             yield Argument(group[parts], text, doc)
     for name, value in table.constants.items():
-        yield Argument(name, str(value), f"Only {value}, which is what {spec.title} means.")
+        doc = f"Only {value}, which is what {spec.title} means."
+        if name == "maximize":
+            doc = "Only False: the rule does not ascend."
+        yield Argument(name, str(value), doc)
     for name, (default, doc) in _SETTINGS.items():
         yield Argument(name, default, doc)
 
 
 def _order(spec: Spec, table: Torch) -> list[str]:
     """Names of the constructor's arguments, with `*` where those by name only begin."""
-    if table.signature:
-        star = [] if "*" in table.signature else ["*"]
-        return [*table.signature, *star, "state_dtype"]
-    options = {option.name for option in spec.options}
-    names = [argument.name for argument in _arguments(spec, table)]
-    tunable = [n for n in names if n not in options and n not in _SETTINGS]
-    switchable = [n for n in names if n in options]
-    return [*tunable, "*", *switchable, "capturable", "state_dtype"]
-
-
-def _fixed(table: Torch) -> dict[str, bool | float]:
-    """Keys of torch's parameter groups that have one value here."""
-    return {**table.constants, **table.group}
+    found = list(table.signature)
+    if not found:
+        options = {option.name for option in spec.options}
+        names = [a.name for a in _arguments(spec, table) if a.name not in _SETTINGS]
+        found = [n for n in names if n not in options and n not in table.constants]
+        found += ["*", *(n for n in names if n in options)]
+    if "*" not in found:
+        found.append("*")
+    if not spec.torch_class:
+        further = [*(["maximize"] if "maximize" in table.constants else []), *TORCH_SETTINGS]
+        found += [name for name in further if name not in found]
+    return [*found, "state_dtype"]
 
 
 def _has_tensors(spec: Spec) -> bool:
@@ -198,21 +237,59 @@ def _rule(statements: Iterable[Statement], depth: int = 0, keyword: str = "if") 
             yield from _rule(orelse, depth + 1)
 
 
-def _attributes(spec: Spec, table: Torch, name: str) -> Iterator[str]:
+def _attributes(spec: Spec, table: Torch, order: list[str]) -> Iterator[str]:
     """Class attributes that tell the runtime what differs from its defaults."""
     yield "    _reference = reference"
     keys = {state.name: table.state.get(state.name, state.name) for state in spec.states}
-    items = [f'"{state}": "{key}"' for state, key in keys.items()]
-    yield f"    _keys = {{{', '.join(items)}}}"
-    if fixed := _fixed(table):
-        constants = ", ".join(f'"{key}": {value}' for key, value in fixed.items())
-        yield f"    _constants = {{{constants}}}"
+    yield from _mapping("_keys", {name: f'"{key}"' for name, key in keys.items()})
+    if tuples := _tuples(table):
+        yield from _mapping("_tuples", {key: _texts(parts) for key, parts in tuples.items()})
+    free = {option.name for option in spec.options}
+    free |= set(_LATER.get(spec.torch_class, () if spec.torch_class else table.switches.values()))
+    names = [n for n in order if n not in ("*", "state_dtype", *table.constants)]
+    optional = [
+        n for n in names if n in TORCH_SETTINGS or free.issuperset(table.arguments.get(n, (n,)))
+    ]
+    yield f"    _required = {_texts([n for n in names if n not in optional])}"
+    given = {argument.name: argument.default for argument in _arguments(spec, table)}
+    yield from _mapping("_options", {name: given[name] for name in optional})
+    if table.constants:
+        yield from _mapping("_constants", {k: str(v) for k, v in table.constants.items()})
+    if table.group:
+        yield from _mapping("_forced", {k: str(v) for k, v in table.group.items()})
     if not table.counter:
         yield "    _has_counter = False"
     if table.eager:
         yield "    _is_eager = True"
-    if table.class_name in _SPARSE:
-        yield f'    _sparse = "{_SPARSE[table.class_name]}"'
+    if spec.torch_class:
+        yield "    _is_torchs = True"
+    if spec.torch_class in _WITHOUT_XLA:
+        yield "    _has_xla = False"
+    if spec.torch_class in _SPARSE:
+        yield f'    _sparse = "{_SPARSE[spec.torch_class]}"'
+
+
+def _tuples(table: Torch) -> dict[str, tuple[str, ...]]:
+    """The arguments that are several numbers."""
+    return {name: parts for name, parts in table.arguments.items() if len(parts) > 1}
+
+
+def _texts(names: Iterable[str]) -> str:
+    """A tuple of texts."""
+    quoted = [f'"{name}"' for name in names]
+    return f"({', '.join(quoted)}{',' * (len(quoted) == 1)})"
+
+
+def _mapping(name: str, items: Mapping[str, str]) -> Iterator[str]:
+    """A class attribute that is a dictionary: on one line, or one item a line."""
+    texts = [f'"{key}": {value}' for key, value in items.items()]
+    line = f"    {name} = {{{', '.join(texts)}}}"
+    if len(line) <= WIDTH:
+        yield line
+        return
+    yield f"    {name} = {{"
+    yield from (f"        {text}," for text in texts)
+    yield "    }"
 
 
 def _places(spec: Spec, table: Torch) -> dict[str, tuple[str, str]]:
@@ -232,11 +309,14 @@ def _places(spec: Spec, table: Torch) -> dict[str, tuple[str, str]]:
 
 def _checks(spec: Spec, table: Torch, settings: list[str], order: list[str]) -> Iterator[str]:
     """What the constructor refuses, in torch's words."""
+    for name, parts in _tuples(table).items():
+        yield f'{name} = _arguments.entries("{name}", {name}, {_texts(parts)})'
     if _has_tensors(spec):
         items = ["lr=lr"]
-        if table.class_name in _TENSOR_BETAS and "betas" in table.arguments:
+        if spec.torch_class in _TENSOR_BETAS and "betas" in table.arguments:
             items += ["betas=betas", "foreach=foreach", "capturable=capturable"]
-        yield f"check_tensors({', '.join(items)})"
+        yield f"_arguments.check_tensors({', '.join(items)})"
+    yield "_arguments.check_state_dtype(state_dtype)"
     places = _places(spec, table)
     first = {"lr": 0, "eps": 1}
     for h in sorted(spec.hyperparameters, key=lambda h: first.get(h.name, 2)):

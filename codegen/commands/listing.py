@@ -34,7 +34,7 @@ def list_(wide: Wide = False, as_json: Json = False) -> None:
                 "options": [o.name for o in spec.options],
                 "bytes_per_element": 4 * accesses,
                 "evidence": rungs(spec),
-                "torch": spec.torch.class_name if spec.torch else None,
+                "torch": spec.torch_class or None,
             }
         )
     if as_json:

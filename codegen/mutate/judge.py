@@ -63,7 +63,7 @@ def judged(
 
 def applicable(mutant: Mutant) -> tuple[str, ...]:
     """The rungs that look at what comes after the mutant's level."""
-    has_torch = mutant.spec.torch is not None
+    has_torch = bool(mutant.spec.torch_class)
     return tuple(r for r in LEVELS[mutant.level] if r != "R8" or has_torch)
 
 

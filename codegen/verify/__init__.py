@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -44,7 +44,8 @@ __all__ = [
 
 ASSUMPTIONS = (
     "grid: cdiv(n, BLOCK) programs, at most 2**31 - 1; n at most 2**48; tensors do not overlap",
-    "domains: hyperparameters and states are within the domains that the spec declares",
+    "domains: hyperparameters and states are within the domains that the spec declares; torch's "
+    "classes look at them in their constructors alone, as torch does",
     "R1: host pow, exp and log are within the bounds of codegen.operations",
     "R2: Triton's interpreter stands for the compiled kernel; programs run one after the other",
     "R3, R7, PROVED (bits): IEEE 754 arithmetic to nearest even; any NaN counts as any NaN",
@@ -54,6 +55,13 @@ ASSUMPTIONS = (
     "R6, R7, R9: the PTX is what runs; its translation to machine code (ptxas) is not covered",
     "R9: no intermediate result underflows or overflows, no condition is as close as its rounding",
 )
+
+
+def _usual(spec: Spec) -> Iterator[str]:
+    """Of hyperparameters whose domain is larger than what is looked at."""
+    if ranges := ", ".join(h.usual_text for h in spec.hyperparameters if h.usual_text):
+        yield f"R1, R2, R6, R8: random hyperparameters are in the usual ranges: {ranges}"
+        yield f"R9: bounds hold in the usual ranges: {ranges}"
 
 
 def verify(
@@ -149,7 +157,7 @@ def _certificate(
     return Certificate(
         spec.name,
         tuple(sorted(found, key=position)),
-        ASSUMPTIONS,
+        (*ASSUMPTIONS, *_usual(spec)),
         {"spec": hashlib.sha256(spec.source.text.encode()).hexdigest(), **hashes},
         provenance.templates(),
         provenance.versions(found),

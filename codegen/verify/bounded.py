@@ -193,7 +193,7 @@ def _studied(subject: proof.Subject, tensor: str, got: Term) -> Rounding | Exces
     key = (spec.source.digest, tensor, got.digest, wanted.digest, subject.seed)
     if key not in _STUDIED:
         unit = max(UNIT[got.kind], UNIT[subject.expected.real])
-        problem = Problem(tensor, got, wanted, kinds, proof.domains(spec), unit)
+        problem = Problem(tensor, got, wanted, kinds, proof.usual(spec), unit)
         _STUDIED[key] = study(problem, spec, subject.seed)
     return _STUDIED[key]
 

@@ -1,7 +1,8 @@
 """Inputs that find faults: adversarial tensors and random hyperparameters.
 
 Defaults hide hard-coded constants, and friendly magnitudes hide a misplaced eps, so hyperparameters
-are drawn from their whole domains and magnitudes are log-uniform over many decades.
+are drawn from their whole usual ranges, which are their domains unless a spec says otherwise, and
+magnitudes are log-uniform over many decades.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Array = np.ndarray[Any, Any]
 
 
 def hyperparameters(spec: Spec, rng: Generator) -> dict[str, float]:
-    """One random value from the domain of every hyperparameter.
+    """One random value from the usual range of every hyperparameter.
 
     Those that the rule compares with a number are that number now and then.
     """
@@ -55,8 +56,8 @@ def _turning_points(held: Held) -> tuple[tuple[str, float], ...]:
 
 
 def draw(h: Hyperparameter, rng: Generator) -> float:
-    """A random value of the domain; now and then its closed lower end."""
-    domain = h.domain
+    """A random value of the usual range; now and then its closed lower end."""
+    domain = h.usual
     kind = rng.random()
     if kind < 0.1 and not domain.low_open:
         return domain.low

@@ -85,8 +85,16 @@ def storage(spec: Spec, options: Options, dtype: str) -> dict[str, str]:
 
 def domains(spec: Spec) -> dict[str, Interval]:
     """The domain of every leaf that has one; `t` counts from 1."""
-    found = {h.name: h.domain for h in spec.hyperparameters}
-    found |= {s.name: s.domain for s in spec.states}
+    return _of_leaves(spec, {h.name: h.domain for h in spec.hyperparameters})
+
+
+def usual(spec: Spec) -> dict[str, Interval]:
+    """The same with the usual ranges of hyperparameters: what bounds are shown for."""
+    return _of_leaves(spec, {h.name: h.usual for h in spec.hyperparameters})
+
+
+def _of_leaves(spec: Spec, found: dict[str, Interval]) -> dict[str, Interval]:
+    found = found | {s.name: s.domain for s in spec.states}
     return {**found, "t": Interval(low=1, low_open=False), rule.SCALE: Interval(low=0)}
 
 

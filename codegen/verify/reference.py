@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from codegen.backends.python import CHECKED
 from codegen.spec import Options, Spec
 from codegen.verify.generated import Text
 from codegen.verify.inputs import Array
@@ -104,7 +105,9 @@ def check_signatures(module: ModuleType, spec: Spec, settings: Mapping[str, bool
             raise Malformed(f"{function.__name__} does not begin with {', '.join(positional)}")
         for name in positional:
             del parameters[name]
-        wanted = {**defaults, **settings} if function is module.step else defaults
+        wanted = defaults
+        if function is module.step:
+            wanted = {**defaults, **settings, CHECKED: True}
         names = wanted if function is module.step else parameters
         for name in (*names, *parameters):
             if name not in wanted or name not in parameters:

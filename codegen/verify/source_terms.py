@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from codegen.backends.python import CHECKED
 from codegen.verify import rule, terms
 from codegen.verify.lifted import Unsupported
 from codegen.verify.offsets import SIZE, Offset, number
@@ -143,6 +144,8 @@ class Source:
         if found is None:
             raise Unsupported(0, f"no function `{function}`")
         names = [a.arg for a in (*found.args.args, *found.args.kwonlyargs)]
+        # It has no value here, so that nothing can follow from it but an exception.
+        names = [name for name in names if name != CHECKED]
         if sorted(names) != sorted(given):
             odd = sorted(set(names) ^ set(given))[0]
             raise Unsupported(found.lineno, f"`{function}`: argument `{odd}`")

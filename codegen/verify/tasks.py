@@ -167,7 +167,7 @@ def rungs(spec: Spec, level: Level = Level.full) -> list[str]:
     """The rungs that apply to a spec: R8 needs a class of torch to compare with."""
     found = ["R0", "R1", "R2", "R3", "R5", "R6", "R7"]
     if level is not Level.fast:
-        found += [*(["R8"] if spec.torch else []), "R9"]
+        found += [*(["R8"] if spec.torch_class else []), "R9"]
     return [*found, "R12"] if level is Level.deep else found
 
 
@@ -209,7 +209,7 @@ def groups(
         task = Task(
             "R0", spec, options, folder, seed, chosen, dtypes, brief=fast, backends=backends
         )
-        alone = ["R0", "R1", "R2"] if fast or not spec.torch else ["R0", "R1", "R2", "R8"]
+        alone = ["R0", "R1", "R2"] if fast or not spec.torch_class else ["R0", "R1", "R2", "R8"]
         for rung in alone:
             yield (replace(task, rung=rung),)
         compiled = [r for r in COMPILED if r in rungs(spec, level)]

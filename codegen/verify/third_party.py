@@ -35,8 +35,8 @@ def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
         import torch
     except ImportError:
         return verdict(Status.UNSUPPORTED, "torch is not installed: pip install 'stepforge[torch]'")
-    name = f"torch.optim.{spec.torch.class_name}"
-    factory = getattr(torch.optim, spec.torch.class_name, None)
+    name = f"torch.optim.{spec.torch_class}"
+    factory = getattr(torch.optim, spec.torch_class, None)
     if not (isinstance(factory, type) and issubclass(factory, torch.optim.Optimizer)):
         return verdict(Status.UNSUPPORTED, f"torch {torch.__version__} has no {name}")
     torch.set_num_threads(1)

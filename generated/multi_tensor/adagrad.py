@@ -28,6 +28,7 @@ def step(
     eps=1e-10,
     weight_decay=0,
     maximize=False,
+    _checked=True,
     exact=True,
 ) -> None:
     """One step of all tensors of a table, in place, on the current device.
@@ -44,6 +45,7 @@ def step(
         weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
             0.
         maximize: Ascend instead of descend.
+        _checked: Whether numbers outside of domains are refused.
         exact: Round every operation correctly, so that every bit is the reference's. Off,
             float32 division and square root are approximate, and a product may fuse with a sum.
     """
@@ -54,13 +56,13 @@ def step(
     lr_decay = float(lr_decay)
     eps = float(eps)
     weight_decay = float(weight_decay)
-    if not lr >= 0:
+    if _checked and not lr >= 0:
         raise ValueError(f"lr is {lr}, not lr >= 0")
-    if not lr_decay >= 0:
+    if _checked and not lr_decay >= 0:
         raise ValueError(f"lr_decay is {lr_decay}, not lr_decay >= 0")
-    if not eps >= 0:
+    if _checked and not eps >= 0:
         raise ValueError(f"eps is {eps}, not eps >= 0")
-    if not weight_decay >= 0:
+    if _checked and not weight_decay >= 0:
         raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
 
     weight_decay_differs_from_zero = weight_decay != 0

@@ -16,7 +16,17 @@ COLUMNS = ("p", "g", "m")
 
 
 def step(
-    table, state, t, *, lr=0.0001, beta1=0.9, beta2=0.99, weight_decay=0, maximize=False, exact=True
+    table,
+    state,
+    t,
+    *,
+    lr=0.0001,
+    beta1=0.9,
+    beta2=0.99,
+    weight_decay=0,
+    maximize=False,
+    _checked=True,
+    exact=True,
 ) -> None:
     """One step of all tensors of a table, in place, on the current device.
 
@@ -29,6 +39,7 @@ def step(
         beta2: Decay of the momentum. Domain: 0 <= beta2 < 1.
         weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
         maximize: Ascend instead of descend.
+        _checked: Whether numbers outside of domains are refused.
         exact: Round every operation correctly, so that every bit is the reference's. Off,
             float32 division and square root are approximate, and a product may fuse with a sum.
     """
@@ -38,13 +49,13 @@ def step(
     beta1 = float(beta1)
     beta2 = float(beta2)
     weight_decay = float(weight_decay)
-    if not lr >= 0:
+    if _checked and not lr >= 0:
         raise ValueError(f"lr is {lr}, not lr >= 0")
-    if not 0 <= beta1 < 1:
+    if _checked and not 0 <= beta1 < 1:
         raise ValueError(f"beta1 is {beta1}, not 0 <= beta1 < 1")
-    if not 0 <= beta2 < 1:
+    if _checked and not 0 <= beta2 < 1:
         raise ValueError(f"beta2 is {beta2}, not 0 <= beta2 < 1")
-    if not weight_decay >= 0:
+    if _checked and not weight_decay >= 0:
         raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
 
     one_minus_beta1 = 1 - beta1

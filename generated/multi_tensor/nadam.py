@@ -29,6 +29,7 @@ def step(
     momentum_decay=0.004,
     decoupled_weight_decay=False,
     maximize=False,
+    _checked=True,
     exact=True,
 ) -> None:
     """One step of all tensors of a table, in place, on the current device.
@@ -47,6 +48,7 @@ def step(
         decoupled_weight_decay: Decay the parameters themselves instead of adding to the
             gradient.
         maximize: Ascend instead of descend.
+        _checked: Whether numbers outside of domains are refused.
         exact: Round every operation correctly, so that every bit is the reference's. Off,
             float32 division and square root are approximate, and a product may fuse with a sum.
     """
@@ -59,17 +61,17 @@ def step(
     eps = float(eps)
     weight_decay = float(weight_decay)
     momentum_decay = float(momentum_decay)
-    if not lr >= 0:
+    if _checked and not lr >= 0:
         raise ValueError(f"lr is {lr}, not lr >= 0")
-    if not 0 <= beta1 < 1:
+    if _checked and not 0 <= beta1 < 1:
         raise ValueError(f"beta1 is {beta1}, not 0 <= beta1 < 1")
-    if not 0 <= beta2 < 1:
+    if _checked and not 0 <= beta2 < 1:
         raise ValueError(f"beta2 is {beta2}, not 0 <= beta2 < 1")
-    if not eps >= 0:
+    if _checked and not eps >= 0:
         raise ValueError(f"eps is {eps}, not eps >= 0")
-    if not weight_decay >= 0:
+    if _checked and not weight_decay >= 0:
         raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
-    if not momentum_decay >= 0:
+    if _checked and not momentum_decay >= 0:
         raise ValueError(f"momentum_decay is {momentum_decay}, not momentum_decay >= 0")
 
     mu_product = float(state["mu_product"])

@@ -21,7 +21,18 @@ def init(p) -> dict:
 
 
 def step(
-    p, g, state, t, *, lr=0.002, beta1=0.9, beta2=0.999, eps=1e-08, weight_decay=0, maximize=False
+    p,
+    g,
+    state,
+    t,
+    *,
+    lr=0.002,
+    beta1=0.9,
+    beta2=0.999,
+    eps=1e-08,
+    weight_decay=0,
+    maximize=False,
+    _checked=True,
 ) -> tuple[np.ndarray, dict]:
     """One step.
 
@@ -37,6 +48,7 @@ def step(
         weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
             0.
         maximize: Ascend instead of descend.
+        _checked: Whether numbers outside of domains are refused.
 
     Returns:
         The new parameters and the new state.
@@ -51,15 +63,15 @@ def step(
     beta2 = float(beta2)
     eps = float(eps)
     weight_decay = float(weight_decay)
-    if not lr >= 0:
+    if _checked and not lr >= 0:
         raise ValueError(f"lr is {lr}, not lr >= 0")
-    if not 0 <= beta1 < 1:
+    if _checked and not 0 <= beta1 < 1:
         raise ValueError(f"beta1 is {beta1}, not 0 <= beta1 < 1")
-    if not 0 <= beta2 < 1:
+    if _checked and not 0 <= beta2 < 1:
         raise ValueError(f"beta2 is {beta2}, not 0 <= beta2 < 1")
-    if not eps >= 0:
+    if _checked and not eps >= 0:
         raise ValueError(f"eps is {eps}, not eps >= 0")
-    if not weight_decay >= 0:
+    if _checked and not weight_decay >= 0:
         raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"g": g, **state}.items():
         if np.shape(tensor) != p.shape:

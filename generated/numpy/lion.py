@@ -19,7 +19,17 @@ def init(p) -> dict:
 
 
 def step(
-    p, g, state, t, *, lr=0.0001, beta1=0.9, beta2=0.99, weight_decay=0, maximize=False
+    p,
+    g,
+    state,
+    t,
+    *,
+    lr=0.0001,
+    beta1=0.9,
+    beta2=0.99,
+    weight_decay=0,
+    maximize=False,
+    _checked=True,
 ) -> tuple[np.ndarray, dict]:
     """One step.
 
@@ -33,6 +43,7 @@ def step(
         beta2: Decay of the momentum. Domain: 0 <= beta2 < 1.
         weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
         maximize: Ascend instead of descend.
+        _checked: Whether numbers outside of domains are refused.
 
     Returns:
         The new parameters and the new state.
@@ -45,13 +56,13 @@ def step(
     beta1 = float(beta1)
     beta2 = float(beta2)
     weight_decay = float(weight_decay)
-    if not lr >= 0:
+    if _checked and not lr >= 0:
         raise ValueError(f"lr is {lr}, not lr >= 0")
-    if not 0 <= beta1 < 1:
+    if _checked and not 0 <= beta1 < 1:
         raise ValueError(f"beta1 is {beta1}, not 0 <= beta1 < 1")
-    if not 0 <= beta2 < 1:
+    if _checked and not 0 <= beta2 < 1:
         raise ValueError(f"beta2 is {beta2}, not 0 <= beta2 < 1")
-    if not weight_decay >= 0:
+    if _checked and not weight_decay >= 0:
         raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"g": g, **state}.items():
         if np.shape(tensor) != p.shape:

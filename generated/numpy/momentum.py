@@ -21,7 +21,7 @@ def init(p) -> dict:
 
 
 def step(
-    p, g, state, t, *, lr=0.01, momentum=0.9, weight_decay=0, maximize=False
+    p, g, state, t, *, lr=0.01, momentum=0.9, weight_decay=0, maximize=False, _checked=True
 ) -> tuple[np.ndarray, dict]:
     """One step.
 
@@ -35,6 +35,7 @@ def step(
         weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
             0.
         maximize: Ascend instead of descend.
+        _checked: Whether numbers outside of domains are refused.
 
     Returns:
         The new parameters and the new state.
@@ -46,11 +47,11 @@ def step(
     lr = float(lr)
     momentum = float(momentum)
     weight_decay = float(weight_decay)
-    if not lr >= 0:
+    if _checked and not lr >= 0:
         raise ValueError(f"lr is {lr}, not lr >= 0")
-    if not 0 <= momentum < 1:
+    if _checked and not 0 <= momentum < 1:
         raise ValueError(f"momentum is {momentum}, not 0 <= momentum < 1")
-    if not weight_decay >= 0:
+    if _checked and not weight_decay >= 0:
         raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"g": g, **state}.items():
         if np.shape(tensor) != p.shape:

@@ -6,7 +6,8 @@ A `torch.optim` class around the step of the NumPy reference and the Triton kern
 """
 
 from ..numpy import adagrad as reference
-from ._runtime import Optimizer, check_tensors
+from . import _arguments
+from ._runtime import Optimizer
 
 
 class Adagrad(Optimizer):
@@ -38,13 +39,16 @@ class Adagrad(Optimizer):
         maximize: Ascend instead of descend.
         differentiable: Refused if on: no gradient flows through a step.
         fused: Accepted: every step is fused. If on, the counter is on p's device.
-        state_dtype: Type of new and loaded states. By default new ones have p's type, float32
-            where that has 16 bits, and loaded ones the type they come with.
+        state_dtype: Type of new and loaded states of real parameters. By default new ones have
+            p's type, float32 where that has 16 bits, and loaded ones the type they come with.
     """
 
     _reference = reference
     _keys = {"s": "sum"}
+    _required = ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
+    _options = {"foreach": None, "maximize": False, "differentiable": False, "fused": None}
     _is_eager = True
+    _is_torchs = True
 
     def __init__(
         self,
@@ -61,7 +65,8 @@ class Adagrad(Optimizer):
         fused=None,
         state_dtype=None,
     ) -> None:
-        check_tensors(lr=lr)
+        _arguments.check_tensors(lr=lr)
+        _arguments.check_state_dtype(state_dtype)
         if not lr >= 0:
             raise ValueError(f"Invalid learning rate: {lr}")
         if not eps >= 0:

@@ -6,7 +6,8 @@ A `torch.optim` class around the step of the NumPy reference and the Triton kern
 """
 
 from ..numpy import adamax as reference
-from ._runtime import Optimizer, check_tensors
+from . import _arguments
+from ._runtime import Optimizer
 
 
 class Adamax(Optimizer):
@@ -37,12 +38,16 @@ class Adamax(Optimizer):
         maximize: Ascend instead of descend.
         differentiable: Refused if on: no gradient flows through a step.
         capturable: Keep the counter on p's device, for CUDA graphs. Not on the CPU.
-        state_dtype: Type of new and loaded states. By default new ones have p's type, float32
-            where that has 16 bits, and loaded ones the type they come with.
+        state_dtype: Type of new and loaded states of real parameters. By default new ones have
+            p's type, float32 where that has 16 bits, and loaded ones the type they come with.
     """
 
     _reference = reference
     _keys = {"m": "exp_avg", "u": "exp_inf"}
+    _tuples = {"betas": ("beta1", "beta2")}
+    _required = ("lr", "betas", "eps", "weight_decay")
+    _options = {"foreach": None, "maximize": False, "differentiable": False, "capturable": False}
+    _is_torchs = True
 
     def __init__(
         self,
@@ -58,7 +63,9 @@ class Adamax(Optimizer):
         capturable=False,
         state_dtype=None,
     ) -> None:
-        check_tensors(lr=lr)
+        betas = _arguments.entries("betas", betas, ("beta1", "beta2"))
+        _arguments.check_tensors(lr=lr)
+        _arguments.check_state_dtype(state_dtype)
         if not lr >= 0:
             raise ValueError(f"Invalid learning rate: {lr}")
         if not eps >= 0:

@@ -6,7 +6,8 @@ A `torch.optim` class around the step of the NumPy reference and the Triton kern
 """
 
 from ..numpy import adamw as reference
-from ._runtime import Optimizer, check_tensors
+from . import _arguments
+from ._runtime import Optimizer
 
 
 class AdamW(Optimizer):
@@ -42,13 +43,24 @@ class AdamW(Optimizer):
         capturable: Keep the counter on p's device, for CUDA graphs. Not on the CPU.
         differentiable: Refused if on: no gradient flows through a step.
         fused: Accepted: every step is fused. If on, the counter is on p's device.
-        state_dtype: Type of new and loaded states. By default new ones have p's type, float32
-            where that has 16 bits, and loaded ones the type they come with.
+        state_dtype: Type of new and loaded states of real parameters. By default new ones have
+            p's type, float32 where that has 16 bits, and loaded ones the type they come with.
     """
 
     _reference = reference
     _keys = {"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}
-    _constants = {"decoupled_weight_decay": True}
+    _tuples = {"betas": ("beta1", "beta2")}
+    _required = ("lr", "betas", "eps", "weight_decay")
+    _options = {
+        "amsgrad": False,
+        "maximize": False,
+        "foreach": None,
+        "capturable": False,
+        "differentiable": False,
+        "fused": None,
+    }
+    _forced = {"decoupled_weight_decay": True}
+    _is_torchs = True
     _sparse = "Adam does not support sparse gradients, please consider SparseAdam instead"
 
     def __init__(
@@ -67,7 +79,9 @@ class AdamW(Optimizer):
         fused=None,
         state_dtype=None,
     ) -> None:
-        check_tensors(lr=lr, betas=betas, foreach=foreach, capturable=capturable)
+        betas = _arguments.entries("betas", betas, ("beta1", "beta2"))
+        _arguments.check_tensors(lr=lr, betas=betas, foreach=foreach, capturable=capturable)
+        _arguments.check_state_dtype(state_dtype)
         if not lr >= 0:
             raise ValueError(f"Invalid learning rate: {lr}")
         if not eps >= 0:

@@ -6,7 +6,8 @@ A `torch.optim` class around the step of the NumPy reference and the Triton kern
 """
 
 from ..numpy import lion as reference
-from ._runtime import Optimizer, check_tensors
+from . import _arguments
+from ._runtime import Optimizer
 
 
 class Lion(Optimizer):
@@ -28,46 +29,68 @@ class Lion(Optimizer):
     Args:
         params: Parameters, named parameters, or dicts of parameter groups.
         lr: Learning rate. Domain: lr >= 0.
-        beta1: Share of the momentum in the step. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the momentum. Domain: 0 <= beta2 < 1.
+        betas: beta1: Share of the momentum in the step. Domain: 0 <= beta1 < 1. beta2: Decay of
+            the momentum. Domain: 0 <= beta2 < 1.
         weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
         maximize: Ascend instead of descend.
+        foreach: Accepted and without effect: it chooses among torch's ways to compute.
+        fused: Accepted: every step is fused. If on, the counter is on p's device.
         capturable: Keep the counter on p's device, for CUDA graphs. Not on the CPU.
-        state_dtype: Type of new and loaded states. By default new ones have p's type, float32
-            where that has 16 bits, and loaded ones the type they come with.
+        differentiable: Refused if on: no gradient flows through a step.
+        state_dtype: Type of new and loaded states of real parameters. By default new ones have
+            p's type, float32 where that has 16 bits, and loaded ones the type they come with.
     """
 
     _reference = reference
     _keys = {"m": "m"}
+    _tuples = {"betas": ("beta1", "beta2")}
+    _required = ("lr", "betas", "weight_decay")
+    _options = {
+        "maximize": False,
+        "foreach": None,
+        "fused": None,
+        "capturable": False,
+        "differentiable": False,
+    }
 
     def __init__(
         self,
         params,
         lr=0.0001,
-        beta1=0.9,
-        beta2=0.99,
+        betas=(0.9, 0.99),
         weight_decay=0,
         *,
         maximize=False,
+        foreach=None,
+        fused=None,
         capturable=False,
+        differentiable=False,
         state_dtype=None,
     ) -> None:
-        check_tensors(lr=lr)
+        betas = _arguments.entries("betas", betas, ("beta1", "beta2"))
+        _arguments.check_tensors(lr=lr)
+        _arguments.check_state_dtype(state_dtype)
         if not lr >= 0:
             raise ValueError(f"Invalid learning rate: {lr}")
-        if not 0 <= beta1 < 1:
-            raise ValueError(f"Invalid beta1 value: {beta1}")
-        if not 0 <= beta2 < 1:
-            raise ValueError(f"Invalid beta2 value: {beta2}")
+        if not 0 <= betas[0] < 1:
+            raise ValueError(f"Invalid beta parameter at index 0: {betas[0]}")
+        if not 0 <= betas[1] < 1:
+            raise ValueError(f"Invalid beta parameter at index 1: {betas[1]}")
         if not weight_decay >= 0:
             raise ValueError(f"Invalid weight_decay value: {weight_decay}")
+        if fused and differentiable:
+            raise RuntimeError("`fused` does not support `differentiable`")
+        if fused and foreach:
+            raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
         defaults = {
             "lr": lr,
-            "beta1": beta1,
-            "beta2": beta2,
+            "betas": betas,
             "weight_decay": weight_decay,
             "maximize": maximize,
+            "foreach": foreach,
+            "fused": fused,
             "capturable": capturable,
+            "differentiable": differentiable,
             "state_dtype": state_dtype,
         }
         super().__init__(params, defaults)
@@ -77,8 +100,8 @@ class Lion(Optimizer):
         """The arguments of the rule's `step` in a parameter group."""
         return {
             "lr": group["lr"],
-            "beta1": group["beta1"],
-            "beta2": group["beta2"],
+            "beta1": group["betas"][0],
+            "beta2": group["betas"][1],
             "weight_decay": group["weight_decay"],
             "maximize": group["maximize"],
         }

@@ -6,7 +6,8 @@ A `torch.optim` class around the step of the NumPy reference and the Triton kern
 """
 
 from ..numpy import momentum_ema as reference
-from ._runtime import Optimizer, check_tensors
+from . import _arguments
+from ._runtime import Optimizer
 
 
 class MomentumEma(Optimizer):
@@ -31,13 +32,24 @@ class MomentumEma(Optimizer):
         weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
             0.
         maximize: Ascend instead of descend.
+        foreach: Accepted and without effect: it chooses among torch's ways to compute.
+        fused: Accepted: every step is fused. If on, the counter is on p's device.
         capturable: Keep the counter on p's device, for CUDA graphs. Not on the CPU.
-        state_dtype: Type of new and loaded states. By default new ones have p's type, float32
-            where that has 16 bits, and loaded ones the type they come with.
+        differentiable: Refused if on: no gradient flows through a step.
+        state_dtype: Type of new and loaded states of real parameters. By default new ones have
+            p's type, float32 where that has 16 bits, and loaded ones the type they come with.
     """
 
     _reference = reference
     _keys = {"v": "v"}
+    _required = ("lr", "beta", "weight_decay")
+    _options = {
+        "maximize": False,
+        "foreach": None,
+        "fused": None,
+        "capturable": False,
+        "differentiable": False,
+    }
 
     def __init__(
         self,
@@ -47,22 +59,33 @@ class MomentumEma(Optimizer):
         weight_decay=0,
         *,
         maximize=False,
+        foreach=None,
+        fused=None,
         capturable=False,
+        differentiable=False,
         state_dtype=None,
     ) -> None:
-        check_tensors(lr=lr)
+        _arguments.check_tensors(lr=lr)
+        _arguments.check_state_dtype(state_dtype)
         if not lr >= 0:
             raise ValueError(f"Invalid learning rate: {lr}")
         if not 0 <= beta < 1:
             raise ValueError(f"Invalid beta value: {beta}")
         if not weight_decay >= 0:
             raise ValueError(f"Invalid weight_decay value: {weight_decay}")
+        if fused and differentiable:
+            raise RuntimeError("`fused` does not support `differentiable`")
+        if fused and foreach:
+            raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
         defaults = {
             "lr": lr,
             "beta": beta,
             "weight_decay": weight_decay,
             "maximize": maximize,
+            "foreach": foreach,
+            "fused": fused,
             "capturable": capturable,
+            "differentiable": differentiable,
             "state_dtype": state_dtype,
         }
         super().__init__(params, defaults)

@@ -6,7 +6,8 @@ A `torch.optim` class around the step of the NumPy reference and the Triton kern
 """
 
 from ..numpy import nadam as reference
-from ._runtime import Optimizer, check_tensors
+from . import _arguments
+from ._runtime import Optimizer
 
 
 class NAdam(Optimizer):
@@ -48,12 +49,22 @@ class NAdam(Optimizer):
         maximize: Ascend instead of descend.
         capturable: Keep the counter on p's device, for CUDA graphs. Not on the CPU.
         differentiable: Refused if on: no gradient flows through a step.
-        state_dtype: Type of new and loaded states. By default new ones have p's type, float32
-            where that has 16 bits, and loaded ones the type they come with.
+        state_dtype: Type of new and loaded states of real parameters. By default new ones have
+            p's type, float32 where that has 16 bits, and loaded ones the type they come with.
     """
 
     _reference = reference
     _keys = {"m": "exp_avg", "v": "exp_avg_sq", "mu_product": "mu_product"}
+    _tuples = {"betas": ("beta1", "beta2")}
+    _required = ("lr", "betas", "eps", "weight_decay", "momentum_decay")
+    _options = {
+        "decoupled_weight_decay": False,
+        "foreach": None,
+        "maximize": False,
+        "capturable": False,
+        "differentiable": False,
+    }
+    _is_torchs = True
 
     def __init__(
         self,
@@ -71,7 +82,9 @@ class NAdam(Optimizer):
         differentiable=False,
         state_dtype=None,
     ) -> None:
-        check_tensors(lr=lr)
+        betas = _arguments.entries("betas", betas, ("beta1", "beta2"))
+        _arguments.check_tensors(lr=lr)
+        _arguments.check_state_dtype(state_dtype)
         if not lr >= 0:
             raise ValueError(f"Invalid learning rate: {lr}")
         if not eps >= 0:

@@ -36,6 +36,7 @@ def step(
     eps=1e-10,
     weight_decay=0,
     maximize=False,
+    _checked=True,
     exact=True,
 ) -> None:
     """One step, in place on contiguous tensors of the current device.
@@ -53,6 +54,7 @@ def step(
         weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
             0.
         maximize: Ascend instead of descend.
+        _checked: Whether numbers outside of domains are refused.
         exact: Round every operation correctly, so that every bit is the reference's. Off,
             float32 division and square root are approximate, and a product may fuse with a sum.
     """
@@ -67,13 +69,13 @@ def step(
     lr_decay = float(lr_decay)
     eps = float(eps)
     weight_decay = float(weight_decay)
-    if not lr >= 0:
+    if _checked and not lr >= 0:
         raise ValueError(f"lr is {lr}, not lr >= 0")
-    if not lr_decay >= 0:
+    if _checked and not lr_decay >= 0:
         raise ValueError(f"lr_decay is {lr_decay}, not lr_decay >= 0")
-    if not eps >= 0:
+    if _checked and not eps >= 0:
         raise ValueError(f"eps is {eps}, not eps >= 0")
-    if not weight_decay >= 0:
+    if _checked and not weight_decay >= 0:
         raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"p": p, "g": g, **state}.items():
         if tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous():

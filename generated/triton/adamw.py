@@ -40,6 +40,7 @@ def step(
     weight_decay=0.01,
     amsgrad=False,
     maximize=False,
+    _checked=True,
     exact=True,
 ) -> None:
     """One step, in place on contiguous tensors of the current device.
@@ -56,6 +57,7 @@ def step(
         weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
         amsgrad: Divide by the largest second moment seen so far.
         maximize: Ascend instead of descend.
+        _checked: Whether numbers outside of domains are refused.
         exact: Round every operation correctly, so that every bit is the reference's. Off,
             float32 division and square root are approximate, and a product may fuse with a sum.
     """
@@ -71,15 +73,15 @@ def step(
     beta2 = float(beta2)
     eps = float(eps)
     weight_decay = float(weight_decay)
-    if not lr >= 0:
+    if _checked and not lr >= 0:
         raise ValueError(f"lr is {lr}, not lr >= 0")
-    if not 0 <= beta1 < 1:
+    if _checked and not 0 <= beta1 < 1:
         raise ValueError(f"beta1 is {beta1}, not 0 <= beta1 < 1")
-    if not 0 <= beta2 < 1:
+    if _checked and not 0 <= beta2 < 1:
         raise ValueError(f"beta2 is {beta2}, not 0 <= beta2 < 1")
-    if not eps >= 0:
+    if _checked and not eps >= 0:
         raise ValueError(f"eps is {eps}, not eps >= 0")
-    if not weight_decay >= 0:
+    if _checked and not weight_decay >= 0:
         raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"p": p, "g": g, **state}.items():
         if tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous():

@@ -25,7 +25,17 @@ def init(p) -> dict:
 
 
 def step(
-    p, g, state, t, *, lr=0.01, momentum=0.9, weight_decay=0, maximize=False, exact=True
+    p,
+    g,
+    state,
+    t,
+    *,
+    lr=0.01,
+    momentum=0.9,
+    weight_decay=0,
+    maximize=False,
+    _checked=True,
+    exact=True,
 ) -> None:
     """One step, in place on contiguous tensors of the current device.
 
@@ -39,6 +49,7 @@ def step(
         weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
             0.
         maximize: Ascend instead of descend.
+        _checked: Whether numbers outside of domains are refused.
         exact: Round every operation correctly, so that every bit is the reference's. Off,
             float32 division and square root are approximate, and a product may fuse with a sum.
     """
@@ -51,11 +62,11 @@ def step(
     lr = float(lr)
     momentum = float(momentum)
     weight_decay = float(weight_decay)
-    if not lr >= 0:
+    if _checked and not lr >= 0:
         raise ValueError(f"lr is {lr}, not lr >= 0")
-    if not 0 <= momentum < 1:
+    if _checked and not 0 <= momentum < 1:
         raise ValueError(f"momentum is {momentum}, not 0 <= momentum < 1")
-    if not weight_decay >= 0:
+    if _checked and not weight_decay >= 0:
         raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"p": p, "g": g, **state}.items():
         if tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous():

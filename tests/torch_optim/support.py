@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from support import ROOT, STOCK, stock
 
-from codegen.backends.torch import class_name
+from codegen.backends.torch import class_name, table_of
 from codegen.spec import Spec
 from codegen.verify.third_party import _arguments
 
@@ -59,10 +59,10 @@ class Case:
     @cached_property
     def arguments(self) -> dict[str, Any]:
         """The arguments of our class."""
-        if self.spec.torch is None:
-            return {**self.values, **self.options}
-        constants = self.spec.torch.constants
-        return {k: v for k, v in self.torch_arguments.items() if k not in constants}
+        spec = replace(self.spec, torch=table_of(self.spec))
+        assert spec.torch is not None
+        found = _arguments(spec, self.options, dict(self.values))
+        return {k: v for k, v in found.items() if k not in spec.torch.constants}
 
     @cached_property
     def torch_arguments(self) -> dict[str, Any]:

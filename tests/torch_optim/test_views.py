@@ -280,7 +280,7 @@ def test_parameters_without_elements_count_and_keep_scalar_states(case: Case, pa
             q.grad = torch.ones_like(q)
             theirs.step()
         for key, value in ours.state.get(p, {}).items():
-            torch.testing.assert_close(value, theirs.state[q][key])
+            torch.testing.assert_close(value, theirs.state[q][key], check_dtype=path != "free")
 
 
 @by_class

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from support import ROOT, STOCK, stock
 
+from codegen.reader import loads
 from codegen.spec import Interval
-from codegen.verify import compiled, inputs
+from codegen.verify import _usual, compiled, inputs, proof
 
 
 @pytest.mark.parametrize("name", STOCK)
@@ -21,6 +22,22 @@ def test_hyperparameters_are_inside_their_domains_and_not_at_their_defaults(name
         values = [draw[h.name] for draw in draws]
         assert all(value in h.domain for value in values)
         assert len({v for v in values if v != h.default}) > 100
+
+
+def test_a_usual_range_is_what_is_drawn_from_and_what_bounds_hold_in() -> None:
+    text = stock("rmsprop").source.text
+    for usual in ("0 <= alpha < 1", "0.25 <= alpha <= 0.5"):
+        spec = loads(text.replace("0 <= alpha < 1", usual).replace("0.99", "0.375"))[0]
+        rng = np.random.default_rng(1)
+        (alpha,) = (h for h in spec.hyperparameters if h.name == "alpha")
+        assert (alpha.domain.low, alpha.domain.high) == (0, np.inf)
+        draws = [inputs.hyperparameters(spec, rng)["alpha"] for _ in range(50)]
+        assert all(value in alpha.usual for value in draws)
+        assert proof.domains(spec)["alpha"] == alpha.domain
+        assert proof.usual(spec)["alpha"] == alpha.usual
+        said = [text for text in _usual(spec) if usual in text]
+        assert [text.partition(":")[0] for text in said] == ["R1, R2, R6, R8", "R9"]
+    assert list(_usual(stock("adamw"))) == []
 
 
 def test_the_closed_end_of_a_domain_is_drawn_and_the_open_one_never() -> None:

@@ -196,3 +196,18 @@ def test_a_reference_that_returns_something_else_is_unsupported(
     assert old in text
     with pytest.raises(Unsupported, match=what):
         reference(stock("lion"), text.replace(old, new))
+
+
+def test_nothing_but_a_refusal_may_depend_on_whether_domains_are_checked() -> None:
+    """So that what is proved holds for callers of both kinds."""
+    text = (
+        "def step(x, *, _checked=True):\n"
+        "    if _checked and not x >= 0:\n"
+        "        raise ValueError('no')\n"
+        "    return x\n"
+    )
+    assert Source(text).run("step", {"x": 2.0}) == 2.0
+    uses = ("raise ValueError('no')", "x = -x"), ("return x", "return x if _checked else 1.0")
+    for edit in uses:
+        with pytest.raises(Unsupported):
+            Source(text.replace(*edit)).run("step", {"x": 2.0})

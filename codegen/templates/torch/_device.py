@@ -106,7 +106,8 @@ def step_on_device(
             ready = [job.walked() for job in batch]
             stored = [] if scale is None else [_unscale(each, scale) for each in ready]
             for table in tables.of(work.names, ready, kernel, device):
-                kernel.step(table, dict(zip(work.scalars, before, strict=True)), t, **work.numbers)
+                state = dict(zip(work.scalars, before, strict=True))
+                kernel.step(table, state, t, **work.numbers, _checked=False)
             for gradient, unscaled in stored:
                 if unscaled is not gradient:
                     gradient.copy_(unscaled)

@@ -13,7 +13,7 @@ parameters, before it writes any of them (`_tensors`).
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,19 +28,16 @@ except ModuleNotFoundError as error:
         name="torch",
     ) from None
 
+from ._arguments import capturable_devices, fused_devices
+from ._checkpoints import Checkpoints, Group, counter, counts_on, full_like
 from ._checks import are_simple, check, is_fake, refuse_tracing
 from ._device import Tables, refuse_capture, step_on_device, step_without_waiting
 from ._host import step_on_host
 from ._jobs import Job, Needed, Scaling, Work
 from ._tensors import local, mark_written, number
 
-Group = dict[str, Any]
-_EXACT_COUNTS = 1 << 24
-"""From here on float32 counters would stand still."""
-_HALF = (torch.bfloat16, torch.float16)
 
-
-class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
+class Optimizer(Checkpoints):
     """Base of the generated classes, which say what the rule needs.
 
     A step takes the `grad_scale` and `found_inf` that `GradScaler` sets on optimizers with the mark
@@ -49,13 +46,6 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
     counters included. Other instances have their gradients unscaled by `GradScaler` itself.
     """
 
-    _reference: ClassVar[Any]
-    """Module of the NumPy reference; the Triton kernel's has the same name."""
-    _keys: ClassVar[Mapping[str, str]]
-    """The rule's name of a state → torch's."""
-    _constants: ClassVar[Mapping[str, object]] = {}
-    """Options of torch's class that have one value here."""
-    _has_counter: ClassVar[bool] = True
     _is_eager: ClassVar[bool] = False
     _sparse: ClassVar[str] = ""
 
@@ -68,75 +58,14 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
                     self._initialize(parameter, group, self._needed(self._values(group)))
 
     @staticmethod
-    def _values(group: Group) -> dict[str, Any]:
-        """The arguments of the rule's `step` in a parameter group."""
-        raise NotImplementedError
-
-    @staticmethod
     def _numbers(state: dict[str, Any], t: torch.Tensor, values: dict[str, Any]) -> list[Any]:
         """The kernel's numbers as float64 tensors, an element for every parameter; new scalars."""
         raise NotImplementedError
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restores what was pickled or loaded; what older checkpoints lack gets its default."""
+        """Restores what was pickled or loaded."""
         super().__setstate__(state)
         self._take_scales()
-        for group in self.param_groups:
-            for name, default in self.defaults.items():
-                group.setdefault(name, default)
-            for parameter in group["params"]:
-                if parameter in self.state:
-                    self._to_tensors(parameter, group)
-
-    def _to_tensors(self, parameter: torch.Tensor, group: Group) -> None:
-        """Counters and scalar states that an older checkpoint holds as numbers."""
-        state = self.state[parameter]
-        for key in ("step", *self._keys.values()):
-            if isinstance(state.get(key), int | float):
-                state[key] = _scalar(state[key], parameter, group)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Loads a checkpoint of this class or of torch's.
-
-        Unlike torch's, states of 16-bit parameters keep the type they come with, unless the group
-        has a `state_dtype`.
-        """
-        loaded: dict[str, Any] = {}
-        before = self.register_load_state_dict_pre_hook(lambda _, final: loaded.update(final))
-        after = self.register_load_state_dict_post_hook(
-            lambda _: self._keep_types(loaded), prepend=True
-        )
-        # User's hooks may replace the checkpoint: the one that counts is that of the last hook.
-        try:
-            super().load_state_dict(state_dict)
-        finally:
-            before.remove()
-            after.remove()
-
-    def _keep_types(self, loaded: dict[str, Any]) -> None:
-        """Undoes that torch has cast the states to the type of their parameter."""
-        for group, saved in zip(self.param_groups, loaded["param_groups"], strict=True):
-            for parameter, index in zip(group["params"], saved["params"], strict=True):
-                for key in self._keys.values():
-                    value = loaded["state"].get(index, {}).get(key)
-                    if not isinstance(value, torch.Tensor):
-                        continue
-                    if value.numel() == 1 and key in self._scalars():
-                        kept = value.to(_scalar_device(parameter, group))
-                    elif parameter.is_floating_point():
-                        dtype = group["state_dtype"]
-                        if dtype is None and parameter.dtype not in _HALF:
-                            continue
-                        kept = value.to(device=parameter.device, dtype=dtype or value.dtype)
-                    else:
-                        continue
-                    self.state[parameter][key] = kept
-
-    @classmethod
-    def _scalars(cls) -> list[str]:
-        """Torch's names of the states that are one number."""
-        state = cls._reference.init(np.empty(1, np.float64))
-        return [cls._keys[name] for name, value in state.items() if np.ndim(value) == 0]
 
     def add_param_group(self, param_group: Group) -> None:
         """Adds a group of parameters with options of its own."""
@@ -168,7 +97,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             The loss, or None without closure.
 
         Raises:
-            ValueError: A hyperparameter is outside of its domain, or an option has no meaning here.
+            ValueError: An option has no meaning here.
             RuntimeError: A parameter, gradient or state cannot be stepped, or the step is traced.
             TypeError: One of them has a type that no kernel computes with.
         """
@@ -183,23 +112,6 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             self._run(work, scaling)
         return loss
 
-    def _check(self, group: Group) -> None:
-        """Refuses options of a group that have no meaning here.
-
-        Raises:
-            ValueError: An option has another value than the only one of this class.
-            RuntimeError: The group is differentiable.
-        """
-        for name, value in self._constants.items():
-            if group.get(name, value) != value:
-                text = f"{type(self).__name__} has {name}={value}, not {group[name]}"
-                raise ValueError(text)
-        if group.get("differentiable"):
-            raise RuntimeError(
-                f"{type(self).__name__} does not support `differentiable`: "
-                "no gradient flows through a step"
-            )
-
     def _check_parameter(self, parameter: torch.Tensor, group: Group) -> None:
         """Refuses parameters that cannot be stepped with the settings of their group."""
         if parameter.grad.is_sparse:
@@ -209,25 +121,15 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             if parameter.is_meta:
                 raise RuntimeError(
                     "`fused=True` requires all the params to be floating point Tensors of "
-                    "supported devices: ['cpu', 'cuda'] "
+                    f"supported devices: {fused_devices()} "
                     f"but {parameter.dtype} and {parameter.device.type}"
                 )
         elif group.get("capturable") and (parameter.is_cpu or parameter.is_meta):
             listed = ", ".join(["params", *(f"{name}s" for name in self._scalars())])
             raise AssertionError(
                 f"If capturable=True, {listed} and state_steps must be on supported devices: "
-                "['cuda']."
+                f"{capturable_devices(self._has_xla)}."
             )
-
-    def _needed(self, values: dict[str, Any]) -> list[Needed]:
-        """The states that these arguments of the rule need."""
-        wanted = self._reference.init.__kwdefaults__ or {}
-        arguments = {name: values[name] for name in wanted}
-        first = self._reference.init(np.empty(1, np.float64), **arguments)
-        return [
-            Needed(name, self._keys[name], float(np.ravel(value)[0]), np.ndim(value) == 0)
-            for name, value in first.items()
-        ]
 
     def _work(self, group: Group, scaling: Scaling, known: dict[Any, dict[str, float]]) -> Work:
         """What there is to do in a group; changes nothing.
@@ -286,26 +188,27 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             fakes = is_fake(parts[0])
         waits = not (fakes or self._is_free(parameter, group))
         before = tuple([value.item() for value in scalars]) if waits and scalars else ()
-        counter, t = None, 1 if all(one.key in new for one in needed) else 2
+        steps, t = None, 1 if all(one.key in new for one in needed) else 2
         if self._has_counter:
-            counter = state["step"]
-            t = int(counter.item()) + 1 if waits else 0
-            if t >= _EXACT_COUNTS and counter.dtype == torch.float32:
-                counter = new["step"] = counter.double()
-        return Job(tensors, parts, is_simple, scalars, before, counter, t, waits, new)
+            steps = state["step"]
+            t = int(steps.item()) + 1 if waits else 0
+            if not fakes and not counts_on(steps, t):
+                steps = new["step"] = steps.double()
+        return Job(tensors, parts, is_simple, scalars, before, steps, t, waits, new)
 
     def _after(self, work: Work, job: Job) -> dict[str, float]:
         """The scalar states after a step; refuses numbers with which the rule has no value.
 
         Raises:
-            ValueError: A hyperparameter is outside of its domain.
             ArithmeticError: A host scalar has no value, such as a division by zero.
         """
         nothing = np.empty(0, np.float32)
         state: dict[str, Any] = dict.fromkeys(work.names[2:], nothing)
         state.update(zip(work.scalars, job.before, strict=True))
         with np.errstate(all="ignore"):
-            _, new = self._reference.step(nothing, nothing, state, job.t, **work.numbers)
+            _, new = self._reference.step(
+                nothing, nothing, state, job.t, **work.numbers, _checked=False
+            )
         return {name: new[name] for name in work.scalars}
 
     def _run(self, work: Work, scaling: Scaling) -> None:
@@ -357,10 +260,10 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         """The counter and the states that a parameter needs and does not have yet."""
         state, new = self.state.get(parameter, {}), {}
         if self._has_counter and "step" not in state:
-            new["step"] = _scalar(0.0, parameter, group)
+            new["step"] = counter(0.0, parameter, group)
         for one in needed:
             if state.get(one.key) is None:
-                make = _scalar if one.is_scalar else _full_like
+                make = self._scalar if one.is_scalar else full_like
                 new[one.key] = make(one.first, parameter, group)
         return new
 
@@ -374,47 +277,3 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         if "_device_tables" not in self.__dict__:
             self._device_tables = Tables(type(self).__name__)
         return self._device_tables
-
-
-def check_tensors(
-    lr: Any, betas: tuple[Any, Any] = (0.0, 0.0), foreach: Any = None, capturable: bool = False
-) -> None:
-    """Refuses what torch's constructors refuse among hyperparameters that are tensors.
-
-    Raises:
-        ValueError: A tensor has several elements, betas are of two kinds, or `foreach` is on.
-    """
-    named = {"lr": lr, "betas[0]": betas[0], "betas[1]": betas[1]}
-    tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
-    for name, value in tensors.items():
-        if foreach and not capturable:
-            raise ValueError(
-                f"{name} as a Tensor is not supported for capturable=False and foreach=True"
-            )
-        if value.numel() != 1:
-            raise ValueError(f"Tensor {name} must be 1-element")
-    if not any(all(isinstance(beta, kind) for beta in betas) for kind in (float, torch.Tensor)):
-        raise ValueError("betas must be either both floats or both Tensors")
-
-
-def _scalar(value: float, parameter: torch.Tensor, group: Group) -> torch.Tensor:
-    """A counter or scalar state as torch keeps it: in the default type, or on p's device."""
-    double = torch.get_default_dtype() == torch.float64 and not group.get("fused")
-    dtype = torch.float64 if double else torch.float32
-    return torch.tensor(float(value), dtype=dtype, device=_scalar_device(parameter, group))
-
-
-def _scalar_device(parameter: torch.Tensor, group: Group) -> torch.device:
-    on_device = group.get("capturable") or group.get("fused")
-    return parameter.device if on_device else torch.device("cpu")
-
-
-def _full_like(value: float, parameter: torch.Tensor, group: Group) -> torch.Tensor:
-    """A new state in the memory order of the parameter; of complex ones both parts are `value`."""
-    dtype = parameter.dtype
-    if parameter.is_floating_point():
-        dtype = group.get("state_dtype") or (torch.float32 if dtype in _HALF else dtype)
-    state = torch.zeros_like(parameter, dtype=dtype, memory_format=torch.preserve_format)
-    if value:
-        (torch.view_as_real(state) if state.is_complex() else state).fill_(float(value))
-    return state
