@@ -15,7 +15,7 @@ from codegen.kernel import Kernel, lets, without_paths
 from codegen.kinds import Kind
 from codegen.names import NAME
 from codegen.operations import Operation, Spelling
-from codegen.spec import TORCH_SETTINGS, Spec, Torch
+from codegen.spec import TORCH_SETTINGS, Hyperparameter, Spec, Torch
 
 PLAIN = Torch("", {}, {}, {}, {}, {}, {})
 """For specs without a `[torch]` table."""
@@ -175,7 +175,7 @@ def _arguments(spec: Spec, table: Torch) -> Iterator[Argument]:
             if option.when_text == switch:
                 needed = f"`{hyperparameter} != 0`"
                 docs[option.name] = docs[option.name].replace(f"`{switch}`", needed)
-    defaults = {h.name: number(h.default) for h in spec.hyperparameters}
+    defaults = {h.name: _literal(spec, h) for h in spec.hyperparameters}
     defaults |= {o.name: str(o.default) for o in spec.options}
     group = {parts: name for name, parts in table.arguments.items()}
     member = {part: parts for parts in group for part in parts}
@@ -198,6 +198,12 @@ def _arguments(spec: Spec, table: Torch) -> Iterator[Argument]:
         yield Argument(name, str(value), doc)
     for name, (default, doc) in _SETTINGS.items():
         yield Argument(name, default, doc)
+
+
+def _literal(spec: Spec, h: Hyperparameter) -> str:
+    """The default as the author wrote it, an integer or a float: groups show it so."""
+    written = spec.source.data["hyperparameters"][h.name]["default"]
+    return repr(written) if isinstance(written, float) else number(h.default)
 
 
 def _order(spec: Spec, table: Torch) -> list[str]:
@@ -241,6 +247,8 @@ def _attributes(spec: Spec, table: Torch, order: list[str]) -> Iterator[str]:
     """Class attributes that tell the runtime what differs from its defaults."""
     yield "    _reference = reference"
     keys = {state.name: table.state.get(state.name, state.name) for state in spec.states}
+    if table.counter:  # torch's counters have this key
+        keys = {name: "step_" if key == "step" else key for name, key in keys.items()}
     yield from _mapping("_keys", {name: f'"{key}"' for name, key in keys.items()})
     if tuples := _tuples(table):
         yield from _mapping("_tuples", {key: _texts(parts) for key, parts in tuples.items()})

@@ -52,7 +52,7 @@ class Adadelta(Optimizer):
     def __init__(
         self,
         params,
-        lr=1,
+        lr=1.0,
         rho=0.9,
         eps=1e-06,
         weight_decay=0,

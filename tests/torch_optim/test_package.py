@@ -53,8 +53,8 @@ def test_the_constructor_is_torchs_and_state_dtype(case: Case) -> None:
     if case.name == "nesterov":
         theirs = [p for p in theirs if p.name not in ("dampening", "nesterov")]
         mine[3] = mine[3].replace(default=0)  # heavy-ball momentum is off in torch
-    assert [(p.name, p.kind, p.default) for p in mine[:-1]] == [
-        (p.name, p.kind, p.default) for p in theirs
+    assert [(p.name, p.kind, repr(p.default)) for p in mine[:-1]] == [
+        (p.name, p.kind, repr(p.default)) for p in theirs
     ]
 
 
