@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
+# isort: split
 import torch
 from torch.autograd.graph import increment_version
 
@@ -89,12 +92,12 @@ def overlaps(tensor: torch.Tensor) -> bool:
         last += stride * (size - 1)
     else:
         return False
-    offsets = torch.zeros(1, dtype=torch.int64)
+    offsets = np.zeros(1, np.int64)
     for stride, size in axes:
         if stride == 0:
             return True
-        offsets = (offsets[:, None] + stride * torch.arange(size)).reshape(-1)
-    return len(torch.unique(offsets)) < len(offsets)
+        offsets = np.add.outer(offsets, stride * np.arange(size)).reshape(-1)
+    return len(np.unique(offsets)) < len(offsets)
 
 
 def mark_written(tensors: Iterable[torch.Tensor]) -> None:
