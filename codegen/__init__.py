@@ -26,16 +26,6 @@ from codegen.notebook import spec_from_sympy
 from codegen.reader import load, loads
 from codegen.spec import Spec
 
+__version__ = "0.1.0"
+
 __all__ = ["Diagnostic", "GeneratorBug", "Spec", "SpecError", "load", "loads", "spec_from_sympy"]
-
-
-def __getattr__(name: str) -> str:
-    """`__version__`, only when it is asked for: `importlib.metadata` is slow to import."""
-    if name != "__version__":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import metadata
-
-    try:
-        return metadata.version("stepforge")
-    except metadata.PackageNotFoundError:
-        return "0+unknown"
