@@ -9,10 +9,12 @@ The pipeline, one module for each stage::
     rules        semantic rules, each with an error code       (literals, signs, kinds)
     lower        spec → kernel: host scalars │ element stages  (kernel: the lowered program)
     render       kernel → text                                 (backends/, templates/)
-    emit         text → files, atomically
+    emit         text → files, atomically                      (manifest: what a folder holds)
     verify/      files → certificate               (report: how it looks; faults, table)
 
-`operations` is THE table that every stage reads. `mathematics` gives expressions a SymPy meaning,
+`config` reads the settings of a project and `selection` says which specs a command is about;
+`collisions` and `shadow` refuse names and folders that would hide something else. `operations` is
+THE table that every stage reads. `mathematics` gives expressions a SymPy meaning,
 `notebook` takes rules from there, `show` prints views, `scaffold` writes new specs, `diagnostics`
 has the error codes, `gpus` the names of targets, `terminal` what a stream can show. `cli` is the
 command, and `commands/` has a file for each of its subcommands: the only place that prints and

@@ -13,6 +13,7 @@ from support import ROOT, STOCK, Command, stock
 
 from codegen import __version__, emit, manifest
 from codegen.backends import BACKENDS, completed
+from codegen.commands.options import complete_backend
 from codegen.diagnostics import SpecError
 from codegen.manifest import NAME, Entry, Manifest
 from codegen.render import COPIED
@@ -241,6 +242,12 @@ def test_an_unknown_backend_has_a_suggestion(tmp_path: Path, command: Command) -
         "error[E006]: no backend named `tritn`\n  --> build\n  = help: did you mean `triton`?\n\n"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_the_shell_completes_backends_after_a_comma_too() -> None:
+    assert complete_backend("t") == ["triton", "torch"]
+    assert complete_backend("numpy,tr") == ["numpy,triton"]
+    assert complete_backend("") == list(BACKENDS)
 
 
 def test_a_folder_without_a_manifest_is_read_from_its_headers(
