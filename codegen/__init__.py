@@ -9,10 +9,12 @@ The pipeline, one module for each stage::
     rules        semantic rules, each with an error code       (literals, signs, kinds)
     lower        spec → kernel: host scalars │ element stages  (kernel: the lowered program)
     render       kernel → text                                 (backends/, templates/)
-    emit         text → files, atomically
+    emit         text → files, atomically                      (manifest: what a folder holds)
     verify/      files → certificate               (report: how it looks; faults, table)
 
-`operations` is THE table that every stage reads. `mathematics` gives expressions a SymPy meaning,
+`config` reads the settings of a project and `selection` says which specs a command is about;
+`collisions` and `shadow` refuse names and folders that would hide something else. `operations` is
+THE table that every stage reads. `mathematics` gives expressions a SymPy meaning,
 `notebook` takes rules from there, `show` prints views, `scaffold` writes new specs, `diagnostics`
 has the error codes, `gpus` the names of targets, `terminal` what a stream can show. `cli` is the
 command, and `commands/` has a file for each of its subcommands: the only place that prints and
@@ -26,16 +28,6 @@ from codegen.notebook import spec_from_sympy
 from codegen.reader import load, loads
 from codegen.spec import Spec
 
+__version__ = "0.1.0"
+
 __all__ = ["Diagnostic", "GeneratorBug", "Spec", "SpecError", "load", "loads", "spec_from_sympy"]
-
-
-def __getattr__(name: str) -> str:
-    """`__version__`, only when it is asked for: `importlib.metadata` is slow to import."""
-    if name != "__version__":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import metadata
-
-    try:
-        return metadata.version("stepforge")
-    except metadata.PackageNotFoundError:
-        return "0+unknown"

@@ -6,15 +6,14 @@ Nothing else prints or exits.
 from __future__ import annotations
 
 import codecs
-import io
 import os
 import sys
 from itertools import takewhile
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from codegen import shadow, streams
 from codegen.commands import (
     build,
     check,
@@ -46,6 +45,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _STATUS = "Exit status: 0 all is well; 1 refuted, unsupported or out of date; 2 bad input."
+_SETTINGS = (
+    "Settings are read from the nearest stepforge.toml, or the table tool.stepforge of "
+    "pyproject.toml, in the working directory or above it: specs and out (folders), backends, and "
+    "of verify level and keep. Paths are relative to that file; the command line wins."
+)
 _EXAMPLES = (
     "stepforge new mine               # writes specs/mine.toml, to be edited",
     "stepforge build mine             # writes the kernels",
@@ -78,13 +82,18 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog=_epilog(_EXAMPLES, _STATUS))
+@app.callback(epilog=_epilog(_EXAMPLES, _STATUS, _SETTINGS))
 def common(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Options before the command."""
+    if context.invoked_subcommand != "explain" and not {"-h", "--help"} & {*sys.argv}:
+        from codegen import config
+
+        context.default_map = config.defaults()
 
 
 for _name, (_command, _examples) in _COMMANDS.items():
@@ -95,12 +104,8 @@ def main() -> NoReturn:
     """Runs the command; turns every failure into a message and an exit status."""
     signals.listen()
     codecs.register_error("plainly", plainly)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the shell
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="plainly")  # a terminal without UTF-8
+    shadow.step_aside()
+    streams.prepare("plainly")
     try:
         status = _run(sys.argv[1:])
     except BaseException:
@@ -112,7 +117,6 @@ def main() -> NoReturn:
 
 
 def _run(arguments: list[str]) -> int:
-    stdout = sys.stdout
     try:
         try:
             status = app(arguments, standalone_mode=False) or 0
@@ -122,13 +126,6 @@ def _run(arguments: list[str]) -> int:
         if signals.status():
             raise KeyboardInterrupt
         return int(status)
-    except SystemExit:
-        if sys.stdout is not stdout:
-            return 0  # the command line library met a closed pipe: the reader has enough
-        raise
-    except BrokenPipeError:
-        close_stdout()
-        return 0
     except OSError as error:
         close_stdout()
         note(f"cannot write: {(error.strerror or str(error)).lower()}")

@@ -191,6 +191,25 @@ CODES: dict[str, str] = {
         "Kernels have options in upper case: the option `amsgrad` is `AMSGRAD` there, which no "
         "other name may be."
     ),
+    "E019": (
+        "Two specs would make classes or modules of one name. The folder that `build` writes has "
+        "one module for each spec, called like it, and one package with the classes of all."
+    ),
+    "E020": (
+        "The spec is called like something that the folder of generated code has already: one of "
+        "its folders, a module that all specs share, or the base class."
+    ),
+    "E021": (
+        "Python imports from this output folder, or would. The folders in it are called `numpy`, "
+        "`torch` and `triton`, so they would be found instead of the real packages."
+    ),
+    "E022": (
+        "The manifest `stepforge.json` of an output folder is damaged: `build` writes it, and it "
+        "says what the folder holds."
+    ),
+    "E023": "Another build is writing into the same folder and did not come to its end.",
+    "E024": "The configuration has no setting of this name.",
+    "E025": "The setting of the configuration has another kind of value.",
     "E090": (
         "The command line is not understood: a command or option that does not exist, an argument "
         "that is missing or too many, or a value of the wrong kind. `stepforge COMMAND --help` "
@@ -246,6 +265,10 @@ CODES: dict[str, str] = {
         "The argument of a square root or logarithm, or the base of a real power, may be "
         "negative: its names have no domain that excludes it. A tensor would be NaN there, and a "
         "host scalar raises ValueError."
+    ),
+    "W301": (
+        "Python may import from this output folder, because it looks like the top of a project. "
+        "Its folders `numpy`, `torch` and `triton` would then be found instead of the real ones."
     ),
 }
 """What each code means; `stepforge explain CODE` prints it with the example of the tests."""

@@ -82,7 +82,7 @@ def print_table(
     for line in _not_covered(certificates):
         say(line, _STYLES[Status.UNSUPPORTED])
     for name in LAUNCHERS:
-        if any(c.kernels and name not in c.kernels for c in certificates):
+        if any(name in c.hashes and name not in c.kernels for c in certificates):
             say(f"not looked at by R2 to R9: the kernels in {name}/", _STYLES[Status.UNSUPPORTED])
     verdicts = [v for c in certificates for v in c.verdicts if v.rung != "files"]
     if kept := sum(bool(v.kept) for v in verdicts):
@@ -124,7 +124,8 @@ def _not_covered(certificates: Sequence[Certificate]) -> list[str]:
         if not verdict.required and not verdict.status.passed:
             found.setdefault((verdict.target, verdict.detail), set()).add(verdict.rung)
     return [
-        f"not counted as a pass: {' '.join(sorted(rungs))} on {target} UNSUPPORTED, {detail}"
+        f"not counted as a pass: {' '.join(sorted(rungs))}"
+        f"{' on ' + target if target else ''} UNSUPPORTED, {detail}"
         for (target, detail), rungs in found.items()
     ]
 
@@ -135,7 +136,8 @@ def _cell(verdicts: tuple[Verdict, ...]) -> table.Cell:
     if status is None:
         return table.Cell(table.NONE)
     if verdicts[0].rung == "files" and status.passed:
-        return table.Cell("as built" if verdicts[0].detail == "as built" else "edited")
+        detail = verdicts[0].detail
+        return table.Cell(detail if detail.startswith("as built") else "edited")
     failed = sum(not v.status.passed for v in verdicts)
     count = sum(v.values for v in verdicts)
     number = f" {failed} of {len(verdicts)}" if failed and len(verdicts) > 1 else ""

@@ -30,7 +30,7 @@ def scaffold(name: str, origin: str | None, force: bool = False) -> Path:
         code, reason, help = problem
         help = help or "use letters, digits and single underscores"
         raise SpecError([Diagnostic(code, f"`{short(name)}` {reason}", "new", help=help)])
-    path = catalogue.LOCAL / f"{name}.toml"
+    path = catalogue.local() / f"{name}.toml"
     if path.exists():
         help = "choose another name, or edit the file"
         raise SpecError([Diagnostic("E008", "the file exists already", str(path), help=help)])

@@ -27,7 +27,7 @@ def test_generated_files_are_up_to_date() -> None:
 
 
 def test_the_set_of_generated_files_is_exactly_the_expected_one(tmp_path: Path) -> None:
-    expected = emit.expected(map(stock, STOCK), tmp_path)
+    expected = emit.expected([*map(stock, STOCK)], tmp_path)
     names = {str(path.relative_to(tmp_path)): text.encode() for path, text in expected.items()}
     assert tree(ROOT / "generated") == names
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
-from codegen import catalogue
-from codegen.commands.options import Json, Out, Specs
+from codegen.commands.options import Json, Out, Specs, complete_backend
 from codegen.commands.output import answer, leave, note, print_diagnostics
-from codegen.commands.specs import load_all
-from codegen.diagnostics import Diagnostic
+from codegen.commands.specs import load_located, locate
+from codegen.diagnostics import Diagnostic, SpecError, nearest, short
 
 EXAMPLES = (
     "stepforge build                  # every spec, into generated/",
     "stepforge build mine             # one of them; nothing is removed",
     "stepforge build --out mypkg/optim",
+    "stepforge build mine --backend numpy,triton",
     "stepforge build --dry-run        # what would change",
     "stepforge build --check          # for CI: status 1 and a diff, or 0",
 )
@@ -35,22 +35,53 @@ def build(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write nothing; say what would be written.")
     ] = False,
+    backend: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--backend",
+            metavar="NAME,...",
+            help="What to generate: numpy, triton, multi_tensor, torch; what these need comes "
+            "with them. By default what the folder has, and everything at first.",
+            autocompletion=complete_backend,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the generated files that changed, and remove those whose spec is gone."""
-    from codegen import emit
+    """Write the generated files that changed, and remove those whose spec is gone.
+
+    The folder becomes a package, with a manifest, stepforge.json, of what it holds. Without SPEC,
+    --check is about what the manifest says.
+    """
+    from codegen import emit, selection, shadow
 
     warnings: list[Diagnostic] = []
-    loaded = load_all(specs, warnings)
+    failed: list[Diagnostic] = []
+    backends, notes = _backends(backend or [])
+    named = locate(specs, failed) if specs else None
+    chosen = selection.to_build(named, out, only_check)
+    notes += chosen.notes
+    pairs = load_located(chosen.located, failed, warnings)
+    loaded = [spec for spec, _ in pairs]
+    if not only_check:
+        shadow.refuse(out)
+        if doubt := shadow.doubt(out):
+            warnings.append(doubt)
     if not as_json:
         print_diagnostics(warnings)
-    found = emit.changes(loaded, out, not specs, catalogue.known_names())
-    if not (only_check or dry_run):
-        emit.apply(found)
+    work = emit.changes if only_check or dry_run else emit.build
+    found = work(
+        loaded,
+        out,
+        chosen.whole,
+        chosen.known,
+        backends=backends,
+        files=chosen.files(located for _, located in pairs),
+        everything=chosen.everything,
+    )
     status = 1 if only_check and found else 0
     if as_json:
         results = [{"action": c.action, "path": str(c.path)} for c in found]
-        answer("build", results, warnings, status)
+        answer("build", results, warnings, status, notes=notes)
     elif only_check:
         for change in found:
             sys.stdout.write(change.diff())
@@ -58,9 +89,40 @@ def build(
         for change in found:
             print(f"{change.action:6}  {change.path}")
     if not as_json:
+        for text in notes:
+            note(text)
         plural = "s" if len(loaded) != 1 else ""
         note(f"{len(loaded)} spec{plural}: {_summary(found, only_check, dry_run)}")
     leave(status)
+
+
+def _backends(given: list[str]) -> tuple[tuple[str, ...] | None, list[str]]:
+    """The backends of an option with what they need, and what is to be said of that.
+
+    Args:
+        given: Names with commas between them, or one by one.
+
+    Raises:
+        SpecError: There is no such backend.
+    """
+    from codegen.backends import BACKENDS, completed
+
+    names = [name.strip() for text in given for name in text.split(",") if name.strip()]
+    wrong = [name for name in names if name not in BACKENDS]
+    if wrong or (given and not names):
+        raise SpecError(
+            Diagnostic(
+                "E006", f"no backend named `{short(name)}`", "build",
+                help=nearest(name, BACKENDS) or f"there are {', '.join(BACKENDS)}",
+            )
+            for name in wrong or [""]
+        )  # fmt: skip
+    if not names:
+        return None, []
+    found = completed(names)
+    added = ", ".join(name for name in found if name not in names)
+    plural = "need" if len(names) > 1 else "needs"
+    return found, [f"{', '.join(names)} {plural} {added}, which comes with it"] if added else []
 
 
 def _summary(found: list[Any], only_check: bool, dry_run: bool) -> str:

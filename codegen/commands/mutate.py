@@ -10,7 +10,7 @@ import typer
 
 from codegen.commands.options import Json, Specs, Wide
 from codegen.commands.output import answer, leave
-from codegen.commands.specs import load_all
+from codegen.commands.specs import load_held
 from codegen.diagnostics import Diagnostic
 
 EXAMPLES = (
@@ -48,7 +48,7 @@ def mutate(
     from codegen.verify.processes import scratch
 
     warnings: list[Diagnostic] = []
-    loaded = {spec.name: spec for spec in load_all(specs, warnings)}
+    loaded = {spec.name: spec for spec in load_held(specs, folder, warnings, [])}
     with scratch(), report.progress(sys.stderr) as advance, Log(keep) as log:
         found = run(
             loaded,

@@ -23,7 +23,18 @@ def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
 
 def complete_spec(incomplete: str) -> list[str]:
     """Names of specs."""
-    return [name for name in catalogue.known_names() if name.startswith(incomplete)]
+    try:
+        return [name for name in catalogue.known_names() if name.startswith(incomplete)]
+    except SpecError:  # of the configuration
+        return []
+
+
+def complete_backend(incomplete: str) -> list[str]:
+    """Backends, after a comma too."""
+    from codegen.backends import BACKENDS
+
+    before, comma, last = incomplete.rpartition(",")
+    return [before + comma + name for name in BACKENDS if name.startswith(last)]
 
 
 def complete_target(incomplete: str) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from codegen import catalogue, gpus
 from codegen.diagnostics import Diagnostic, SpecError
@@ -37,8 +39,45 @@ def load_all(specs: list[str] | None, warnings: list[Diagnostic] | None = None) 
         SpecError: A spec is not there, is wrong, or has the name of another one.
     """
     found: list[Diagnostic] = []
+    return [spec for spec, _ in load_located(locate(specs, found), found, warnings)]
+
+
+def load_held(
+    specs: list[str] | None, folder: Path, warnings: list[Diagnostic], notes: list[str]
+) -> list[Spec]:
+    """Loads the given specs, or those that a folder of generated code holds.
+
+    Args:
+        specs: Names or paths.
+        folder: The folder.
+        warnings: What they are warned of is added here.
+        notes: What is to be said of the folder is added here.
+
+    Raises:
+        SpecError: As `load_all`; or the folder's manifest cannot be used.
+    """
+    from codegen import selection
+
+    found: list[Diagnostic] = []
+    chosen = selection.to_verify(locate(specs, found) if specs else None, folder)
+    notes += chosen.notes
+    return [spec for spec, _ in load_located(chosen.located, found, warnings)]
+
+
+def load_located(
+    files: Iterable[catalogue.Located],
+    found: list[Diagnostic],
+    warnings: list[Diagnostic] | None = None,
+) -> list[tuple[Spec, catalogue.Located]]:
+    """Loads specs; raises every error of all of them at once.
+
+    Args:
+        files: The files of the specs.
+        found: Errors that are there already.
+        warnings: What they are warned of is added here.
+    """
     loaded: list[tuple[Spec, catalogue.Located]] = []
-    for located in locate(specs, found):
+    for located in files:
         try:
             spec, warned = load(located.path, located.shown)
         except SpecError as error:
@@ -56,4 +95,4 @@ def load_all(specs: list[str] | None, warnings: list[Diagnostic] | None = None) 
         seen.setdefault(spec.name, located.shown)
     if found:
         raise SpecError(found)
-    return [spec for spec, _ in loaded]
+    return loaded

@@ -18,8 +18,8 @@ from codegen.commands.options import (
     complete_kernel,
     complete_target,
 )
-from codegen.commands.output import answer, leave
-from codegen.commands.specs import load_all
+from codegen.commands.output import answer, leave, note
+from codegen.commands.specs import load_held
 from codegen.diagnostics import Diagnostic, SpecError, nearest
 
 EXAMPLES = (
@@ -99,7 +99,11 @@ def verify(
             raise SpecError([Diagnostic("E006", f"no kernel named `{name}`", "verify", help=help)])
     chosen = tuple(name for name in verify.LAUNCHERS if not kernel or name in kernel)
     warnings: list[Diagnostic] = []
-    loaded = load_all(specs, warnings)
+    notes: list[str] = []
+    loaded = load_held(specs, folder, warnings, notes)
+    if not as_json:
+        for text in notes:
+            note(text)
     depth = verify.Level(level.value)
     with scratch(), report.progress(sys.stderr) as advance:
         certificates = verify.verify(
@@ -109,7 +113,7 @@ def verify(
     passed = bool(certificates) and all(certificate.passed for certificate in certificates)
     if as_json:
         results = [certificate.as_dict() for certificate in certificates]
-        about = {"level": level.value, "passed": passed, "left_out": left_out}
+        about = {"level": level.value, "passed": passed, "left_out": left_out, "notes": notes}
         answer("verify", results, warnings, 0 if passed else 1, **about)
     else:
         elsewhere = [] if folder == Path("generated") else ["--generated", str(folder)]

@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from codegen import manifest
 from codegen.spec import Spec
 from codegen.verify import figures, generated, provenance
 from codegen.verify.certificate import RUNGS, Certificate, Status, Verdict
 from codegen.verify.generated import LAUNCHERS
+from codegen.verify.inspection import Inspection, inspect
 from codegen.verify.kept import Kept
 from codegen.verify.tasks import (
     ARCHITECTURES,
@@ -87,30 +89,40 @@ def verify(
         level: How much to do.
         keep: A file of verdicts of earlier runs, which stand where all of their inputs are the
             same; those of this run are added to it.
-        backends: Whose kernels to look at; R12 looks at all of them.
+        backends: Whose kernels to look at, where the folder has them; R12 looks at all of them.
 
     Returns:
         One certificate for every spec, in the same order.
 
     Raises:
-        SpecError: The file holds something else.
+        SpecError: The file holds something else, or the folder's manifest cannot be used.
     """
     kept = Kept(keep)
+    held = manifest.read(folder)
     verdicts: dict[str, list[Verdict]] = {}
     hashes = {spec.name: generated.hashes(spec, folder) for spec in specs}
     todo: list[Group] = []
+    scored: list[Spec] = []
+    kernels: dict[str, tuple[str, ...]] = {}
     for spec in specs:
-        files = generated.inspect(spec, folder)
-        verdicts[spec.name] = [files]
-        if not files.status.passed:
+        files = inspect(spec, folder, held)
+        verdicts[spec.name] = [files.verdict]
+        kernels[spec.name] = tuple(b for b in files.launchers if b in backends)
+        if not files.runs:
             continue
+        if missing := _missing(spec, files, backends):
+            verdicts[spec.name].append(missing)
+        if level is Level.deep and files.verdict.status.passed:
+            if files.launchers == LAUNCHERS:
+                scored.append(spec)
+            else:
+                verdicts[spec.name].append(_unscored(spec))
         chosen = tuple(targets) if targets else None
-        for group in groups(spec, folder, seed, level, chosen, tuple(backends)):
+        for group in groups(spec, folder, seed, level, chosen, kernels[spec.name]):
             left, found = kept.split(group)
             verdicts[spec.name] += found
             if left:
                 todo.append(left)
-    scored = [s for s in specs if verdicts[s.name][0].status.passed and level is Level.deep]
     total = sum(map(len, todo)) + len(scored)
     done = 0
     try:
@@ -140,7 +152,20 @@ def verify(
             verdicts[spec.name].append(Verdict("files", spec.name, None, Status.REFUTED, 0, reason))
         kept.add(verdicts[spec.name])
     kept.write()
-    return [_certificate(s, hashes[s.name], verdicts[s.name], tuple(backends)) for s in specs]
+    return [_certificate(s, hashes[s.name], verdicts[s.name], kernels[s.name]) for s in specs]
+
+
+def _missing(spec: Spec, files: Inspection, asked: Sequence[str]) -> Verdict | None:
+    """What is said where one kind of kernel is asked for and the folder has none of it."""
+    if set(asked) == set(LAUNCHERS) or set(asked) & set(files.launchers):
+        return None
+    reason = f"the folder has no kernel in {', '.join(asked)} that can be looked at"
+    return Verdict("files", spec.name, None, Status.UNSUPPORTED, 0, reason)
+
+
+def _unscored(spec: Spec) -> Verdict:
+    reason = f"faults are planted in the files of {' and '.join(LAUNCHERS)}, not all of which exist"
+    return Verdict("R12", spec.name, None, Status.UNSUPPORTED, 0, reason, required=False)
 
 
 def _certificate(

@@ -24,19 +24,23 @@ _ATTRIBUTES = (
 )  # fmt: skip
 
 
-def foreign(text: str) -> tuple[int, str] | None:
+def foreign(text: str, also: tuple[str, ...] = ()) -> tuple[int, str] | None:
     """The first line of a file that does something else than compute, and what it does.
 
     A file that is not Python is no business of this rule.
+
+    Args:
+        text: The text of the file.
+        also: Modules that this file may import beside `MODULES`.
     """
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return min(_found(tree), default=None)
+    return min(_found(tree, (*MODULES, *also)), default=None)
 
 
-def _found(tree: ast.AST) -> Iterator[tuple[int, str]]:
+def _found(tree: ast.AST, allowed: tuple[str, ...]) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
@@ -48,7 +52,7 @@ def _found(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 modules = []
         for module in modules:
             root, *parts = module.split(".")
-            if root not in MODULES or any(_hidden(part) for part in parts):
+            if root not in allowed or any(_hidden(part) for part in parts):
                 yield getattr(node, "lineno", 1), f"imports `{module}`"
         if isinstance(node, ast.Name) and (node.id in _BUILTINS or _is_dunder(node.id)):
             yield node.lineno, f"uses `{node.id}`"

@@ -1,4 +1,4 @@
-"""The generated files on disk: found, compared with their spec, and imported afresh."""
+"""The generated files on disk: found, hashed, and imported afresh."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from typing import Any
 import numpy as np
 
 from codegen.backends import BACKENDS
-from codegen.render import HEADER
 from codegen.spec import Spec
-from codegen.verify.certificate import Status, Verdict
-from codegen.verify.foreign import foreign
 
 Array = np.ndarray[Any, Any]
 _counter = itertools.count()
@@ -57,60 +54,6 @@ class Pair:
         return self.multi_tensor if backend == "multi_tensor" else self.triton
 
 
-def inspect(spec: Spec, folder: Path) -> Verdict:
-    """Whether the files are there, are ours, and belong to this text of the spec."""
-    edited = []
-    for path in (folder / backend / f"{spec.name}.py" for backend in BACKENDS):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return _refuted(spec, f"{path} is missing; run `stepforge build {spec.name}`")
-        except (OSError, UnicodeDecodeError) as error:
-            return _refuted(spec, f"{path} cannot be read: {error}")
-        match = HEADER.match(text)
-        if match is None or match["name"] != spec.name:
-            return _refuted(spec, f"{path} was not generated from `{spec.name}`")
-        if match["digest"] != spec.source.digest:
-            command = f"stepforge build {spec.name}"
-            return _refuted(spec, f"{path} is stale: the spec has changed; run `{command}`")
-        backend = path.parent.name
-        is_as_built = text == expected_text(spec, backend)
-        if backend == "torch":
-            if not is_as_built:
-                return _refuted(spec, f"{path} differs from what build writes, and no rung runs it")
-            continue
-        if (found := foreign(text)) is not None:
-            line, what = found
-            return _refuted(spec, f"{path}:{line} {what}: {_ALLOWED}")
-        if not is_as_built:
-            edited.append(str(path))
-    if (reason := _shared(folder, spec)) is not None:
-        return _refuted(spec, reason)
-    detail = f"differs from what build writes: {', '.join(edited)}" if edited else "as built"
-    return Verdict("files", spec.name, None, Status.TESTED, len(BACKENDS), detail)
-
-
-def _shared(folder: Path, spec: Spec) -> str | None:
-    """What is wrong with the files that are the same for all specs."""
-    from codegen.render import COPIED, copied
-
-    for file in COPIED:
-        path = folder / file
-        try:
-            same = path.read_text(encoding="utf-8") == copied(file)
-        except FileNotFoundError:
-            return f"{path} is missing; run `stepforge build {spec.name}`"
-        except (OSError, UnicodeDecodeError) as error:
-            return f"{path} cannot be read: {error}"
-        if not same:
-            return f"{path} differs from what build writes: it is the same for all specs"
-    return None
-
-
-def _refuted(spec: Spec, reason: str) -> Verdict:
-    return Verdict("files", spec.name, None, Status.REFUTED, 0, reason)
-
-
 def expected_text(spec: Spec, backend: str) -> str:
     """What build would write."""
     from codegen.lower import lower
@@ -142,7 +85,6 @@ def fresh(path: Path) -> ModuleType:
     return module
 
 
-_ALLOWED = "a generated file computes with math, numpy and triton, and changes nothing else"
 _isnan = np.isnan  # a generated file may replace what the module holds
 
 

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import metadata, resources
 
+from codegen import __version__
 from codegen.backends import BACKENDS
 from codegen.verify.certificate import Verdict
 
-LIBRARIES = ("stepforge", "numpy", "mpmath", "triton", "torch")
+LIBRARIES = ("numpy", "mpmath", "triton", "torch")
 _FOLDER = re.compile(r'include "(\w+)/"')
 
 
@@ -37,7 +38,7 @@ def _digest(backend: str) -> str:
 
 def versions(verdicts: Iterable[Verdict]) -> dict[str, str]:
     """Versions of Python, of libraries, and of the assemblers that the verdicts name."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "stepforge": __version__}
     for name in LIBRARIES:
         try:
             found[name] = metadata.version(name)

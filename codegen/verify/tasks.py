@@ -200,7 +200,8 @@ def groups(
     """Everything to do for a spec; a target that the user names has to pass whatever it is.
 
     The fast level looks at float32 on one GPU; the others at every type and GPU, at kernels that
-    are launched in fast mode, and at AMD, which is compiled only.
+    are launched in fast mode, and at AMD, which is compiled only. Without kernels, what is left is
+    the reference: against the formula in R1, lifted in R3, and against torch in R8.
     """
     fast = level is Level.fast
     chosen = targets or (FAST_TARGETS if fast else (*TARGETS, AMD))
@@ -209,10 +210,10 @@ def groups(
         task = Task(
             "R0", spec, options, folder, seed, chosen, dtypes, brief=fast, backends=backends
         )
-        alone = ["R0", "R1", "R2"] if fast or not spec.torch_class else ["R0", "R1", "R2", "R8"]
-        for rung in alone:
-            yield (replace(task, rung=rung),)
-        compiled = [r for r in COMPILED if r in rungs(spec, level)]
+        for rung in rungs(spec, level):
+            if rung in ("R0", "R1", "R8") or (rung == "R2" and backends):
+                yield (replace(task, rung=rung),)
+        compiled = [r for r in COMPILED if r in rungs(spec, level) and backends]
         for dtype in dtypes:
             group = [replace(task, rung="R3", dtypes=(dtype,))]
             for target in chosen:
@@ -224,7 +225,7 @@ def groups(
                     for rung in compiled
                 ]
             yield tuple(group)
-        if not fast:
+        if not fast and backends:
             here = replace(task, dtypes=("fp32",), exact=False)
             yield tuple(
                 replace(here, rung=rung, targets=(target,))

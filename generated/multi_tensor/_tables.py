@@ -1,4 +1,6 @@
-# Copied by `stepforge build` from templates/multi_tensor/tables.py. Do not edit.
+# Copied by `stepforge build` from templates/multi_tensor/tables.py. Do not edit. @generated
+# fmt: off
+# mypy: ignore-errors
 """Tables that say which tensors the kernels of this folder step; it needs NumPy and Triton."""
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-# Copied by `stepforge build` from templates/torch/_arguments.py. Do not edit.
+# Copied by `stepforge build` from templates/torch/_arguments.py. Do not edit. @generated
+# fmt: off
+# mypy: ignore-errors
 """What the constructors of the optimizer classes refuse, beside numbers outside of domains."""
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-# Copied by `stepforge build` from templates/torch/_checkpoints.py. Do not edit.
+# Copied by `stepforge build` from templates/torch/_checkpoints.py. Do not edit. @generated
+# fmt: off
+# mypy: ignore-errors
 """What the optimizer classes remember: states as torch's classes have them, and checkpoints."""
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-# Copied by `stepforge build` from templates/torch/_checks.py. Do not edit.
+# Copied by `stepforge build` from templates/torch/_checks.py. Do not edit. @generated
+# fmt: off
+# mypy: ignore-errors
 """What a step refuses, before it has written anything."""
 
 from __future__ import annotations

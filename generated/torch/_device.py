@@ -1,4 +1,6 @@
-# Copied by `stepforge build` from templates/torch/_device.py. Do not edit.
+# Copied by `stepforge build` from templates/torch/_device.py. Do not edit. @generated
+# fmt: off
+# mypy: ignore-errors
 """The step on accelerators: launches of the multi-tensor kernel, which finds tensors in tables."""
 
 from __future__ import annotations

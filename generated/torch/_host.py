@@ -1,4 +1,6 @@
-# Copied by `stepforge build` from templates/torch/_host.py. Do not edit.
+# Copied by `stepforge build` from templates/torch/_host.py. Do not edit. @generated
+# fmt: off
+# mypy: ignore-errors
 """The step on the CPU: the NumPy reference on views of the tensors."""
 
 from __future__ import annotations

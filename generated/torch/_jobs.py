@@ -1,4 +1,6 @@
-# Copied by `stepforge build` from templates/torch/_jobs.py. Do not edit.
+# Copied by `stepforge build` from templates/torch/_jobs.py. Do not edit. @generated
+# fmt: off
+# mypy: ignore-errors
 """What there is to do in a step, found before anything is written."""
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-# Copied by `stepforge build` from templates/torch/numbers.py. Do not edit.
+# Copied by `stepforge build` from templates/torch/numbers.py. Do not edit. @generated
+# fmt: off
+# mypy: ignore-errors
 """Functions of numbers that are float64 tensors of torch, on whatever device, or Python's own.
 
 A step whose counters are on the device computes its numbers there, with one element for every

@@ -1,4 +1,6 @@
-# Copied by `stepforge build` from templates/torch/runtime.py. Do not edit.
+# Copied by `stepforge build` from templates/torch/runtime.py. Do not edit. @generated
+# fmt: off
+# mypy: ignore-errors
 """What the optimizer classes of this folder share; it needs torch, NumPy and ml_dtypes.
 
 On the CPU a step computes on NumPy views of the tensors, with the NumPy reference beside this

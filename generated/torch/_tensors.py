@@ -1,4 +1,6 @@
-# Copied by `stepforge build` from templates/torch/_tensors.py. Do not edit.
+# Copied by `stepforge build` from templates/torch/_tensors.py. Do not edit. @generated
+# fmt: off
+# mypy: ignore-errors
 """Views of tensors for a step: real numbers that lie on this device, in the order of memory."""
 
 from __future__ import annotations

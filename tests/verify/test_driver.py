@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ROOT, STOCK, stock
+from support import ROOT, STOCK, Command, stock
 
 from codegen import verify
 from codegen.reader import load
 from codegen.spec import Spec
-from codegen.verify import generated
 from codegen.verify.certificate import Certificate, Status, Verdict, worst
 from codegen.verify.generated import LAUNCHERS
+from codegen.verify.inspection import inspect
 from verify.support import build, copy_of, edit, run, task
 
 
@@ -85,12 +85,15 @@ def test_an_optimizer_passes_every_rung_of_the_full_level(tmp_path: Path) -> Non
     assert {v["dtype"] for v in certificate["verdicts"] if v["rung"] == "R7"} == set(verify.DTYPES)
 
 
-def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("_pretended")
+def test_a_missing_file_is_an_error(tmp_path: Path, command: Command) -> None:
+    """Whatever the rungs say of the other kernel."""
     folder = copy_of("lion", tmp_path / "generated")
     (folder / "triton" / "lion.py").unlink()
-    done = cli("lion", "--generated", str(folder))
+    done = command("verify", "lion", "--generated", folder, "--level", "fast")
     assert done.returncode == 1
     assert "is missing; run `stepforge build lion`" in done.stdout
+    assert "0 of 1 optimizers passed every rung" in done.stdout
 
 
 def test_a_stale_file_is_an_error(tmp_path: Path) -> None:
@@ -106,7 +109,7 @@ def test_a_file_of_another_optimizer_is_an_error(tmp_path: Path) -> None:
     folder = copy_of("lion", tmp_path / "generated")
     other = copy_of("sgd", tmp_path / "other")
     (folder / "numpy" / "lion.py").write_bytes((other / "numpy" / "sgd.py").read_bytes())
-    verdict = generated.inspect(stock("lion"), folder)
+    verdict = inspect(stock("lion"), folder).verdict
     assert verdict.status is Status.REFUTED
     assert "was not generated from `lion`" in verdict.detail
 
@@ -114,13 +117,13 @@ def test_a_file_of_another_optimizer_is_an_error(tmp_path: Path) -> None:
 def test_a_file_that_is_not_text_is_an_error(tmp_path: Path) -> None:
     folder = copy_of("lion", tmp_path / "generated")
     (folder / "numpy" / "lion.py").write_bytes(b"\xff\xfe")
-    assert generated.inspect(stock("lion"), folder).status is Status.REFUTED
+    assert inspect(stock("lion"), folder).verdict.status is Status.REFUTED
 
 
 def test_an_edited_file_is_called_edited(tmp_path: Path) -> None:
     folder = copy_of("lion", tmp_path / "generated")
     edit(folder / "numpy" / "lion.py", [("    new = {}", "    new = dict()")])
-    verdict = generated.inspect(stock("lion"), folder)
+    verdict = inspect(stock("lion"), folder).verdict
     assert verdict.status is Status.TESTED
     assert "lion.py" in verdict.detail
 
@@ -131,12 +134,12 @@ def test_an_edited_optimizer_class_is_refuted_because_no_rung_runs_it(
 ) -> None:
     folder = copy_of("lion", tmp_path / "generated")
     path = folder / "torch" / f"{name}.py"
-    path.write_text(path.read_text() + "# edited\n")
-    verdict = generated.inspect(stock("lion"), folder)
+    path.write_text(path.read_text() + "edited = True\n")
+    verdict = inspect(stock("lion"), folder).verdict
     assert verdict.status is Status.REFUTED
     assert f"{name}.py differs from what build writes" in verdict.detail
     path.unlink()
-    verdict = generated.inspect(stock("lion"), folder)
+    verdict = inspect(stock("lion"), folder).verdict
     assert verdict.status is Status.REFUTED
     assert f"{name}.py is missing" in verdict.detail
 

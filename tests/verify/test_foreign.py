@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from support import ROOT, STOCK, stock
 
-from codegen.verify import generated
 from codegen.verify.certificate import Status
 from codegen.verify.foreign import foreign
+from codegen.verify.inspection import inspect
 from verify.support import copy_of, edit
 
 
@@ -45,12 +45,12 @@ def test_arithmetic_is_not_foreign() -> None:
 
 @pytest.mark.parametrize("name", STOCK)
 def test_generated_files_are_not_foreign(name: str) -> None:
-    assert generated.inspect(stock(name), ROOT / "generated").status is Status.TESTED
+    assert inspect(stock(name), ROOT / "generated").verdict.status is Status.TESTED
 
 
 def test_a_foreign_file_is_refuted_before_it_runs(tmp_path: Path) -> None:
     folder = copy_of("lion", tmp_path / "generated")
     edit(folder / "numpy" / "lion.py", [("import numpy as np", "import os\nimport numpy as np")])
-    verdict = generated.inspect(stock("lion"), folder)
+    verdict = inspect(stock("lion"), folder).verdict
     assert verdict.status is Status.REFUTED
     assert "imports `os`" in verdict.detail
