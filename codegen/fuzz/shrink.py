@@ -63,7 +63,7 @@ def candidates(draft: Draft) -> Iterator[Draft]:
         yield _declared(replace(draft, rule=ast.unparse(tree)))
     for name in draft.options:
         for value in (False, True):
-            rule = ast.unparse(_Fixed(name, value).visit(ast.parse(draft.rule)))
+            rule = ast.unparse(_Pruned().visit(_Fixed(name, value).visit(ast.parse(draft.rule))))
             yield _declared(replace(draft, rule=rule, options=_but(draft.options, name)))
     for name in _assigned(draft.rule) - {"p", "g"}:
         rule = ast.unparse(_Renamed(name, "g").visit(_unassigned(draft.rule, name)))
@@ -95,18 +95,18 @@ def _replaced(tree: ast.Module, index: int, by: Sequence[ast.stmt]) -> ast.Modul
             if isinstance(block, list) and target in block:
                 at = block.index(target)
                 block[at : at + 1] = copy.deepcopy(list(by))
-        if isinstance(parent, ast.If) and not parent.body and parent.orelse:
-            parent.test = ast.UnaryOp(ast.Not(), parent.test)
-            parent.body, parent.orelse = parent.orelse, []
     _Pruned().visit(made)
     return ast.fix_missing_locations(made)
 
 
 class _Pruned(ast.NodeTransformer):
-    """Removes blocks in which nothing is left."""
+    """Removes blocks in which nothing is left, and turns those where only `else` is."""
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         self.generic_visit(node)
+        if not node.body:
+            node.test = ast.UnaryOp(ast.Not(), node.test)
+            node.body, node.orelse = node.orelse, []
         return node if node.body else None
 
 
