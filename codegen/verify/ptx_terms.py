@@ -762,6 +762,13 @@ def _selp(r: _Run, modifiers: list[str], operands: tuple[str, ...]) -> None:
     if not isinstance(test, Term) or test.kind != "bool":
         raise Unsupported(r.line, f"the condition {condition}")
     x, y = r.value(a), r.value(b)
+    if isinstance(x, Packed) or isinstance(y, Packed):
+        pair = x if isinstance(x, Packed) else y
+        assert isinstance(pair, Packed)
+        count, inner = len(pair.parts), pair.parts[0].kind
+        parts = zip(r.packed(a, inner, count), r.packed(b, inner, count), strict=True)
+        r.write(target, Packed(tuple(apply("select", test, *part) for part in parts)))
+        return
     if kind not in FLOATS:
         kinds = {v.kind for v in (x, y) if isinstance(v, Term)}
         if len(kinds) != 1 or 8 * _BYTES[min(kinds)] != _width(kind):

@@ -92,7 +92,7 @@ def executed(text: str, kind: str, at: dict[str, Any]) -> np.ndarray[Any, Any]:
 
 def stored(found: Lifted) -> terms.Term:
     """The one value that is stored to p on every path."""
-    values = {access.value for path in found.paths for access in path.stores}
+    values = {access.value for access in found.stores()}
     (value,) = values
     for path in found.paths:
         assert list(findings(path, BLOCK, ["p"])) == []
@@ -153,6 +153,13 @@ OTHERS = [
     "mul.rn.f32x2 %rd32, %rd30, %rd31;\nmov.b64 {%r60, %r4}, %rd32;",
     "mov.b64 %rd30, {%r50, %r51};\nmov.b64 %rd31, {%r51, %r52};\n"
     "fma.rn.f32x2 %rd32, %rd30, %rd31, %rd30;\nmov.b64 {%r4, %r60}, %rd32;",
+    "mov.b64 %rd30, {%r50, %r51};\nmov.b64 %rd31, {%r51, %r52};\n"
+    "setp.lt.f64 %p2, %rd70, 0d3FE0000000000000;\n"
+    "selp.b64 %rd32, %rd30, %rd31, %p2;\nmov.b64 {%r60, %r4}, %rd32;",
+    "mov.b64 %rd30, {%r50, %r51};\nsetp.lt.f32 %p2, %r50, %r51;\n"
+    "selp.b64 %rd32, %rd30, 0, %p2;\nmov.b64 {%r4, %r60}, %rd32;",
+    "setp.lt.f64 %p2, %rd70, 0d3FE0000000000000;\nmov.b32 %r60, %r50;\n@%p2 bra $over;\n"
+    "mul.rn.f32 %r60, %r51, %r52;\n$over:\nadd.rn.f32 %r60, %r60, %r52;",
     "setp.eq.f32 %p2, %r50, 0f00000000;\n@%p2 bra $end;\n$end:\nmov.b32 %r60, %r50;",
 ]  # fmt: skip
 
