@@ -231,7 +231,7 @@ def check(path: str, folder: Path) -> tuple[int, str, str]:
         cwd=folder,
         capture_output=True,
         encoding="utf-8",
-        timeout=20,
+        timeout=120,
         check=False,
     )
     return result.returncode, result.stdout, result.stderr

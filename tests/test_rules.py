@@ -316,7 +316,7 @@ def runs(rule: str, a: bool, b: bool) -> bool:
     return True
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(RULES.map("\n".join))
 def test_names_have_values_exactly_when_python_finds_them(rule: str) -> None:
     reported = set(codes(rule=rule, options=AB, state=V))
