@@ -6,10 +6,9 @@ import keyword
 import re
 from collections.abc import Iterable
 
-from codegen.operations import FUNCTIONS, OPERATIONS
+from codegen.operations import BUILT_IN, FUNCTIONS, OPERATIONS
 from codegen.tokens import spelled_out
 
-BUILT_IN = {"p": "the parameter", "g": "the gradient", "t": "the step number"}
 _GENERATED = {
     # Modules, arguments and locals of the generated files, whatever the backend.
     "np", "numpy", "tl", "triton", "math", "torch", "init", "step", "state", "new", "name",

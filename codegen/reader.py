@@ -10,6 +10,7 @@ import datetime
 import keyword
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,7 +78,17 @@ def from_source(source: Source, stem: str | None) -> tuple[Spec, list[Diagnostic
     found = order(found)[:MAX_DIAGNOSTICS]
     if any(d.severity == "error" for d in found):
         raise SpecError(found)
-    return spec, found
+    return _without(spec, rules.unused_states(spec)), found
+
+
+def _without(spec: Spec, states: set[str]) -> Spec:
+    """A spec without some of its states."""
+    if not states:
+        return spec
+    torch = spec.torch
+    if torch is not None:
+        torch = replace(torch, state={k: v for k, v in torch.state.items() if k not in states})
+    return replace(spec, states=tuple(s for s in spec.states if s.name not in states), torch=torch)
 
 
 _TOP = (
