@@ -396,7 +396,7 @@ class _Reader:
                     self.error("E144", message, span)
             scalar = self.typed(entry, path, "scalar", bool, False)
             doc = self.text(entry, path, "doc")
-            yield State(name, init, scalar, domain, doc, when, when_text, place)
+            yield State(name, init, scalar, domain, domain_text, doc, when, when_text, place)
 
     def init(self, entry: dict[str, Any], path: KeyPath, defaults: dict[str, float]) -> Expression:
         value, where = entry.get("init", 0), (*path, "init")

@@ -97,6 +97,7 @@ class State:
     init: Expression
     scalar: bool
     domain: Interval
+    domain_text: str
     doc: str
     when: Expression | None
     when_text: str

@@ -33,8 +33,26 @@ def test_the_text_has_the_authors_statements_under_the_options() -> None:
     assert text[1] == f"Reference: {spec.reference}"
     assert "v_max = max(v_max, v)" in text
     assert "g = -g" not in text
-    assert "v_max  Largest second moment." in text
-    assert "lr = 0.001  Learning rate. (lr >= 0)" in text
+    assert "  lr = 0.001           Learning rate. (lr >= 0)" in text
+
+
+def test_the_text_without_options_is_the_whole_spec() -> None:
+    spec = stock("nadam")
+    text = show(spec, View.text)
+    rule = spec.source.data["rule"]["update"].strip()
+    assert f"\n\n{rule}\n\n" in text
+    for h in spec.hyperparameters:
+        assert re.search(
+            rf"  {h.name} = {h.default:g} +{re.escape(h.doc)} \({h.domain_text}\)", text
+        )
+    for o in spec.options:
+        assert re.search(rf"  {o.name} = false +{re.escape(o.doc)}", text)
+    assert "  v = 0 at first           Second moment. (a tensor like p, v >= 0)" in text
+    assert (
+        "  mu_product = 1 at first  Product of the momentum schedule so far. (one number)" in text
+    )
+    only = "(a tensor like p, v_max >= 0, only if amsgrad)"
+    assert f"  v_max = 0 at first  Largest second moment. {only}" in show(stock("adamw"), View.text)
 
 
 @pytest.mark.parametrize(("name", "options"), SETS, ids=ids)
@@ -54,7 +72,7 @@ def test_latex_is_balanced_and_has_a_line_for_every_statement(
 
 def test_latex_has_the_fields_symbols() -> None:
     text = show(stock("adamw"), View.latex, defaults(stock("adamw")))
-    for symbol in (r"\theta", r"\eta", r"\epsilon", r"\lambda", r"\beta_{1}", r"\hat{v}"):
+    for symbol in (r"\varepsilon", r"\beta_{1}", r"\hat{v}", r"\frac{", r"\mathrm{weight\_decay}"):
         assert symbol in text
 
 

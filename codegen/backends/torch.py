@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from codegen.backends import python
-from codegen.backends.python import expression, number, within, wrap
+from codegen.backends.python import number, within, wrap
 from codegen.backends.writer import WIDTH, Writer, layout
-from codegen.expression import Assign, Statement
 from codegen.kernel import Kernel, lets, without_paths
 from codegen.kinds import Kind
 from codegen.names import NAME
@@ -124,7 +123,7 @@ def context(kernel: Kernel) -> Mapping[str, object]:
         "reference": wrap(f"Reference: {spec.reference}", 4),
         "module": spec.name,
         "name": name,
-        "rule": "\n".join(f"        {line}" for line in _rule(spec.rule)),
+        "rule": "\n".join(f"        {line}" for line in _wrapped(spec)),
         "arguments": "\n".join("        " + wrap(f"{a.name}: {a.doc}", 8, 4) for a in accepted),
         "functions": f"from ._numbers import {', '.join(functions)}\n" if functions else "",
         "numbers": "\n".join(lines),
@@ -226,21 +225,11 @@ def _has_tensors(spec: Spec) -> bool:
     return any(h.name == "lr" for h in spec.hyperparameters)
 
 
-def _rule(statements: Iterable[Statement], depth: int = 0, keyword: str = "if") -> Iterator[str]:
-    """The rule as the author wrote it, without comments."""
-    pad = "    " * depth
-    for statement in statements:
-        if isinstance(statement, Assign):
-            yield from wrap(f"{pad}{statement.text}", 8, 4 * depth + 4).split("\n")
-            continue
-        yield f"{pad}{keyword} {expression(statement.condition)}:"
-        yield from _rule(statement.body, depth + 1)
-        orelse = statement.orelse
-        if len(orelse) == 1 and not isinstance(orelse[0], Assign):
-            yield from _rule(orelse, depth, "elif")
-        elif orelse:
-            yield f"{pad}else:"
-            yield from _rule(orelse, depth + 1)
+def _wrapped(spec: Spec) -> Iterator[str]:
+    """The rule, filled to the width of the docstring."""
+    for line in python.written(spec.rule):
+        depth = len(line) - len(line.lstrip())
+        yield from wrap(line, 8, depth + 4).split("\n")
 
 
 def _attributes(spec: Spec, table: Torch, order: list[str]) -> Iterator[str]:
