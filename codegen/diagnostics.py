@@ -177,9 +177,9 @@ CODES: dict[str, str] = {
         "characters."
     ),
     "E014": (
-        "The name is reserved: it is a Python keyword, a function of the rule language, or a name "
-        "that generated code uses itself. `p`, `g` and `t` are the parameter, the gradient and "
-        "the step number."
+        "The name is reserved: it is a Python keyword, a function of the rule language, or one of "
+        "`p`, `g` and `t`, which are the parameter, the gradient and the step number. The `name` "
+        "of a spec can be no name that generated code uses itself."
     ),
     "E015": "`name` and the file name differ; a spec named `adamw` lives in `adamw.toml`.",
     "E016": "One name is declared twice, as hyperparameter, option or state.",

@@ -26,7 +26,7 @@ from codegen.expression import (
 )
 from codegen.kinds import Kind
 from codegen.literals import MAX_LITERAL_POWER, folded, literal
-from codegen.names import kernel_name, name_problem
+from codegen.names import name_problem
 from codegen.operations import BUILT_IN, OPERATIONS
 from codegen.signs import possibly_negative
 from codegen.spec import (
@@ -90,14 +90,13 @@ def assignable_names(spec: Spec) -> Found:
     what = {"t": "the step number"}
     what |= {h.name: "a hyperparameter" for h in spec.hyperparameters}
     what |= {o.name: "an option" for o in spec.options}
-    own = (kernel_name(spec.name),)
     open_names = {"p", "g"} | {s.name for s in spec.states}
     for statement in assignments(spec.rule):
         name, span = statement.name, statement.name_span
         if name in what:
             message = f"`{name}` is {what[name]} and cannot be assigned"
             yield spec.source.diagnostic("E122", message, span, "use a local of another name")
-        elif name not in open_names and (problem := name_problem(name, own)):
+        elif name not in open_names and (problem := name_problem(name)):
             code, reason, help = problem
             yield spec.source.diagnostic(code, f"`{short(name)}` {reason}", span, help)
 

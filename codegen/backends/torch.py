@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from codegen.aside import shown
 from codegen.backends import python
 from codegen.backends.python import number, within, wrap
 from codegen.backends.writer import WIDTH, Writer, layout
 from codegen.kernel import Kernel, lets, without_paths
 from codegen.kinds import Kind
-from codegen.names import NAME
+from codegen.names import NAME, stepped_aside
 from codegen.operations import Operation, Spelling
 from codegen.spec import TORCH_SETTINGS, Hyperparameter, Spec, Torch
 
+OF_TORCH = ("params", "param_names", "initial_lr", *TORCH_SETTINGS, "state_dtype")
+"""Keys of parameter groups that are torch's own, or the base class's."""
 PLAIN = Torch("", {}, {}, {}, {}, {}, {})
 """For specs without a `[torch]` table."""
 _BETAS = re.compile(r"beta[1-9]")
@@ -102,7 +105,7 @@ def table_of(spec: Spec) -> Torch:
 def context(kernel: Kernel) -> Mapping[str, object]:
     """What `templates/torch.py.jinja` needs."""
     spec = kernel.spec
-    table = table_of(spec)
+    table = _free(spec, table_of(spec))
     known = {argument.name: argument for argument in _arguments(spec, table)}
     order = _order(spec, table)
     settings = [name for name in TORCH_SETTINGS if name in order]
@@ -135,6 +138,19 @@ def context(kernel: Kernel) -> Mapping[str, object]:
             f'            "{key}": {value},' for key, value in _values(spec, table)
         ),
     }
+
+
+def _free(spec: Spec, table: Torch) -> Torch:
+    """The table where names of the spec that torch's groups or states have get an underscore."""
+    names = [*(h.name for h in spec.hyperparameters), *(o.name for o in spec.options)]
+    mapped = {part for parts in table.arguments.values() for part in parts}
+    taken = {shown(name) for name in names} | {*table.arguments, *OF_TORCH}
+    arguments = dict(table.arguments)
+    for name in names:
+        if shown(name) in OF_TORCH and name not in mapped:
+            arguments[stepped_aside(shown(name), taken)] = (name,)
+    counters = {s.name: "step_" for s in spec.states if shown(s.name) == "step"}
+    return replace(table, arguments=arguments, state={**counters, **table.state})
 
 
 def _numbers(kernel: Kernel) -> tuple[list[str], list[str]]:
@@ -174,6 +190,9 @@ def _arguments(spec: Spec, table: Torch) -> Iterator[Argument]:
             if option.when_text == switch:
                 needed = f"`{hyperparameter} != 0`"
                 docs[option.name] = docs[option.name].replace(f"`{switch}`", needed)
+    for name in docs:
+        if shown(name) in OF_TORCH:
+            docs[name] += f" The rule calls it `{name}`, which is torch's name for something else."
     defaults = {h.name: _literal(spec, h) for h in spec.hyperparameters}
     defaults |= {o.name: str(o.default) for o in spec.options}
     group = {parts: name for name, parts in table.arguments.items()}

@@ -20,6 +20,7 @@ from typing import Any
 
 from codegen.backends.triton import WARPS
 from codegen.lower import tensors_of
+from codegen.names import aside, kernel_of
 from codegen.spec import Held, Options, Spec, holds
 from codegen.verify import contract, figures, sass
 from codegen.verify.certificate import Status, Verdict
@@ -78,7 +79,7 @@ def load(spec: Spec, folder: Path, backend: str = "triton") -> Kernel:
     """
     path = Pair.of(spec, folder).launches(backend)
     try:
-        return _load(spec.name, path, hashlib.sha256(path.read_bytes()).hexdigest())
+        return _load(kernel_of(spec), path, hashlib.sha256(path.read_bytes()).hexdigest())
     except Exception as error:  # whatever an edited file does when it is imported
         raise CannotCompile(f"{path} cannot be imported: {error!r}") from None
 
@@ -86,7 +87,7 @@ def load(spec: Spec, folder: Path, backend: str = "triton") -> Kernel:
 @lru_cache(maxsize=4)
 def _load(name: str, path: Path, digest: str) -> Kernel:
     module = fresh(path)
-    return Kernel(path, getattr(module, f"{name}_kernel"), int(module.BLOCK), digest)
+    return Kernel(path, getattr(module, name), int(module.BLOCK), digest)
 
 
 def check(
@@ -198,7 +199,7 @@ def machine_code_of(
     if "cubin" not in artefacts:
         return None
     return sass.Compiled(
-        artefacts["cubin"], f"{spec.name}_kernel", target, contract.THREADS, kernel.block,
+        artefacts["cubin"], kernel_of(spec), target, contract.THREADS, kernel.block,
         contract.bytes_moved(spec, options, dtype), artefacts["shared"],
         8 + 8 * contract.entries(spec, options) if kernel.is_tabular else 0,
     )  # fmt: skip
@@ -238,8 +239,9 @@ def signature(
 
     tensors = {tensor.name: tensor.when for tensor in tensors_of(spec)}
     when = {f"{name}_ptr": condition for name, condition in tensors.items()}
-    constants: dict[str, Any] = {"BLOCK": kernel.block, "EXACT": exact, "ALIGNED": aligned}
-    constants |= {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled"}
+    own = {"BLOCK": kernel.block, "EXACT": exact, "ALIGNED": aligned}
+    own |= {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled"}
+    constants: dict[str, Any] = {aside(spec, name): value for name, value in own.items()}
     constants |= {name.upper(): value for name, value in options.items()}
     for name, condition in tensors.items():
         kind = tl.dtype(dtype if name in ("p", "g") else WIDE[dtype])
