@@ -118,6 +118,7 @@ def rendered(spec: Spec, text: str) -> str:
     """A file that was rendered with hidden names, with the author's and other ones of its own."""
     taken = owned(spec)
     other = {n: stepped_aside(n, taken) for n in {*GENERATED, kernel_name(spec.name)} if n in taken}
+    other |= {f"{n}_ptr": f"{other[n]}_ptr" for n in ("programs", "rows") if n in other}
     if not other:
         return shown(text)
     if "super" in other:  # it works under its own name only

@@ -28,7 +28,7 @@ from codegen.verify.generated import KERNELS, Pair, Variant, fresh
 
 WIDE = {"fp32": "fp32", "fp64": "fp64", "bf16": "fp32", "fp16": "fp32"}
 """Types of parameters and gradients → type of the states; in Triton's names."""
-TABLES = {"programs_ptr": "*i32", "rows_ptr": "*i64"}
+TABLES = {"programs": "*i32", "rows": "*i64"}
 """Parameters of multi-tensor kernels → the types of the tables that they are; always aligned."""
 ALIGNMENT = 16
 """Bytes; torch's allocator aligns tensors to more, a slice of one to its elements alone."""
@@ -47,17 +47,19 @@ class Kernel:
         function: The `triton.jit` function.
         block: Elements of one program.
         digest: SHA-256 of the file.
+        tables: The parameters that are tables, if it finds its tensors in one, and their types.
     """
 
     path: Path
     function: Any
     block: int
     digest: str
+    tables: Mapping[str, str]
 
     @property
     def is_tabular(self) -> bool:
         """Whether it finds its tensors in a table."""
-        return any(parameter.name in TABLES for parameter in self.function.params)
+        return any(parameter.name in self.tables for parameter in self.function.params)
 
     def __hash__(self) -> int:
         return hash((self.path, self.digest))
@@ -79,15 +81,17 @@ def load(spec: Spec, folder: Path, backend: str = "triton") -> Kernel:
     """
     path = Pair.of(spec, folder).launches(backend)
     try:
-        return _load(kernel_of(spec), path, hashlib.sha256(path.read_bytes()).hexdigest())
+        tables = tuple((f"{aside(spec, name)}_ptr", kind) for name, kind in TABLES.items())
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return _load(kernel_of(spec), path, digest, tables)
     except Exception as error:  # whatever an edited file does when it is imported
         raise CannotCompile(f"{path} cannot be imported: {error!r}") from None
 
 
 @lru_cache(maxsize=4)
-def _load(name: str, path: Path, digest: str) -> Kernel:
+def _load(name: str, path: Path, digest: str, tables: tuple[tuple[str, str], ...]) -> Kernel:
     module = fresh(path)
-    return Kernel(path, getattr(module, name), int(module.BLOCK), digest)
+    return Kernel(path, getattr(module, name), int(module.BLOCK), digest, dict(tables))
 
 
 def check(
@@ -251,8 +255,8 @@ def signature(
     pointers: list[int] = []
     for index, parameter in enumerate(kernel.function.params):
         name = parameter.name
-        if name in TABLES:
-            types[name] = TABLES[name]
+        if name in kernel.tables:
+            types[name] = kernel.tables[name]
             pointers.append(index)
         elif name in when and holds(when[name], options):
             types[name] = f"*{dtype if name in ('p_ptr', 'g_ptr') else WIDE[dtype]}"
@@ -326,7 +330,7 @@ def source_of(key: Key) -> Any:
         kernel, held.spec, dict(options), dtype, exact, aligned, mode
     )
     names = [parameter.name for parameter in kernel.function.params]
-    divisible = [i for i in pointers if aligned or names[i] in TABLES]
+    divisible = [i for i in pointers if aligned or names[i] in kernel.tables]
     attributes = {(i,): [["tt.divisibility", ALIGNMENT]] for i in divisible}
     return ASTSource(kernel.function, types, values, attributes)
 
