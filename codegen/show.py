@@ -15,7 +15,7 @@ from pathlib import Path
 from codegen import gpus
 from codegen.backends.python import expression, written
 from codegen.diagnostics import Diagnostic, SpecError, nearest
-from codegen.spec import Options, Spec, State, holds, straight
+from codegen.spec import Options, Spec, State, holds, under
 
 
 class View(StrEnum):
@@ -184,11 +184,7 @@ def _text(spec: Spec, options: Options | None) -> Iterator[str]:
     yield f"{spec.title} — {spec.summary}"
     yield f"Reference: {spec.reference}"
     yield ""
-    yield from (
-        written(spec.rule)
-        if options is None
-        else (statement.text for statement in straight(spec.rule, options))
-    )
+    yield from written(under(spec.rule, options))
     numbers = [
         (h.name, f"= {h.default:g}", h.doc, f"({h.domain_text})" if h.domain_text else "")
         for h in spec.hyperparameters

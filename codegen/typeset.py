@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 
 from codegen.expression import Apply, Assign, Expression, Name, Number, Statement, names
 from codegen.operations import AND, ATOM, COMPARE, NOT, OR, POWER, PRODUCT, SUM, TERNARY, UNARY
-from codegen.spec import Options, Spec, holds, is_option_condition, straight
+from codegen.spec import Options, Spec, holds, is_option_condition, under
 
 GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "eps": "ε", "epsilon": "ε", "zeta": "ζ",
@@ -108,11 +108,7 @@ class Typesetter(ABC):
 
     def rows(self) -> Iterator[Row]:
         """Every assignment that the options leave, with its condition if they are open."""
-        if self.options is not None:
-            for statement in straight(self.spec.rule, self.options):
-                yield self._row(statement, "")
-        else:
-            yield from self._block(self.spec.rule, ())
+        yield from self._block(under(self.spec.rule, self.options), ())
 
     def _block(self, block: Iterable[Statement], given: tuple[Expression, ...]) -> Iterator[Row]:
         for statement in block:
