@@ -149,8 +149,7 @@ def _free(spec: Spec, table: Torch) -> Torch:
     for name in names:
         if shown(name) in OF_TORCH and name not in mapped:
             arguments[stepped_aside(shown(name), taken)] = (name,)
-    counters = {s.name: "step_" for s in spec.states if shown(s.name) == "step"}
-    return replace(table, arguments=arguments, state={**counters, **table.state})
+    return replace(table, arguments=arguments)
 
 
 def _numbers(kernel: Kernel) -> tuple[list[str], list[str]]:
@@ -256,7 +255,7 @@ def _attributes(spec: Spec, table: Torch, order: list[str]) -> Iterator[str]:
     yield "    _reference = reference"
     keys = {state.name: table.state.get(state.name, state.name) for state in spec.states}
     if table.counter:  # torch's counters have this key
-        keys = {name: "step_" if key == "step" else key for name, key in keys.items()}
+        keys = {name: "step_" if shown(key) == "step" else key for name, key in keys.items()}
     yield from _mapping("_keys", {name: f'"{key}"' for name, key in keys.items()})
     if tuples := _tuples(table):
         yield from _mapping("_tuples", {key: _texts(parts) for key, parts in tuples.items()})
