@@ -177,9 +177,9 @@ CODES: dict[str, str] = {
         "characters."
     ),
     "E014": (
-        "The name is reserved: it is a Python keyword, a function of the rule language, or a name "
-        "that generated code uses itself. `p`, `g` and `t` are the parameter, the gradient and "
-        "the step number."
+        "The name is reserved: it is a Python keyword, a function of the rule language, or one of "
+        "`p`, `g` and `t`, which are the parameter, the gradient and the step number. The `name` "
+        "of a spec can be no name that generated code uses itself."
     ),
     "E015": "`name` and the file name differ; a spec named `adamw` lives in `adamw.toml`.",
     "E016": "One name is declared twice, as hyperparameter, option or state.",
@@ -243,7 +243,6 @@ CODES: dict[str, str] = {
     "E123": "The name is used before anything is assigned to it.",
     "E124": "A declared state is never assigned.",
     "E125": "The rule never assigns `p`, so it would train nothing.",
-    "E126": "A declared hyperparameter, option or state is never used.",
     "E127": "The local is assigned but its value is never used.",
     "E128": "The state exists only under its `when` condition but is used outside of it.",
     "E129": "The name is assigned on some paths only, but used on all of them.",
@@ -265,6 +264,10 @@ CODES: dict[str, str] = {
         "The argument of a square root or logarithm, or the base of a real power, may be "
         "negative: its names have no domain that excludes it. A tensor would be NaN there, and a "
         "host scalar raises ValueError."
+    ),
+    "W202": (
+        "A declared hyperparameter, option or state is never used. A state that the rule neither "
+        "reads nor assigns takes no memory: there is none."
     ),
     "W301": (
         "Python may import from this output folder, because it looks like the top of a project. "

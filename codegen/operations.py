@@ -188,5 +188,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
 }  # fmt: skip
 
+BUILT_IN = {"p": "the parameter", "g": "the gradient", "t": "the step number"}
+"""The names that need no declaration."""
 FUNCTIONS = ("sqrt", "abs", "sign", "min", "max", "exp", "log", "clip")
 """The functions an author may call."""

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from fractions import Fraction
 
+from codegen import advice
 from codegen.diagnostics import Diagnostic, Span, nearest, short
 from codegen.expression import Apply, Assign, Expression, If, Name, Number, Statement
 from codegen.operations import FUNCTIONS, OPERATIONS
@@ -106,22 +107,13 @@ _REJECTED: dict[type[ast.AST], tuple[str, str]] = {
     ast.AsyncWith: ("`async`", ""),
     ast.AsyncFunctionDef: ("`async`", ""),
 }
-_UNKNOWN_OPERATORS: dict[type[ast.operator], tuple[str, str]] = {
-    ast.Mod: ("%", ""),
-    ast.FloorDiv: ("//", "write `/`"),
-    ast.MatMult: ("@", ""),
-    ast.BitAnd: ("&", "write `and`"),
-    ast.BitOr: ("|", "write `or`"),
-    ast.BitXor: ("^", "powers are written `**`"),
-    ast.LShift: ("<<", ""),
-    ast.RShift: (">>", ""),
-}
-_FUNCTION_ALIASES = {
-    "fabs": "abs(x)", "maximum": "max(x, y)", "minimum": "min(x, y)", "fmax": "max(x, y)",
-    "fmin": "min(x, y)", "clamp": "clip(x, low, high)", "ln": "log(x)", "sgn": "sign(x)",
-    "rsqrt": "1/sqrt(x)", "pow": "x**y", "power": "x**y", "square": "x**2", "float": "x",
-    "where": "x if condition else y",
+_UNKNOWN_OPERATORS: dict[type[ast.operator], str] = {
+    ast.Mod: "%", ast.FloorDiv: "//", ast.MatMult: "@", ast.BitAnd: "&", ast.BitOr: "|",
+    ast.BitXor: "^", ast.LShift: "<<", ast.RShift: ">>",
 }  # fmt: skip
+
+
+_MODULES = ("np", "numpy", "torch", "math", "tl", "jnp", "jax", "cp", "F", "sympy", "sp", "tf")
 
 
 class _Parser:
@@ -248,13 +240,15 @@ class _Parser:
     def augmented(self, node: ast.AugAssign) -> _Rejected:
         """E120 with the assignment that says the same."""
         op = _BINARY.get(type(node.op))
-        symbol = OPERATIONS[op].symbol if op else _UNKNOWN_OPERATORS[type(node.op)][0]
+        symbol = OPERATIONS[op].symbol if op else _UNKNOWN_OPERATORS[type(node.op)]
         help = ""
         if op and isinstance(node.target, ast.Name):
             value = ast.get_source_segment(self.code, node.value) or "…"
             value = value if isinstance(node.value, ast.Name | ast.Constant) else f"({value})"
             target = node.target.id
             help = f"write `{target} = {target} {symbol} {value if len(value) <= 60 else '…'}`"
+        else:
+            help = advice.OPERATORS.get(symbol, ("", "powers are written `**`"))[1]
         message = f"`{symbol}=` is not a statement of the rule language"
         return self.reject("E120", message, self.span(node), help)
 
@@ -300,10 +294,28 @@ class _Parser:
         return Name(node.id, self.span(node))
 
     def visit_Attribute(self, node: ast.Attribute) -> Expression:
-        message = "attribute access is not part of the rule language"
-        function = node.attr if node.attr in FUNCTIONS else _FUNCTION_ALIASES.get(node.attr, "")
-        help = f"write `{function}`" if function else ""
+        message, help = "attribute access is not part of the rule language", ""
+        if node.attr in advice.CONSTANTS:
+            help = advice.CONSTANTS[node.attr]
+        elif node.attr in FUNCTIONS:
+            help = f"write `{advice.USAGE[node.attr]}`"
+        elif node.attr in ("T", "mT"):
+            help = advice.OPERATORS["@"][1]
+        elif node.attr in advice.FUNCTIONS_OF_OTHERS or node.attr in advice.SAME_AS:
+            message, help = self._no_function(node.attr)
+        elif node.attr in ("data", "grad"):
+            help = "the parameter is `p`, and its gradient is `g`"
         raise self.reject("E102", message, self.span(node), help)
+
+    @staticmethod
+    def _no_function(name: str) -> tuple[str, str]:
+        """Why there is no function of this name, and what to write."""
+        if name in advice.SAME_AS:
+            return f"unknown function `{name}`", f"write `{advice.SAME_AS[name]}`"
+        why, help = advice.FUNCTIONS_OF_OTHERS.get(name, ("", ""))
+        help = help or nearest(name, FUNCTIONS) or f"there are {', '.join(FUNCTIONS)}"
+        unknown = f"unknown function `{short(name)}`"
+        return f"{unknown}: {why}" if why else unknown, help
 
     def visit_Constant(self, node: ast.Constant) -> Expression:
         if isinstance(node.value, bool) or not isinstance(node.value, int | float):
@@ -312,7 +324,10 @@ class _Parser:
             else:
                 what = "`...`" if node.value is ... else f"`{node.value}`"
             message = f"{what} is not part of the rule language"
-            raise self.reject("E102", message, self.span(node))
+            help = ""
+            if isinstance(node.value, bool):
+                help = "options and comparisons are conditions by themselves; numbers are 1 and 0"
+            raise self.reject("E102", message, self.span(node), help)
         line, column, end = self.columns(node)
         text = self.lines[line - 1][column:end].replace("_", "")
         if text.isdigit() and int(text) >= 2**31:
@@ -324,11 +339,12 @@ class _Parser:
         op = _BINARY.get(type(node.op))
         if op is not None:
             return Apply(op, (left, right), self.span(node))
-        symbol, help = _UNKNOWN_OPERATORS[type(node.op)]
+        symbol = _UNKNOWN_OPERATORS[type(node.op)]
         span = self.between(node.left, symbol, node.right) or self.span(node)
         if symbol == "^":
-            raise self.reject("E110", "`^` is exclusive or", span, help)
-        raise self.reject("E102", f"`{symbol}` is not part of the rule language", span, help)
+            raise self.reject("E110", "`^` is exclusive or", span, "powers are written `**`")
+        what, help = advice.OPERATORS[symbol]
+        raise self.reject("E102", f"`{symbol}` is {what}", span, help)
 
     def between(self, left: ast.expr, symbol: str, right: ast.expr) -> Span | None:
         """Where an operator stands, if it is on the line of both operands."""
@@ -353,14 +369,20 @@ class _Parser:
         return self._fold(op, [self.visit(value) for value in node.values], self.span(node))
 
     def visit_Compare(self, node: ast.Compare) -> Expression:
-        operands = [self.visit(value) for value in (node.left, *node.comparators)]
+        values = (node.left, *node.comparators)
+        if any(isinstance(v, ast.Constant) and isinstance(v.value, bool) for v in values):
+            message = "a condition is not compared with `True` or `False`"
+            help = "write the condition alone, or `not` before it"
+            raise self.reject("E102", message, self.span(node), help)
+        operands = [self.visit(value) for value in values]
         parts: list[Expression] = []
         for left, op, right in zip(operands, node.ops, operands[1:], strict=False):
             name = _COMPARE.get(type(op))
             if name is None:
                 identity = isinstance(op, ast.Is | ast.IsNot)
-                message = f"`{'is' if identity else 'in'}` is not part of the rule language"
-                help = "write `==` or `!=`" if identity else ""
+                message, help = "`in` is not part of the rule language", ""
+                if identity:
+                    message, help = "`is` compares objects, not their values", "write `==` or `!=`"
                 raise self.reject("E102", message, self.span(node), help)
             parts.append(Apply(name, (left, right), self.span(node)))
         return self._fold("and", parts, self.span(node))
@@ -371,28 +393,43 @@ class _Parser:
 
     def visit_Call(self, node: ast.Call) -> Expression:
         if not isinstance(node.func, ast.Name):
-            self.visit(node.func)
-            message = "only functions can be called, by name"
-            raise self.reject("E102", message, self.span(node))
+            raise self.no_name(node, node.func)
         name, span = node.func.id, self.span(node.func)
         if name not in FUNCTIONS:
-            alias = _FUNCTION_ALIASES.get(name)
-            help = f"write `{alias}`" if alias else nearest(name, FUNCTIONS)
-            help = help or f"there are {', '.join(FUNCTIONS)}"
-            raise self.reject("E103", f"unknown function `{short(name)}`", span, help)
+            raise self.reject("E103", self._no_function(name)[0], span, self._no_function(name)[1])
         if node.keywords:
             message = f"`{name}` takes no keyword arguments"
-            raise self.reject("E105", message, self.span(node))
+            help = f"write `{advice.USAGE[name]}`"
+            raise self.reject("E105", message, self.span(node), help)
         args = [self.visit(argument) for argument in node.args]
         arity = OPERATIONS[name].arity
         variadic = name in ("min", "max") and len(args) > arity
         if len(args) != arity and not variadic:
             plural = "s" if arity > 1 else ""
             message = f"`{name}` takes {arity} argument{plural}, not {len(args)}"
-            raise self.reject("E105", message, self.span(node))
+            help = f"write `{advice.USAGE[name]}`"
+            if name in ("min", "max") and len(args) == 1:
+                help += "; there is no extreme of all elements of a tensor yet"
+            raise self.reject("E105", message, self.span(node), help)
         if variadic:
             return self._fold(name, args, self.span(node))
         return Apply(name, tuple(args), self.span(node))
+
+    def no_name(self, node: ast.Call, function: ast.expr) -> _Rejected:
+        """E102 for a call of something else than a name, such as `np.sqrt(x)` or `x.sqrt()`."""
+        if not isinstance(function, ast.Attribute) or function.attr not in FUNCTIONS:
+            self.visit(function)
+            return self.reject("E102", "only functions can be called, by name", self.span(node))
+        name, owner = function.attr, function.value
+        given = [ast.get_source_segment(self.code, a) for a in node.args]
+        module = isinstance(owner, ast.Name) and owner.id in _MODULES
+        if not module:
+            given.insert(0, ast.get_source_segment(self.code, owner))
+        written = f"{name}({', '.join(text or '…' for text in given)})"
+        written = written if len(written) <= 60 and self.shift == 0 else advice.USAGE[name]
+        what = "the name of a module" if module else "a tensor and a dot"
+        message = f"functions are called without {what} before them"
+        return self.reject("E102", message, self.span(function), f"write `{written}`")
 
     @staticmethod
     def _fold(op: str, parts: list[Expression], span: Span) -> Expression:

@@ -10,6 +10,7 @@ import datetime
 import keyword
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 from codegen import rules
 from codegen.diagnostics import Diagnostic, Span, SpecError, nearest, order, short
 from codegen.expression import Apply, Expression, Name, Number, Statement, names
-from codegen.names import NAME, kernel_name, malformed, name_problem
+from codegen.names import GENERATED, NAME, malformed, name_problem
 from codegen.parser import parse_expression, parse_rule
 from codegen.source import KeyPath, Source, parse, read
 from codegen.spec import (
@@ -77,7 +78,17 @@ def from_source(source: Source, stem: str | None) -> tuple[Spec, list[Diagnostic
     found = order(found)[:MAX_DIAGNOSTICS]
     if any(d.severity == "error" for d in found):
         raise SpecError(found)
-    return spec, found
+    return _without(spec, rules.unused_states(spec)), found
+
+
+def _without(spec: Spec, states: set[str]) -> Spec:
+    """A spec without some of its states."""
+    if not states:
+        return spec
+    torch = spec.torch
+    if torch is not None:
+        torch = replace(torch, state={k: v for k, v in torch.state.items() if k not in states})
+    return replace(spec, states=tuple(s for s in spec.states if s.name not in states), torch=torch)
 
 
 _TOP = (
@@ -95,8 +106,6 @@ class _Reader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.out: list[Diagnostic] = []
-        self.own_names: tuple[str, ...] = ()
-        """Names that only this spec's generated code uses."""
 
     def error(self, code: str, message: str, span: Span | None, help: str = "") -> None:
         self.out.append(self.source.diagnostic(code, message, span, help))
@@ -164,7 +173,7 @@ class _Reader:
     def new_name(self, name: str, section: str, seen: dict[str, str]) -> None:
         """Checks a declared name and that it is declared once."""
         span = self.source.key_span((section, name))
-        if problem := name_problem(name, self.own_names):
+        if problem := name_problem(name):
             code, reason, help = problem
             self.error(code, f"`{short(name)}` {reason}", span, help)
         elif name in seen:
@@ -270,7 +279,7 @@ class _Reader:
         if not isinstance(data.get("name"), str):
             return name
         span = self.source.value_span(("name",))
-        if problem := name_problem(name):
+        if problem := name_problem(name, GENERATED):
             code, reason, help = problem
             if not help or "/" in name:
                 help = "the name becomes a file name and a Python module"
@@ -278,7 +287,6 @@ class _Reader:
         elif stem is not None and name != stem:
             message = f"the spec is named `{name}` but its file `{short(stem)}.toml`"
             self.error("E015", message, span, f"rename the file to `{name}.toml`")
-        self.own_names = (kernel_name(name),)
         return name
 
     def entries(
@@ -385,7 +393,7 @@ class _Reader:
                     self.error("E144", message, span)
             scalar = self.typed(entry, path, "scalar", bool, False)
             doc = self.text(entry, path, "doc")
-            yield State(name, init, scalar, domain, doc, when, when_text, place)
+            yield State(name, init, scalar, domain, domain_text, doc, when, when_text, place)
 
     def init(self, entry: dict[str, Any], path: KeyPath, defaults: dict[str, float]) -> Expression:
         value, where = entry.get("init", 0), (*path, "init")

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
-from codegen import kinds
+from codegen import advice, kinds
 from codegen.diagnostics import Diagnostic, Span, nearest, short
 from codegen.expression import (
     Apply,
@@ -26,8 +26,8 @@ from codegen.expression import (
 )
 from codegen.kinds import Kind
 from codegen.literals import MAX_LITERAL_POWER, folded, literal
-from codegen.names import BUILT_IN, kernel_name, name_problem
-from codegen.operations import FUNCTIONS, OPERATIONS
+from codegen.names import name_problem
+from codegen.operations import BUILT_IN, OPERATIONS
 from codegen.signs import possibly_negative
 from codegen.spec import (
     Options,
@@ -46,11 +46,12 @@ MAX_POWER = 16
 
 def check(spec: Spec) -> list[Diagnostic]:
     """Every violation of a semantic rule, errors and warnings."""
+    found: list[Diagnostic] = []
     for group in (_NAMES, _TYPES, _FLOW, _EFFECT):
-        found = [d for rule in group for d in rule(spec)]
-        if found:
+        found += [d for rule in group for d in rule(spec)]
+        if any(d.severity == "error" for d in found):
             return found
-    return list(possibly_negative(spec))
+    return [*found, *possibly_negative(spec)]
 
 
 def conditions(statements: Iterable[Statement]) -> Iterator[Expression]:
@@ -71,12 +72,6 @@ def expressions(spec: Spec) -> Iterator[Expression]:
 # Names.
 
 
-_COMMON_NAMES = {
-    "theta": "p", "param": "p", "params": "p", "parameter": "p", "w": "p", "x": "p",
-    "grad": "g", "gradient": "g", "step": "t", "k": "t", "i": "t",
-}  # fmt: skip
-
-
 def unknown_names(spec: Spec) -> Found:
     """E104: every name is built in, declared, or assigned somewhere."""
     known = set(kinds.declared(spec)) | {a.name for a in assignments(spec.rule)}
@@ -85,18 +80,9 @@ def unknown_names(spec: Spec) -> Found:
         for name in names(expression):
             if name.id not in known:
                 if name.id not in helps:
-                    helps[name.id] = _suggestion(name.id, known)
+                    helps[name.id] = advice.about_name(name.id, known)
                 message = f"unknown name `{name.id}`"
                 yield spec.source.diagnostic("E104", message, name.span, helps[name.id])
-
-
-def _suggestion(name: str, known: set[str]) -> str:
-    if name in FUNCTIONS:
-        return f"`{name}` is a function: write `{name}(…)`"
-    if name in _COMMON_NAMES:
-        built_in = _COMMON_NAMES[name]
-        return f"{BUILT_IN[built_in]} is `{built_in}`"
-    return nearest(name, known)
 
 
 def assignable_names(spec: Spec) -> Found:
@@ -104,14 +90,13 @@ def assignable_names(spec: Spec) -> Found:
     what = {"t": "the step number"}
     what |= {h.name: "a hyperparameter" for h in spec.hyperparameters}
     what |= {o.name: "an option" for o in spec.options}
-    own = (kernel_name(spec.name),)
     open_names = {"p", "g"} | {s.name for s in spec.states}
     for statement in assignments(spec.rule):
         name, span = statement.name, statement.name_span
         if name in what:
             message = f"`{name}` is {what[name]} and cannot be assigned"
             yield spec.source.diagnostic("E122", message, span, "use a local of another name")
-        elif name not in open_names and (problem := name_problem(name, own)):
+        elif name not in open_names and (problem := name_problem(name)):
             code, reason, help = problem
             yield spec.source.diagnostic(code, f"`{short(name)}` {reason}", span, help)
 
@@ -312,7 +297,8 @@ def assigned_before_use(spec: Spec) -> Found:
                 partial.setdefault(name.span, (name.id, []))[1].append(options)
     for span, early_name in early.items():
         message = f"`{early_name}` is used before it is assigned"
-        help = f"if it is remembered between steps, declare `{early_name}` in [state]"
+        help = _built_in(early_name)
+        help = help or f"if it is remembered between steps, declare `{early_name}` in [state]"
         yield spec.source.diagnostic("E123", message, span, help)
     for span, (partial_name, where) in partial.items():
         if span not in early:
@@ -338,12 +324,13 @@ def _under(where: list[Options], spec: Spec) -> str:
 def assigned_at_all(spec: Spec) -> Found:
     """E124, E125: `p` and every state are assigned wherever they exist."""
     missing: dict[str, list[Options]] = {}
+    unused = unused_states(spec)
     for options in spec.option_sets():
         assigned = {a.name for a in straight(spec.rule, options)}
         for name in ("p", *(s.name for s in spec.active_states(options))):
-            if name not in assigned:
+            if name not in assigned and name not in unused:
                 missing.setdefault(name, []).append(options)
-    anywhere = {a.name for a in assignments(spec.rule)}
+    anywhere = dict.fromkeys(a.name for a in assignments(spec.rule))
     for name, where in missing.items():
         under = _under(where, spec) if name in anywhere else ""
         if name == "p":
@@ -354,13 +341,24 @@ def assigned_at_all(spec: Spec) -> Found:
             span = next(s.span for s in spec.states if s.name == name)
             message = f"state `{name}` is never assigned{under}"
             help = "a constant is a hyperparameter; a state changes"
-            if under:
+            spoken = [a for a in anywhere if advice.without_time(a, {name})]
+            if spoken:
+                help = f"write `{name} = …` in place of `{spoken[0]} = …`"
+            elif under:
                 help = "give the state a `when`, or assign it on every path"
             yield spec.source.diagnostic("E124", message, span, help)
 
 
+def unused_states(spec: Spec) -> set[str]:
+    """The states that the rule neither reads nor assigns."""
+    used = {n.id for e in expressions(spec) for n in names(e)}
+    used |= {a.name for a in assignments(spec.rule)}
+    return {s.name for s in spec.states} - used
+
+
 def everything_used(spec: Spec) -> Found:
-    """E126, E127: every declaration and every local is read somewhere."""
+    """W202, E127: every declaration and every local is read somewhere."""
+    unused = unused_states(spec)
     read = {n.id for e in expressions(spec) for n in names(e)}
     declarations: list[tuple[str, str, Span]] = []
     declarations += [("hyperparameter", h.name, h.span) for h in spec.hyperparameters]
@@ -370,8 +368,11 @@ def everything_used(spec: Spec) -> Found:
     read |= {n.id for s in spec.states if s.when for n in names(s.when)}
     for what, name, span in declarations:
         if name not in read:
+            message = f"{what} `{name}` is never used"
+            if name in unused:
+                message += ", so there will be none"
             help = "remove it, or use it in the rule"
-            yield spec.source.diagnostic("E126", f"{what} `{name}` is never used", span, help)
+            yield spec.source.diagnostic("W202", message, span, help)
     known = set(kinds.declared(spec))
     reported: set[str] = set()
     for statement in assignments(spec.rule):
@@ -379,8 +380,20 @@ def everything_used(spec: Spec) -> Found:
         if name not in known | read | reported:
             reported.add(name)
             message = f"`{name}` is assigned but never used"
-            help = nearest(name, {s.name for s in spec.states} - {name})
+            assignable = {"p", "g", *(s.name for s in spec.states)}
+            if base := advice.without_time(name, assignable):
+                help = f"a name has its newest value: write `{base} = …`"
+            else:
+                help = _built_in(name) or nearest(name, {s.name for s in spec.states} - {name})
             yield spec.source.diagnostic("E127", message, statement.name_span, help)
+
+
+def _built_in(name: str) -> str:
+    """What to assign in place of a name that is another one for `p` or `g`, or ""."""
+    found = advice.spelled_otherwise(name)
+    if found not in ("p", "g"):
+        return ""
+    return f"{BUILT_IN[found]} is `{found}`: write `{found} = …`"
 
 
 def gradient_reaches_parameter(spec: Spec) -> Found:

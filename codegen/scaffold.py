@@ -7,7 +7,7 @@ from pathlib import Path
 from codegen import catalogue
 from codegen.diagnostics import Diagnostic, SpecError, short
 from codegen.emit import write
-from codegen.names import name_problem
+from codegen.names import GENERATED, name_problem
 from codegen.reader import load
 from codegen.render import environment
 
@@ -26,7 +26,7 @@ def scaffold(name: str, origin: str | None, force: bool = False) -> Path:
     Raises:
         SpecError: The name is not allowed or taken, or the file cannot be written.
     """
-    if problem := name_problem(name):
+    if problem := name_problem(name, GENERATED):
         code, reason, help = problem
         help = help or "use letters, digits and single underscores"
         raise SpecError([Diagnostic(code, f"`{short(name)}` {reason}", "new", help=help)])

@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from html import unescape
 from pathlib import Path
-from typing import Any
 
 from codegen import gpus
+from codegen.backends.python import expression, written
 from codegen.diagnostics import Diagnostic, SpecError, nearest
-from codegen.spec import Options, Spec, holds
+from codegen.spec import Options, Spec, State, holds, under
 
 
 class View(StrEnum):
@@ -58,16 +57,23 @@ class CannotShow(Exception):
     """The compiler refuses the kernel, or is not installed."""
 
 
-def show(spec: Spec, view: View, options: Options) -> str:
-    """One view of a spec; `options` matter for the mathematics only."""
+def show(spec: Spec, view: View, options: Options | None = None) -> str:
+    """One view of a spec.
+
+    Args:
+        spec: The spec.
+        view: The view, none of `COMPILED`.
+        options: For text and mathematics, what decides the conditions on options; if None, the
+            whole rule is shown, with its conditions. Code has all options in any case.
+    """
     if view is View.text:
         return "\n".join(_text(spec, options))
     if view is View.spec:
         return spec.source.text.rstrip("\n")
-    if view is View.latex:
-        return "\n".join(_latex(spec, options))
-    if view is View.mathml:
-        return "\n".join(_mathml(spec, options))
+    if view in (View.latex, View.mathml):
+        from codegen.typeset import Latex, MathML
+
+        return (Latex if view is View.latex else MathML)(spec, options).text()
     from codegen.lower import lower
     from codegen.render import render
 
@@ -174,79 +180,37 @@ def chosen(spec: Spec, switched_on: list[str]) -> dict[str, bool]:
     return options
 
 
-def _text(spec: Spec, options: Options) -> Iterator[str]:
-    from codegen.spec import straight
-
+def _text(spec: Spec, options: Options | None) -> Iterator[str]:
     yield f"{spec.title} — {spec.summary}"
     yield f"Reference: {spec.reference}"
     yield ""
-    for statement in straight(spec.rule, options):
-        yield statement.text
-    yield ""
-    for h in spec.hyperparameters:
-        yield f"{h.name} = {h.default:g}  {h.doc}{f' ({h.domain_text})' if h.domain_text else ''}"
-    for state in spec.active_states(options):
-        yield f"{state.name}  {state.doc}"
+    yield from written(under(spec.rule, options))
+    numbers = [
+        (h.name, f"= {h.default:g}", h.doc, f"({h.domain_text})" if h.domain_text else "")
+        for h in spec.hyperparameters
+    ]
+    switches = [
+        (o.name, f"= {str(o.default).lower()}", o.doc, f"(only if {o.when_text})" * bool(o.when))
+        for o in spec.options
+    ]
+    states = spec.states if options is None else spec.active_states(options)
+    remembered = [
+        (s.name, f"= {expression(s.init)} at first", s.doc, f"({', '.join(_limits(s))})")
+        for s in states
+    ]
+    sections = (("Hyperparameters", numbers), ("Options", switches), ("State", remembered))
+    for title, entries in sections:
+        if entries:
+            yield ""
+            yield f"{title}:"
+            width = max(len(f"{name} {value}") for name, value, *_ in entries)
+            for name, value, doc, limits in entries:
+                yield f"  {f'{name} {value}':{width}}  {doc} {limits}".rstrip()
 
 
-_LATEX_NAMES = {
-    "lr": r"\eta", "eps": r"\epsilon", "weight_decay": r"\lambda", "p": r"\theta",
-    "momentum": r"\mu",
-}  # fmt: skip
-
-
-def _equations(spec: Spec, options: Options) -> Iterator[tuple[Any, Any]]:
-    """Left and right side of every statement, in SymPy's mathematics."""
-    import sympy
-
-    from codegen.mathematics import symbols, to_sympy
-    from codegen.spec import straight
-
-    table: dict[str, sympy.Basic] = dict(symbols(spec))
-    for statement in straight(spec.rule, options):
-        try:
-            right = to_sympy(statement.value, table, options)
-        except (TypeError, ValueError):
-            right = sympy.nan  # a comparison with what is no real number, such as log(0)
-        left = table.setdefault(statement.name, sympy.Symbol(statement.name, real=True))
-        yield left, right
-
-
-def _latex(spec: Spec, options: Options) -> Iterator[str]:
-    import sympy
-
-    yield r"\begin{aligned}"
-    for left, right in _equations(spec, options):
-        names = {s: _latex_name(s.name) for s in _symbols(left, right)}
-        written = [sympy.latex(side, symbol_names=names) for side in (left, right)]
-        yield rf"  {written[0]} &\leftarrow {written[1]} \\"
-    yield r"\end{aligned}"
-
-
-def _latex_name(name: str) -> str:
-    """The field's letter for a name; `v_hat` and `m_bar` get their accents."""
-    import sympy
-
-    base, _, accent = name.rpartition("_")
-    if base and accent in ("hat", "bar"):
-        return rf"\{accent}{{{_latex_name(base)}}}"
-    return _LATEX_NAMES.get(name) or str(sympy.latex(sympy.Symbol(name)))
-
-
-def _symbols(*sides: Any) -> set[Any]:
-    return {s for side in sides for s in side.free_symbols}
-
-
-def _mathml(spec: Spec, options: Options) -> Iterator[str]:
-    from sympy.printing.mathml import mathml
-
-    yield '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"><mtable>'
-    for left, right in _equations(spec, options):
-        sides = [_numeric(mathml(side, printer="presentation")) for side in (left, right)]
-        yield f"<mtr><mtd>{sides[0]}<mo>&#x2190;</mo>{sides[1]}</mtd></mtr>"
-    yield "</mtable></math>"
-
-
-def _numeric(markup: str) -> str:
-    """Markup with characters in place of the entities that only HTML knows."""
-    return re.sub(r"&(?!(?:lt|gt|amp|quot|apos);)\w+;", lambda entity: unescape(entity[0]), markup)
+def _limits(state: State) -> Iterator[str]:
+    yield "one number" if state.scalar else "a tensor like p"
+    if state.domain_text:
+        yield state.domain_text
+    if state.when_text:
+        yield f"only if {state.when_text}"

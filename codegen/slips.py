@@ -6,13 +6,16 @@ look at the tokens alone.
 
 from __future__ import annotations
 
+import itertools
 import keyword
 from collections.abc import Sequence
 
+from codegen.advice import FUNCTIONS_OF_OTHERS
 from codegen.diagnostics import short
 from codegen.tokens import Problem, Token, statements
 
 _CLOSING = (")", "]", "}")
+NO_NORM = FUNCTIONS_OF_OTHERS["norm"][1]
 
 
 def explain(found: Sequence[Token], error: SyntaxError) -> Problem:
@@ -92,6 +95,9 @@ class _Line:
             return self.head()
         if self.first == "else":
             return self.otherwise()
+        if len(tokens) > 1 and tokens[1].text == ":=" and tokens[0].kind == "name":
+            help = f"write `{short(self.first)} = …`"
+            return Problem("E120", "`:=` is not how a statement assigns", tokens[1], help)
         equals = [i for i, t in enumerate(tokens) if t.text == "=" and t.kind == "operator"]
         if equals and (equals[0] != 1 or tokens[0].kind != "name"):
             bare = equals[0] == 0
@@ -154,6 +160,8 @@ class _Line:
         elif text in ("*", "**") and before and before.text in ("(", ","):
             pass
         elif text not in ("+", "-", "~"):
+            if text in ("|", "||"):
+                return self.bars(token)
             instead = _INSTEAD.get(text, "")
             what = f"after `{short(before.text)}`" if before else f"before `{text}`"
             return Problem("E101", f"an expression is missing {what}", token, instead)
@@ -188,6 +196,16 @@ class _Line:
         else:
             self.operand = True
         return None
+
+    def bars(self, token: Token) -> Problem:
+        """`|x|` and `||x||`."""
+        if token.text == "||":
+            return Problem("E101", "a norm is not part of the rule language", token, NO_NORM)
+        behind = self.line[self.line.index(token) + 1 :]
+        inside = itertools.takewhile(lambda t: t.text != "|", behind)
+        written = "".join(f" {t.text} " if t.text in "+-" else t.text for t in inside)
+        help = f"write `abs({written})`" if 0 < len(written) <= 60 else "write `abs(x)`"
+        return Problem("E101", "bars do not make an absolute value", token, help)
 
     def unfinished(self, token: Token) -> Problem:
         message = "the `else` of `x if condition else y` is missing"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from codegen.diagnostics import Span
 from codegen.expression import Apply, Assign, Expression, Name, Number, Statement
@@ -97,6 +97,7 @@ class State:
     init: Expression
     scalar: bool
     domain: Interval
+    domain_text: str
     doc: str
     when: Expression | None
     when_text: str
@@ -240,6 +241,21 @@ def is_option_condition(expression: Expression) -> bool:
         connective = expression.op in ("and", "or", "not")
         return connective and all(is_option_condition(a) for a in expression.args)
     return isinstance(expression, Name)
+
+
+def under(statements: Iterable[Statement], options: Options | None) -> tuple[Statement, ...]:
+    """The statements without the blocks that the options decide; all of them without options."""
+    found: list[Statement] = []
+    for statement in statements:
+        if isinstance(statement, Assign) or options is None:
+            found.append(statement)
+        elif is_option_condition(statement.condition):
+            arm = statement.body if holds(statement.condition, options) else statement.orelse
+            found += under(arm, options)
+        else:
+            arms = (under(statement.body, options), under(statement.orelse, options))
+            found.append(replace(statement, body=arms[0], orelse=arms[1]))
+    return tuple(found)
 
 
 def straight(statements: Iterable[Statement], options: Options) -> Iterator[Assign]:

@@ -6,12 +6,15 @@ out what it would read in its own ways.
 
 from __future__ import annotations
 
+import itertools
 import keyword
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from codegen import advice
 from codegen.diagnostics import short
+from codegen.operations import BUILT_IN
 
 MAX_STATEMENTS = 200
 MAX_TOKENS = 500
@@ -131,14 +134,19 @@ def statements(found: Sequence[Token]) -> Iterator[list[Token]]:
 
 def word_problems(found: Sequence[Token]) -> Iterator[Problem]:
     """What is wrong with words by themselves."""
-    for token in found:
+    passed = 0
+    for index, token in enumerate(found):
         yield from _control_characters(token)
-        if token.kind == "comment":
+        if token.kind == "comment" or index < passed:
             continue
-        if not token.text.isascii():
-            plain = spelled_out(token.text) if token.kind != "string" else ""
-            help = f"write `{plain}`" if plain else ""
-            yield Problem("E112", f"`{short(token.text)}` is not ASCII", token, help)
+        if typeset := _typeset(found[index : index + 12]):
+            problem, length = typeset
+            passed = index + length
+            yield problem
+        elif not token.text.isascii():
+            yield Problem(
+                "E112", f"`{short(token.text)}` is not ASCII", token, _ascii(found, index)
+            )
         elif token.kind == "number":
             yield from _number(token)
         elif token.kind == "string" and unclosed(token):
@@ -149,6 +157,61 @@ def word_problems(found: Sequence[Token]) -> Iterator[Problem]:
         elif token.text in _NEVER:
             code, help = _NEVER[token.text]
             yield Problem(code, f"`{token.text}` is not part of the rule language", token, help)
+
+
+def _ascii(found: Sequence[Token], index: int) -> str:
+    """What to write in place of a token that is not ASCII, or ""."""
+    text = found[index].text
+    if found[index].kind == "string":
+        return ""
+    if text in _SIGNS:
+        return _SIGNS[text]
+    plain = spelled_out(text)
+    if built_in := advice.spelled_otherwise(plain):
+        return f"{BUILT_IN[built_in]} is `{built_in}`"
+    if text == "√":
+        behind = found[index + 1] if index + 1 < len(found) else None
+        inside = behind.text if behind and behind.kind in ("name", "number") else "…"
+        return f"write `sqrt({spelled_out(inside) or '…'})`"
+    return f"write `{plain}`" if plain else ""
+
+
+_NO_SUM, _NO_NORM = (advice.FUNCTIONS_OF_OTHERS[name][1] for name in ("sum", "norm"))
+_SIGNS = {
+    "π": advice.CONSTANTS["pi"], "∞": advice.CONSTANTS["inf"], "‖": _NO_NORM, "∥": _NO_NORM,
+    "∑": _NO_SUM, "Σ": _NO_SUM, "∏": _NO_SUM, "⊙": "products are written `x*y`",
+}  # fmt: skip
+
+
+def _typeset(found: Sequence[Token]) -> tuple[Problem, int] | None:
+    """A command of LaTeX or an index in braces, and how many tokens it takes."""
+    first, *others = found
+    if not others or (others[0].line, others[0].column) != (
+        first.line, first.column + len(first.text)
+    ):  # fmt: skip
+        return None
+    if first.text == "\\" and others[0].kind == "name":
+        command, _, index = others[0].text.partition("_")
+        token = Token("operator", "\\" + command, first.line, first.column)
+        message = f"`{short(token.text)}` is LaTeX; rules are written as in Python"
+        help = advice.about_latex(command)
+        if index and help.endswith(f"`{command}`"):
+            help = help.removesuffix("`") + index + "`"
+        return Problem("E101", message, token, help), 2
+    if first.kind == "name" and first.text.endswith("_") and others[0].text == "{":
+        inside = list(itertools.takewhile(lambda t: t.text != "}", others[1:]))
+        index = "".join(t.text for t in inside)
+        base = first.text.removesuffix("_")
+        base = advice.spelled_otherwise(base) or base
+        token = Token("operator", f"{first.text}{{{index}}}", first.line, first.column)
+        message = f"`{short(token.text)}` is LaTeX; rules are written as in Python"
+        help = f"write `{base}{'' if index.isdigit() else '_'}{index}`"
+        if index == "t-1":
+            help = f"write `{base}`: until a statement assigns it, it is that of the last step"
+        elif index.startswith("t"):
+            help = f"write `{base}`: a name has its newest value"
+        return Problem("E101", message, token, help), 3 + len(inside)
+    return None
 
 
 _NEVER = {

@@ -12,6 +12,9 @@ from support import Command
 from codegen import verify
 from codegen.verify.certificate import Status, Verdict
 from codegen.verify.tasks import Group
+from examples import pytest_configure
+
+__all__ = ["pytest_configure"]
 
 
 @pytest.fixture

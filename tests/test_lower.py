@@ -355,7 +355,7 @@ def outcome(run: Callable[[], Any]) -> Any:
         return type(error)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(rules(), st.booleans(), st.sampled_from([1, 2, 3]))
 def test_host_and_stage_together_compute_the_rule(rule: str, keep: bool, t: int) -> None:
     try:

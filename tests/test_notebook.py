@@ -126,7 +126,7 @@ def test_the_rules_of_the_language_apply() -> None:
     with pytest.raises(SpecError, match="E017"):
         tiny(title='"""')
     with pytest.raises(SpecError, match="E124"):
-        tiny(state={"s": {"init": 0, "doc": "S."}})
+        tiny(state={"s": {"init": 0, "doc": "S."}}, rule=[("p", p - lr * sp.Symbol("s"))])
 
 
 def test_text_from_python_stays_in_its_place() -> None:

@@ -300,21 +300,21 @@ def reread(node: ast.expr) -> str:
     raise AssertionError(ast.dump(node))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(trees(Kind.SCALAR))
 def test_host_text_parses_back_to_the_same_tree(value: Value) -> None:
     text = Writer(scalar).value(value)
     assert reread(ast.parse(text, mode="eval").body) == str(value)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(trees(Kind.TENSOR))
 def test_numpy_text_parses_back_to_the_same_tree(value: Value) -> None:
     text = Writer(lambda operation: operation.numpy).value(value)
     assert reread(ast.parse(text, mode="eval").body) == str(value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(trees(Kind.SCALAR), st.sampled_from([0, 60, 95]))
 def test_a_statement_broken_into_lines_keeps_its_tree(value: Value, indent: int) -> None:
     from codegen.kernel import Let

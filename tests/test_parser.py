@@ -225,7 +225,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join))
 def test_any_text_is_a_rule_or_a_diagnosis(rule: str) -> None:
     escaped = "".join(f"\\u{ord(c):04x}" if c in '"\\' or not c.isprintable() else c for c in rule)
@@ -235,7 +235,7 @@ def test_any_text_is_a_rule_or_a_diagnosis(rule: str) -> None:
         assert diagnostic.message.isprintable()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(max_size=60))
 def test_any_text_is_a_spec_or_a_diagnosis(toml: str) -> None:
     for diagnostic in found(toml):
@@ -275,7 +275,7 @@ def written(expression: Expression) -> str:
             return f"({args[0]}{symbol}{args[1]})"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(GRAMMAR)
 def test_an_expression_is_its_text(text: str) -> None:
     expression, out = parsed(text)

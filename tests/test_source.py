@@ -194,7 +194,7 @@ TOML_PIECES = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(TOML_PIECES)
 def test_any_text_is_toml_or_a_spec_error(toml: str) -> None:
     try:
@@ -212,7 +212,7 @@ def paths(data: object, path: KeyPath = ()) -> list[tuple[KeyPath, object]]:
     return [(path, data)]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(TOML_PIECES)
 def test_every_value_has_a_place_that_holds_it(toml: str) -> None:
     try:
@@ -227,7 +227,7 @@ def test_every_value_has_a_place_that_holds_it(toml: str) -> None:
             assert tomllib.loads(f"x = {source.text[start:end]}")["x"] == value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet="ab\\\"'\n\t ué\U0001f600", max_size=20))
 def test_every_character_of_a_string_is_found(content: str) -> None:
     escaped = content.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -8,6 +8,7 @@ from codegen.backends import python, triton
 from codegen.backends.python import under
 from codegen.backends.writer import Writer, layout
 from codegen.kernel import Kernel, Tensor
+from codegen.names import kernel_name
 from codegen.spec import Spec
 
 
@@ -56,7 +57,7 @@ def _when(device: Writer, tensor: Tensor) -> str:
 
 def numbers(kernel: Kernel) -> list[str]:
     """The numbers of a launch; the last one is that of gradient scaling."""
-    return [*(argument.name for argument in kernel.arguments), "grad_scale"]
+    return [*(triton.parameter(kernel, a) for a in kernel.arguments), "grad_scale"]
 
 
 def _numbers(kernel: Kernel) -> list[str]:
@@ -123,4 +124,4 @@ def _kernel_signature(kernel: Kernel) -> str:
 
 def name(spec: Spec) -> str:
     """The name of the kernel function."""
-    return f"{spec.name}_kernel"
+    return kernel_name(spec.name)

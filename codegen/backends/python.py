@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from codegen.backends.writer import WIDTH, Writer, layout, scalar
-from codegen.expression import Apply, Expression, Name
+from codegen.expression import Apply, Assign, Expression, Name, Statement
 from codegen.kernel import Value
 from codegen.kinds import Kind
 from codegen.spec import Hyperparameter, Spec, State
@@ -142,6 +142,23 @@ def within(h: Hyperparameter) -> str:
     if math.isfinite(low):
         return f"{h.name} {above.replace('<', '>')} {number(low)}"
     return f"{h.name} {below} {number(high)}" if math.isfinite(high) else ""
+
+
+def written(statements: Iterable[Statement], depth: int = 0, keyword: str = "if") -> Iterator[str]:
+    """The lines of a rule as the author wrote them, without comments."""
+    pad = "    " * depth
+    for statement in statements:
+        if isinstance(statement, Assign):
+            yield f"{pad}{statement.text}"
+            continue
+        yield f"{pad}{keyword} {expression(statement.condition)}:"
+        yield from written(statement.body, depth + 1)
+        orelse = statement.orelse
+        if len(orelse) == 1 and not isinstance(orelse[0], Assign):
+            yield from written(orelse, depth, "elif")
+        elif orelse:
+            yield f"{pad}else:"
+            yield from written(orelse, depth + 1)
 
 
 def documentation(spec: Spec) -> list[tuple[str, str]]:

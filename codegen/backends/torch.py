@@ -7,16 +7,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from codegen.aside import shown
 from codegen.backends import python
-from codegen.backends.python import expression, number, within, wrap
+from codegen.backends.python import number, within, wrap
 from codegen.backends.writer import WIDTH, Writer, layout
-from codegen.expression import Assign, Statement
 from codegen.kernel import Kernel, lets, without_paths
 from codegen.kinds import Kind
-from codegen.names import NAME
+from codegen.names import NAME, stepped_aside
 from codegen.operations import Operation, Spelling
 from codegen.spec import TORCH_SETTINGS, Hyperparameter, Spec, Torch
 
+OF_TORCH = ("params", "param_names", "initial_lr", *TORCH_SETTINGS, "state_dtype")
+"""Keys of parameter groups that are torch's own, or the base class's."""
 PLAIN = Torch("", {}, {}, {}, {}, {}, {})
 """For specs without a `[torch]` table."""
 _BETAS = re.compile(r"beta[1-9]")
@@ -103,7 +105,7 @@ def table_of(spec: Spec) -> Torch:
 def context(kernel: Kernel) -> Mapping[str, object]:
     """What `templates/torch.py.jinja` needs."""
     spec = kernel.spec
-    table = table_of(spec)
+    table = _free(spec, table_of(spec))
     known = {argument.name: argument for argument in _arguments(spec, table)}
     order = _order(spec, table)
     settings = [name for name in TORCH_SETTINGS if name in order]
@@ -124,7 +126,7 @@ def context(kernel: Kernel) -> Mapping[str, object]:
         "reference": wrap(f"Reference: {spec.reference}", 4),
         "module": spec.name,
         "name": name,
-        "rule": "\n".join(f"        {line}" for line in _rule(spec.rule)),
+        "rule": "\n".join(f"        {line}" for line in _wrapped(spec)),
         "arguments": "\n".join("        " + wrap(f"{a.name}: {a.doc}", 8, 4) for a in accepted),
         "functions": f"from ._numbers import {', '.join(functions)}\n" if functions else "",
         "numbers": "\n".join(lines),
@@ -136,6 +138,18 @@ def context(kernel: Kernel) -> Mapping[str, object]:
             f'            "{key}": {value},' for key, value in _values(spec, table)
         ),
     }
+
+
+def _free(spec: Spec, table: Torch) -> Torch:
+    """The table where names of the spec that torch's groups or states have get an underscore."""
+    names = [*(h.name for h in spec.hyperparameters), *(o.name for o in spec.options)]
+    mapped = {part for parts in table.arguments.values() for part in parts}
+    taken = {shown(name) for name in names} | {*table.arguments, *OF_TORCH}
+    arguments = dict(table.arguments)
+    for name in names:
+        if shown(name) in OF_TORCH and name not in mapped:
+            arguments[stepped_aside(shown(name), taken)] = (name,)
+    return replace(table, arguments=arguments)
 
 
 def _numbers(kernel: Kernel) -> tuple[list[str], list[str]]:
@@ -175,6 +189,9 @@ def _arguments(spec: Spec, table: Torch) -> Iterator[Argument]:
             if option.when_text == switch:
                 needed = f"`{hyperparameter} != 0`"
                 docs[option.name] = docs[option.name].replace(f"`{switch}`", needed)
+    for name in docs:
+        if shown(name) in OF_TORCH:
+            docs[name] += f" The rule calls it `{name}`, which is torch's name for something else."
     defaults = {h.name: _literal(spec, h) for h in spec.hyperparameters}
     defaults |= {o.name: str(o.default) for o in spec.options}
     group = {parts: name for name, parts in table.arguments.items()}
@@ -226,21 +243,11 @@ def _has_tensors(spec: Spec) -> bool:
     return any(h.name == "lr" for h in spec.hyperparameters)
 
 
-def _rule(statements: Iterable[Statement], depth: int = 0, keyword: str = "if") -> Iterator[str]:
-    """The rule as the author wrote it, without comments."""
-    pad = "    " * depth
-    for statement in statements:
-        if isinstance(statement, Assign):
-            yield from wrap(f"{pad}{statement.text}", 8, 4 * depth + 4).split("\n")
-            continue
-        yield f"{pad}{keyword} {expression(statement.condition)}:"
-        yield from _rule(statement.body, depth + 1)
-        orelse = statement.orelse
-        if len(orelse) == 1 and not isinstance(orelse[0], Assign):
-            yield from _rule(orelse, depth, "elif")
-        elif orelse:
-            yield f"{pad}else:"
-            yield from _rule(orelse, depth + 1)
+def _wrapped(spec: Spec) -> Iterator[str]:
+    """The rule, filled to the width of the docstring."""
+    for line in python.written(spec.rule):
+        depth = len(line) - len(line.lstrip())
+        yield from wrap(line, 8, depth + 4).split("\n")
 
 
 def _attributes(spec: Spec, table: Torch, order: list[str]) -> Iterator[str]:
@@ -248,7 +255,7 @@ def _attributes(spec: Spec, table: Torch, order: list[str]) -> Iterator[str]:
     yield "    _reference = reference"
     keys = {state.name: table.state.get(state.name, state.name) for state in spec.states}
     if table.counter:  # torch's counters have this key
-        keys = {name: "step_" if key == "step" else key for name, key in keys.items()}
+        keys = {name: "step_" if shown(key) == "step" else key for name, key in keys.items()}
     yield from _mapping("_keys", {name: f'"{key}"' for name, key in keys.items()})
     if tuples := _tuples(table):
         yield from _mapping("_tuples", {key: _texts(parts) for key, parts in tuples.items()})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from codegen.aside import shown
 from codegen.backends import python
 from codegen.backends.python import expression, under
 from codegen.backends.writer import Writer, layout, scalar
 from codegen.kernel import Argument, Kernel, Tensor, lets
 from codegen.kinds import Kind
+from codegen.names import OF_TRITON, kernel_name, owned, stepped_aside
 from codegen.operations import Operation, Spelling
 from codegen.spec import Spec, State
 
@@ -48,12 +50,13 @@ def column(operation: Operation) -> Spelling:
     return operation.triton
 
 
-def _arrives(argument: Argument) -> str:
+def _arrives(kernel: Kernel, argument: Argument) -> str:
     """The line that brings a number of the host into the compute type."""
     # The interpreter combines conditions of equal shape only; a branch wants a single one.
     shape = "[BLOCK]" if argument.boolean and not argument.decides else "()"
     test = " != 0" if argument.boolean else ""
-    return layout(f"{argument.name} = tl.full", [shape, argument.name, "real"], test, "    ")
+    passed = parameter(kernel, argument)
+    return layout(f"{argument.name} = tl.full", [shape, passed, "real"], test, "    ")
 
 
 def _constant(text: str) -> str:
@@ -110,7 +113,7 @@ def program(
     scalars = [s for s in spec.states if s.scalar]
     fetch = [under(s.when_text, [f'{s.name} = float(state["{s.name}"])'], 1) for s in scalars]
     arrive = [*numbers]
-    arrive += [_arrives(argument) for argument in kernel.arguments]
+    arrive += [_arrives(kernel, argument) for argument in kernel.arguments]
     return {
         **python.common(spec, list(read), positional, "None", SETTINGS),
         "imports": "\n\n".join([*imports, "import triton\nimport triton.language as tl"]),
@@ -200,10 +203,19 @@ def _kernel_signature(kernel: Kernel) -> str:
     return layout(f"def {name(kernel.spec)}", parameters, ":")
 
 
+def parameter(kernel: Kernel, argument: Argument) -> str:
+    """What a number is called as a parameter, where some names are Triton's."""
+    name = shown(argument.name)
+    if name not in OF_TRITON:
+        return argument.name
+    taken = {shown(author) for author in owned(kernel.spec)} | {a.name for a in kernel.arguments}
+    return stepped_aside(f"{name}_", taken)
+
+
 def arguments(kernel: Kernel) -> list[str]:
     """The parameters of a kernel behind its tensors."""
     return [
-        *(f"{argument.name}: tl.float64" for argument in kernel.arguments),
+        *(f"{parameter(kernel, argument)}: tl.float64" for argument in kernel.arguments),
         *(f"{option.name.upper()}: tl.constexpr" for option in kernel.spec.options),
         "EXACT: tl.constexpr",
         "BLOCK: tl.constexpr",
@@ -212,4 +224,4 @@ def arguments(kernel: Kernel) -> list[str]:
 
 def name(spec: Spec) -> str:
     """The name of the kernel function."""
-    return f"{spec.name}_kernel"
+    return kernel_name(spec.name)

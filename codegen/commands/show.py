@@ -36,7 +36,10 @@ def show(
     option: Annotated[
         Optional[list[str]],
         typer.Option(
-            "--option", help="Switch an option on (repeatable).", autocompletion=complete_option
+            "--option",
+            help="Switch an option on (repeatable): text and mathematics are then of that option "
+            "set alone.",
+            autocompletion=complete_option,
         ),
     ] = None,
     target: Annotated[
@@ -85,7 +88,7 @@ def show(
         message = f"`{name}` is for --as ttir and --as ptx"
         raise SpecError([Diagnostic("E006", message, "show")])
     else:
-        text = views.show(loaded, view, options)
+        text = views.show(loaded, view, options if option else None)
     if as_json:
         answer(
             "show",

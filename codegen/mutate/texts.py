@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from codegen.backends.python import number
 from codegen.mutate.mutant import Mutant
+from codegen.names import kernel_of
 from codegen.spec import Options, Spec, holds
 
 Edit = tuple[str, str, int, str]
@@ -40,7 +41,7 @@ class _File:
         parts = [
             sorted({i - 1 for i in _running(functions[name].body, known)}) if name in functions
             else []
-            for name in (f"{spec.name}_kernel", "step")
+            for name in (kernel_of(spec), "step")
         ]  # fmt: skip
         return cls(text.split("\n"), *parts)
 

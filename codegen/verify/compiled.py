@@ -20,6 +20,7 @@ from typing import Any
 
 from codegen.backends.triton import WARPS
 from codegen.lower import tensors_of
+from codegen.names import aside, kernel_of
 from codegen.spec import Held, Options, Spec, holds
 from codegen.verify import contract, figures, sass
 from codegen.verify.certificate import Status, Verdict
@@ -27,7 +28,7 @@ from codegen.verify.generated import KERNELS, Pair, Variant, fresh
 
 WIDE = {"fp32": "fp32", "fp64": "fp64", "bf16": "fp32", "fp16": "fp32"}
 """Types of parameters and gradients → type of the states; in Triton's names."""
-TABLES = {"programs_ptr": "*i32", "rows_ptr": "*i64"}
+TABLES = {"programs": "*i32", "rows": "*i64"}
 """Parameters of multi-tensor kernels → the types of the tables that they are; always aligned."""
 ALIGNMENT = 16
 """Bytes; torch's allocator aligns tensors to more, a slice of one to its elements alone."""
@@ -46,17 +47,19 @@ class Kernel:
         function: The `triton.jit` function.
         block: Elements of one program.
         digest: SHA-256 of the file.
+        tables: The parameters that are tables, if it finds its tensors in one, and their types.
     """
 
     path: Path
     function: Any
     block: int
     digest: str
+    tables: Mapping[str, str]
 
     @property
     def is_tabular(self) -> bool:
         """Whether it finds its tensors in a table."""
-        return any(parameter.name in TABLES for parameter in self.function.params)
+        return any(parameter.name in self.tables for parameter in self.function.params)
 
     def __hash__(self) -> int:
         return hash((self.path, self.digest))
@@ -78,15 +81,17 @@ def load(spec: Spec, folder: Path, backend: str = "triton") -> Kernel:
     """
     path = Pair.of(spec, folder).launches(backend)
     try:
-        return _load(spec.name, path, hashlib.sha256(path.read_bytes()).hexdigest())
+        tables = tuple((f"{aside(spec, name)}_ptr", kind) for name, kind in TABLES.items())
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return _load(kernel_of(spec), path, digest, tables)
     except Exception as error:  # whatever an edited file does when it is imported
         raise CannotCompile(f"{path} cannot be imported: {error!r}") from None
 
 
 @lru_cache(maxsize=4)
-def _load(name: str, path: Path, digest: str) -> Kernel:
+def _load(name: str, path: Path, digest: str, tables: tuple[tuple[str, str], ...]) -> Kernel:
     module = fresh(path)
-    return Kernel(path, getattr(module, f"{name}_kernel"), int(module.BLOCK), digest)
+    return Kernel(path, getattr(module, name), int(module.BLOCK), digest, dict(tables))
 
 
 def check(
@@ -198,7 +203,7 @@ def machine_code_of(
     if "cubin" not in artefacts:
         return None
     return sass.Compiled(
-        artefacts["cubin"], f"{spec.name}_kernel", target, contract.THREADS, kernel.block,
+        artefacts["cubin"], kernel_of(spec), target, contract.THREADS, kernel.block,
         contract.bytes_moved(spec, options, dtype), artefacts["shared"],
         8 + 8 * contract.entries(spec, options) if kernel.is_tabular else 0,
     )  # fmt: skip
@@ -238,8 +243,9 @@ def signature(
 
     tensors = {tensor.name: tensor.when for tensor in tensors_of(spec)}
     when = {f"{name}_ptr": condition for name, condition in tensors.items()}
-    constants: dict[str, Any] = {"BLOCK": kernel.block, "EXACT": exact, "ALIGNED": aligned}
-    constants |= {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled"}
+    own = {"BLOCK": kernel.block, "EXACT": exact, "ALIGNED": aligned}
+    own |= {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled"}
+    constants: dict[str, Any] = {aside(spec, name): value for name, value in own.items()}
     constants |= {name.upper(): value for name, value in options.items()}
     for name, condition in tensors.items():
         kind = tl.dtype(dtype if name in ("p", "g") else WIDE[dtype])
@@ -249,8 +255,8 @@ def signature(
     pointers: list[int] = []
     for index, parameter in enumerate(kernel.function.params):
         name = parameter.name
-        if name in TABLES:
-            types[name] = TABLES[name]
+        if name in kernel.tables:
+            types[name] = kernel.tables[name]
             pointers.append(index)
         elif name in when and holds(when[name], options):
             types[name] = f"*{dtype if name in ('p_ptr', 'g_ptr') else WIDE[dtype]}"
@@ -324,7 +330,7 @@ def source_of(key: Key) -> Any:
         kernel, held.spec, dict(options), dtype, exact, aligned, mode
     )
     names = [parameter.name for parameter in kernel.function.params]
-    divisible = [i for i in pointers if aligned or names[i] in TABLES]
+    divisible = [i for i in pointers if aligned or names[i] in kernel.tables]
     attributes = {(i,): [["tt.divisibility", ALIGNMENT]] for i in divisible}
     return ASTSource(kernel.function, types, values, attributes)
 

@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from codegen.lower import tensors_of
+from codegen.names import aside, kernel_of
 from codegen.spec import Options, Spec
 from codegen.verify import (
     compiled,
@@ -65,7 +66,8 @@ class Launcher:
         self.contracts = self.approximates = False
         self.stored = {f"{t.name}_ptr" for t in tensors_of(spec, options) if t.stored}
         constants = {name.upper(): value for name, value in options.items()}
-        self.constants = {**constants, "BLOCK": kernel.block, "EXACT": True}
+        own = {aside(spec, "BLOCK"): kernel.block, aside(spec, "EXACT"): True}
+        self.constants = {**constants, **own}
 
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
         def launch(*arguments: Any, **keywords: Any) -> None:
@@ -112,7 +114,7 @@ class Compiled(Bench):
         super().__init__(spec, pair)
         self.launcher = launcher
         self.bounded = bounded
-        setattr(self.triton, f"{spec.name}_kernel", launcher)
+        setattr(self.triton, kernel_of(spec), launcher)
 
     def again(self) -> Compiled:
         """The same files, imported afresh, with the same kernel."""

@@ -41,7 +41,7 @@ def foreign(text: str, also: tuple[str, ...] = ()) -> tuple[int, str] | None:
 
 
 def _found(tree: ast.AST, allowed: tuple[str, ...]) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(tree):
+    for node, own in _nodes(tree, frozenset()):
         match node:
             case ast.Import(names=names):
                 modules = [alias.name for alias in names]
@@ -54,13 +54,52 @@ def _found(tree: ast.AST, allowed: tuple[str, ...]) -> Iterator[tuple[int, str]]
             root, *parts = module.split(".")
             if root not in allowed or any(_hidden(part) for part in parts):
                 yield getattr(node, "lineno", 1), f"imports `{module}`"
-        if isinstance(node, ast.Name) and (node.id in _BUILTINS or _is_dunder(node.id)):
+        if isinstance(node, ast.Name) and (
+            _is_dunder(node.id) or (node.id in _BUILTINS and node.id not in own)
+        ):
             yield node.lineno, f"uses `{node.id}`"
         if isinstance(node, ast.Attribute):
             if _hidden(node.attr):
                 yield node.lineno, f"uses `{node.attr}`"
             if not isinstance(node.ctx, ast.Load):
                 yield node.lineno, f"sets the attribute `{node.attr}`"
+
+
+Nodes = Iterator[tuple[ast.AST, frozenset[str]]]
+_SCOPES = (
+    ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.ListComp, ast.SetComp,
+    ast.DictComp, ast.GeneratorExp,
+)  # fmt: skip
+
+
+def _nodes(node: ast.AST, own: frozenset[str]) -> Nodes:
+    """Every node, with the names that cannot be Python's there: variables of its function."""
+    yield node, own
+    if isinstance(node, ast.ClassDef):
+        own = frozenset()  # its body looks for names elsewhere
+    for field, value in ast.iter_fields(node):
+        inside = isinstance(node, ast.FunctionDef) and field == "body"
+        names = own | _variables(node) if inside and isinstance(node, ast.FunctionDef) else own
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield from _nodes(child, names)
+
+
+def _variables(function: ast.FunctionDef) -> frozenset[str]:
+    """Parameters, and names that are assigned without being declared as those of others."""
+    given = function.args
+    names = {a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
+    others: set[str] = set()
+    pending: list[ast.AST] = list(function.body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        if isinstance(node, ast.Global | ast.Nonlocal):
+            others |= set(node.names)
+        if not isinstance(node, _SCOPES):
+            pending += ast.iter_child_nodes(node)
+    return frozenset(names - others)
 
 
 def _hidden(name: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from codegen.lower import tensors_of
+from codegen.names import aside, kernel_of
 from codegen.spec import Interval, Options, Spec
 from codegen.verify import inputs, reference
 from codegen.verify.certificate import Counterexample, Status, Verdict
@@ -84,8 +85,8 @@ class Bench:
         self.triton: ModuleType = fresh(pair.triton)
         self.block = _block(self.triton)
         reference.check_signatures(self.triton, spec, {"exact": True})
-        name = f"{spec.name}_kernel"
-        self.kernel = _Launches(getattr(self.triton, name))
+        name = kernel_of(spec)
+        self.kernel = _Launches(getattr(self.triton, name), aside(spec, "EXACT"))
         setattr(self.triton, name, self.kernel)
         self.unread = {t.name for t in tensors_of(spec) if t.stored and not t.loaded}
         self.compared = 0
@@ -135,15 +136,16 @@ class _Launches:
         approximates: A launch asks for approximate divisions and square roots.
     """
 
-    def __init__(self, kernel: Any) -> None:
+    def __init__(self, kernel: Any, exact: str) -> None:
         self._kernel = kernel
+        self._exact = exact
         self.contracts = False
         self.approximates = False
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
         def launch(*args: Any, **keywords: Any) -> Any:
             self.contracts |= keywords.get("enable_fp_fusion") is not False
-            self.approximates |= keywords.get("EXACT") is not True
+            self.approximates |= keywords.get(self._exact) is not True
             return self._kernel[grid](*args, **keywords)
 
         return launch

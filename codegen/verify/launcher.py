@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from codegen.names import aside
 from codegen.spec import Options, Spec
 from codegen.verify import reference_proof, terms
 from codegen.verify.lifted import Refuted, Unsupported
@@ -68,19 +69,21 @@ def launch(
     """
     source.launches.clear()
     if mode != "host":
-        flags: dict[str, Any] = {**options, "exact": exact, "scaled": mode == "scaled"}
-        source.run("step_on_device", {"table": Table(), "rows": Table("rows"), **flags})
+        own = {"exact": exact, "scaled": mode == "scaled", "table": Table(), "rows": Table("rows")}
+        given = {**options, **{aside(spec, name): value for name, value in own.items()}}
+        source.run("step_on_device", given)
         return _launched(source, {}, spec, options, True)
     state = _state(spec, options)
     if tabular:
         state = {k: v for k, v in state.items() if not isinstance(v, Tensor)}
     before = dict(state)
     given = reference_proof.inputs(spec, options)
-    given |= {"table": Table()} if tabular else {"p": Tensor("p"), "g": Tensor("g")}
+    given |= {aside(spec, "table"): Table()} if tabular else {"p": Tensor("p"), "g": Tensor("g")}
     step = source.functions.get("step")
-    if step is not None and any(a.arg == "exact" for a in step.args.kwonlyargs):
-        given["exact"] = exact
-    source.run("step", {**given, "state": state})
+    keyword = aside(spec, "exact")
+    if step is not None and any(a.arg == keyword for a in step.args.kwonlyargs):
+        given[keyword] = exact
+    source.run("step", {**given, aside(spec, "state"): state})
     for name, value in state.items():
         if name not in before or (isinstance(before[name], Tensor) and value is not before[name]):
             line = source.launches[0].line if source.launches else 0
@@ -95,8 +98,8 @@ def _launched(
     if len(source.launches) != 1:
         raise Refuted(0, f"the step launches {len(source.launches)} kernels, not one")
     call = source.launches[0]
-    arguments, constants = _bound(source, call)
-    block, warps = constants.get("BLOCK"), call.keywords.get("num_warps")
+    arguments, constants = _bound(source, call, aside(spec, "ALIGNED"))
+    block, warps = constants.get(aside(spec, "BLOCK")), call.keywords.get("num_warps")
     fusion = call.keywords.get("enable_fp_fusion")
     grid = call.grid[0] if isinstance(call.grid, tuple) and len(call.grid) == 1 else None
     if tabular:
@@ -127,7 +130,7 @@ SETTINGS = ("num_warps", "enable_fp_fusion", "num_ctas", "num_stages")
 """Keywords of a launch that are no parameters of the kernel."""
 
 
-def _bound(source: Source, call: Call) -> tuple[list[Argument], dict[str, Any]]:
+def _bound(source: Source, call: Call, aligned: str) -> tuple[list[Argument], dict[str, Any]]:
     """The arguments by the parameters that they are bound to."""
     function = source.functions[call.kernel]
     parameters = function.args.args
@@ -143,11 +146,12 @@ def _bound(source: Source, call: Call) -> tuple[list[Argument], dict[str, Any]]:
     constants: dict[str, Any] = {}
     for parameter in parameters:
         annotation = parameter.annotation
-        written = annotation.attr if isinstance(annotation, ast.Attribute) else ""
+        written = ast.unparse(annotation).rpartition(".")[2] if annotation else ""
         value = given[parameter.arg]
         if written == "constexpr" or value is None:
-            if _depends_on_table(parameter.arg):
-                if value not in (None, _of_table(parameter.arg)):
+            told = _of_table(parameter.arg, aligned)
+            if told is not None:
+                if value not in (None, told):
                     raise Refuted(call.line, f"`{parameter.arg}` is not what the table says")
             elif isinstance(value, Value | Tensor | Offset | Table):
                 raise Refuted(call.line, f"`{parameter.arg}` is compiled in, but changes")
@@ -162,24 +166,20 @@ def _bound(source: Source, call: Call) -> tuple[list[Argument], dict[str, Any]]:
     return arguments, constants
 
 
-def _depends_on_table(parameter: str) -> bool:
-    """Whether a parameter that is compiled in follows from the table."""
-    return parameter == "ALIGNED" or parameter.endswith("_type")
-
-
-def _of_table(parameter: str) -> Table:
-    """What has to be passed for such a parameter."""
-    if parameter == "ALIGNED":
+def _of_table(parameter: str, aligned: str) -> Table | None:
+    """What has to be passed for a parameter that is compiled in and follows from the table."""
+    if parameter == aligned:
         return Table("aligned")
-    return Table("types", parameter.removesuffix("_type"))
+    return Table("types", parameter.removesuffix("_type")) if parameter.endswith("_type") else None
 
 
 def findings(
-    launch: Launch, options: Options, exact: bool, warps: int, mode: str = "host"
+    spec: Spec, launch: Launch, options: Options, exact: bool, warps: int, mode: str = "host"
 ) -> Iterator[tuple[int, str]]:
     """What is compiled into a kernel or decides how it is compiled, where it is not as it must be.
 
     Args:
+        spec: The spec.
         launch: The launch.
         options: The option set.
         exact: The mode that it was called with.
@@ -187,8 +187,8 @@ def findings(
         mode: One of `generated.MODES`.
     """
     wanted: dict[str, Any] = {name.upper(): value for name, value in options.items()}
-    wanted |= {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled"}
-    for name, value in {**wanted, "EXACT": exact}.items():
+    own = {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled", "EXACT": exact}
+    for name, value in {**wanted, **{aside(spec, k): v for k, v in own.items()}}.items():
         if launch.constants.get(name, value) is not value:
             yield launch.line, f"passes {name}={launch.constants[name]}, not {value}"
     if launch.fusion is exact:

@@ -12,6 +12,7 @@ import numpy as np
 
 from codegen.kernel import lets
 from codegen.lower import lower
+from codegen.names import kernel_of
 from codegen.verify import inputs, trace
 from codegen.verify.certificate import Counterexample
 from codegen.verify.generated import Pair, Text, expected_text
@@ -82,7 +83,7 @@ def _first_difference(bench: Bench, case: Case, kernel: Events) -> tuple[int, in
     """Number and generated line of the first statement that gives another value than NumPy."""
     spec, options = bench.spec, case.options
     on_host = {let.name for let in lets(lower(spec).host)}
-    function = f"{spec.name}_kernel"
+    function = kernel_of(spec)
     theirs = [e for e in kernel if e.function == ("step" if e.name in on_host else function)]
     ours = _recorded(bench, bench.pair, bench.pair.numpy, case)
     last = case.steps[-1]

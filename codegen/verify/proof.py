@@ -375,7 +375,9 @@ def _launcher(subject: Subject, folder: Path) -> Outcome:
         tabular = subject.backend == "multi_tensor"
         made = launch(source, subject.spec, subject.options, exact, tabular, subject.mode)
         artefact = Artefact(str(path), "\n".join(Text(path).lines), source.origin)
-        for line, what in launcher.findings(made, subject.options, exact, WARPS, subject.mode):
+        for line, what in launcher.findings(
+            subject.spec, made, subject.options, exact, WARPS, subject.mode
+        ):
             return _refuted_at(artefact, line, what)
         found += [_value(subject, artefact, name, got) for name, got in made.scalars.items()]
     return _worst(found) if found else Outcome(Status.PROVED, "bits", "no scalar states", 0)

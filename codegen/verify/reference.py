@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from codegen.backends.python import CHECKED
+from codegen.names import aside
 from codegen.spec import Options, Spec
 from codegen.verify.generated import Text
 from codegen.verify.inputs import Array
@@ -51,7 +52,7 @@ def step(
     kept = {k: np.copy(v) if isinstance(v, np.ndarray) else v for k, v in state.items()}
     given, passed = {"p": p.copy(), "g": g.copy()}, dict(kept)
     with np.errstate(all="ignore"):
-        result = module.step(**given, state=passed, t=t, **values, **options)
+        result = module.step(given["p"], given["g"], passed, t, **values, **options)
     if type(result) is not tuple or len(result) != 2:
         raise Malformed(f"step returns {_kind(result)}, not the new p and state")
     new_p, new_state = result
@@ -99,7 +100,9 @@ def check_signatures(module: ModuleType, spec: Spec, settings: Mapping[str, bool
     """
     defaults: dict[str, Any] = {h.name: h.default for h in spec.hyperparameters}
     defaults |= {o.name: o.default for o in spec.options}
-    for function, positional in ((module.init, ["p"]), (module.step, ["p", "g", "state", "t"])):
+    state = aside(spec, "state")
+    settings = {aside(spec, name): default for name, default in settings.items()}
+    for function, positional in ((module.init, ["p"]), (module.step, ["p", "g", state, "t"])):
         parameters = dict(inspect.signature(function).parameters)
         if list(parameters)[: len(positional)] != positional:
             raise Malformed(f"{function.__name__} does not begin with {', '.join(positional)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from codegen.names import aside
 from codegen.spec import Options, Spec
 from codegen.verify import rule, terms
 from codegen.verify.lifted import Unsupported
@@ -36,7 +37,7 @@ def values(source: Source, spec: Spec, options: Options, storage: Mapping[str, s
         else Value(terms.load(s.name, storage[s.name]))
         for s in spec.active_states(options)
     }
-    result = source.run("step", {**given, "state": state})
+    result = source.run("step", {**given, aside(spec, "state"): state})
     match result:
         case (Value(term=p, weak=False), dict() as new):
             pass

@@ -46,7 +46,7 @@ class Expected:
     scalars: dict[str, Term]
 
 
-SCALE = "grad_scale"
+SCALE = "grad scale"
 """What gradients are divided by before the rule where a kernel is asked to."""
 
 

@@ -530,7 +530,9 @@ _COMPARISONS: dict[type[ast.cmpop], tuple[str, Callable[[Any, Any], bool]]] = {
     ast.Lt: ("lt", operator.lt), ast.LtE: ("le", operator.le), ast.Gt: ("gt", operator.gt),
     ast.GtE: ("ge", operator.ge), ast.Eq: ("eq", operator.eq), ast.NotEq: ("ne", operator.ne),
 }  # fmt: skip
-_BUILTINS = ("abs", "float", "bool")
+_BUILTINS = (
+    "abs", "float", "bool", "int", "dict", "tuple", "ValueError", "TypeError", "RuntimeError",
+)  # fmt: skip
 _SHORT = {"np": "numpy"}
 _CONSTANTS: dict[str, Any] = {
     "numpy.float32": Dtype("f32"), "numpy.float64": Dtype("f64"), "numpy.float16": Dtype("f16"),

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from codegen.lower import tensors_of
+from codegen.names import aside, kernel_of
 from codegen.spec import Options, Spec
 from codegen.verify import inputs, reference, trace
 from codegen.verify.bounds import apart
@@ -183,6 +184,7 @@ class Bench:
         self.numpy: ModuleType = fresh(self.pair.numpy)
         self.module: ModuleType = fresh(self.pair.multi_tensor)
         self.tables: ModuleType = fresh(self.pair.multi_tensor.parent / "_tables.py")
+        self.scaled = aside(spec, "scaled")
         self.compared = 0
 
     def steps(
@@ -254,7 +256,7 @@ class Bench:
                 for table in made:
                     if mode != "host":
                         self.module.step_on_device(
-                            table, table.rows, **options, scaled=mode == "scaled"
+                            table, table.rows, **options, **{self.scaled: mode == "scaled"}
                         )
                         continue
                     scalars = dict(batch.scalars)
@@ -291,7 +293,7 @@ class Bench:
         self, made: Sequence[Any], scalars: dict[str, float], t: int, keywords: Mapping[str, Any]
     ) -> list[float]:
         """What a launch from the host would pass, but for the scale; updates the scalar states."""
-        name, found = f"{self.spec.name}_kernel", _Recorder()
+        name, found = kernel_of(self.spec), _Recorder()
         kernel = getattr(self.module, name)
         setattr(self.module, name, found)
         try:
@@ -422,10 +424,12 @@ class Launcher:
         self.arenas: list[Arena] = []
         self.stored = {t.name for t in tensors_of(spec, options) if t.stored}
         constants = {name.upper(): value for name, value in options.items()}
-        self.constants = {**constants, "BLOCK": bench.module.BLOCK, "EXACT": True}
-        self.constants |= {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled"}
+        own = {"BLOCK": bench.module.BLOCK, "EXACT": True}
+        own |= {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled"}
+        self.constants = {**constants, **{aside(spec, name): value for name, value in own.items()}}
+        self.aligned = aside(spec, "ALIGNED")
         self.stored |= {"g"} if mode == "scaled" else set()
-        setattr(bench.module, f"{spec.name}_kernel", self)
+        setattr(bench.module, kernel_of(spec), self)
 
     @contextmanager
     def guarded(self, batch: Batch, made: Sequence[Any]) -> Iterator[None]:
@@ -446,7 +450,7 @@ class Launcher:
                 for name, tensor in (("programs", programs), ("rows", rows))
             ]
             values = [programs.data_ptr(), rows.data_ptr(), *numbers]
-            program = self.programs[keywords["ALIGNED"]]
+            program = self.programs[keywords[self.aligned]]
             executor = Executor(program, values, [*tables, *self.arenas])
             executor.run(int(grid[0]))
             self.approximate |= executor.approximate

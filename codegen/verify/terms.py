@@ -22,8 +22,9 @@ Every other operation name, such as "sqrt.approx.ftz", is an uninterpreted funct
 from __future__ import annotations
 
 import hashlib
+import itertools
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -154,6 +155,14 @@ def apply(op: str, *args: Term, kind: str = "", data: Any = None) -> Term:
 
 @lru_cache(maxsize=1 << 16)
 def _applied(op: str, args: tuple[Term, ...], kind: str, data: Any) -> Term:
+    term = _rewritten(op, args, kind, data)
+    if not term.args or (term.op == op and term.args == args):
+        return term
+    return apply(term.op, *term.args, kind=term.kind, data=term.data)  # it may go on from there
+
+
+def _rewritten(op: str, args: tuple[Term, ...], kind: str, data: Any) -> Term:
+    """An operation, rewritten once."""
     if (
         op in _DISTRIBUTED
         and any(_is_choice(a) for a in args)
@@ -223,7 +232,7 @@ def _distributed(op: str, kind: str, args: tuple[Term, ...]) -> Term | None:
     if len(conditions) > 1 or not all(a.is_constant or _is_choice(a) for a in args):
         return None
     arms = (tuple(a.args[arm] if a.args else a for a in args) for arm in (1, 2))
-    return _select("", conditions.pop(), *(apply(op, *arm, kind=kind) for arm in arms))
+    return apply("select", conditions.pop(), *(apply(op, *arm, kind=kind) for arm in arms))
 
 
 # The rewriting: one function for each operation, from the kind asked for and the operands.
@@ -284,7 +293,7 @@ def _any_zero(x: Term) -> Term:
     if x not in _ANY_ZERO:
         _ANY_ZERO[x] = None  # what is made of it on the way is settled itself
         found = _without_zeros(x)
-        _ANY_ZERO[x] = None if found is x else found
+        _ANY_ZERO[x] = None if found is x else _any_zero(found)
     return _ANY_ZERO[x] or x
 
 
@@ -296,26 +305,25 @@ def _without_zeros(x: Term) -> Term:
             for zero, other in (x.args, x.args[::-1]):
                 if zero.is_constant and zero.number == 0:
                     return _any_zero(other)
-            a, b = map(_any_zero, x.args)
-            return _plain("add", x.kind, (a, b))
+            return apply("add", *map(_any_zero, x.args))
         case "anymax" | "anymin" | "max" | "min":
-            return _extreme(x.op.removeprefix("any"))("", *map(_any_zero, x.args))
+            return apply(x.op.removeprefix("any"), *map(_any_zero, x.args))
         case "select":
             if (extreme := _compared_extreme(x)) is not None:
                 return _any_zero(extreme)
             condition, a, b = x.args
             a, b = _any_zero(a), _any_zero(b)
             pair = condition.args if condition.op == "eq" else ()
-            extremes = [_extreme(op)("", *pair) for op in ("max", "min") if pair]
+            extremes = [apply(op, *pair) for op in ("max", "min") if pair]
             if b in extremes and set(_arms(a)) <= set(pair):
                 return b  # of equals it is one of them, too
-            return _select("", condition, a, b)
+            return apply("select", condition, a, b)
         case "mul" | "sqrt" | "neg":
             return apply(x.op, *map(_any_zero, x.args))
         case "div":
-            return _div("", _any_zero(x.args[0]), x.args[1])
+            return apply("div", _any_zero(x.args[0]), x.args[1])
         case "cvt":
-            return _cvt(x.kind, _any_zero(x.args[0]))
+            return apply("cvt", _any_zero(x.args[0]), kind=x.kind)
     return x
 
 
@@ -420,7 +428,7 @@ def _mul(_: str, a: Term, b: Term) -> Term:
         if x.is_constant and x.number == 1:
             return _signed(negative, y)
         if x.is_constant and x.number == 2:
-            return _signed(negative, _add("", y, y))
+            return _signed(negative, apply("add", y, y))
     if a is b and a.op == "abs":
         a = b = a.args[0]
     return _signed(negative, _plain("mul", a.kind, (a, b)))
@@ -429,7 +437,7 @@ def _mul(_: str, a: Term, b: Term) -> Term:
 def _div(_: str, a: Term, b: Term) -> Term:
     (minus, a), (other, b) = _unsigned(a), _unsigned(b)
     if b.is_constant and not a.is_constant and _has_exact_reciprocal(b):
-        return _signed(minus != other, _mul("", a, constant(1 / b.number, b.kind)))
+        return _signed(minus != other, apply("mul", a, constant(1 / b.number, b.kind)))
     return _signed(minus != other, _plain("div", a.kind, (a, b)))
 
 
@@ -446,11 +454,11 @@ def _abs(_: str, x: Term) -> Term:
     if x.op == "abs" or x.is_constant:
         return x
     if x.op in ("mul", "div"):
-        return apply(x.op, *(_abs("", a) for a in x.args))
+        return apply(x.op, *(apply("abs", a) for a in x.args))
     if x.op == "select":
-        return _select("", x.args[0], *(_abs("", a) for a in x.args[1:]))
+        return apply("select", x.args[0], *(apply("abs", a) for a in x.args[1:]))
     if x.op == "neg":
-        return _abs("", x.args[0])
+        return apply("abs", x.args[0])
     return _term("abs", x.kind, (x,))
 
 
@@ -463,20 +471,44 @@ def _extreme(op: str) -> Callable[..., Term]:
             for other in others:
                 first = _plain(op, first.kind, (first, other))
             return first
-        parts = {part: None for a in args for part in _operands(op, a)}
-        for part in list(parts):
-            opposite = _neg("", part)
-            if part in parts and opposite in parts and opposite is not part:
-                del parts[part], parts[opposite]
-                size = _abs("", part)
-                parts[size if op == "max" else _neg("", size)] = None
-        numbers = [p for p in parts if p.is_constant]
-        first, *others = sorted(set(parts) - set(numbers), key=lambda p: p.digest) + numbers
-        for other in others:
-            first = _plain(op, first.kind, (first, other))
-        return _settled(first)
+        return _settled(_chain(op, {part for a in args for part in _operands(op, a)}))
 
     return rule
+
+
+def _chain(op: str, parts: Set[Term]) -> Term:
+    """The maximum or minimum of its operands, in an order that depends on nothing but them."""
+    parts = _united(op, parts)
+    sure = {p for p in parts if _is_no_negative_zero(p)}
+    if 1 < len(sure) < len(parts):  # those that are never -0 are settled among themselves
+        settled = (parts - sure) | {*_operands(op, _settled(_chain(op, sure)))}
+        if settled != parts:
+            return _chain(op, settled)
+    first, *others = sorted(parts, key=lambda p: (p.is_constant, p.digest))
+    for other in others:
+        first = _plain(op, first.kind, (first, other))
+    return first
+
+
+def _united(op: str, parts: Set[Term]) -> Set[Term]:
+    """Operands of a maximum or minimum, without two that are known to be one together."""
+    for pair in itertools.combinations(sorted(parts, key=lambda p: p.digest), 2):
+        if (one := _of_pair(op, *pair)) is not None:
+            return _united(op, (parts - {*pair}) | {*_operands(op, one)})
+    return parts
+
+
+def _of_pair(op: str, a: Term, b: Term) -> Term | None:
+    """The maximum or minimum of two operands where it is no such operation any more."""
+    for x, y in ((a, b), (b, a)):
+        if x.is_constant and (y.is_constant or x.number != x.number):
+            return _plain(op, x.kind, (x, y)) if y.is_constant else x
+    if _is_choice(a) or _is_choice(b):
+        return _distributed(op, "", (a, b))
+    if _neg("", a) is b:
+        size = _abs("", a)
+        return size if op == "max" else _neg("", size)
+    return None
 
 
 def _operands(op: str, term: Term) -> list[Term]:
@@ -505,13 +537,13 @@ def _cvt(kind: str, x: Term) -> Term:
     if x.is_constant:
         return constant(x.number, kind)
     if x.op in ("neg", "abs"):
-        return apply(x.op, _cvt(kind, x.args[0]))
+        return apply(x.op, apply("cvt", x.args[0], kind=kind))
     if x.op == "cvt" and widens(x.args[0].kind, x.kind):
         return _cvt(kind, x.args[0])  # the inner one is exact
     if x.op == "select":
-        return _select("", x.args[0], *(_cvt(kind, a) for a in x.args[1:]))
+        return apply("select", x.args[0], *(apply("cvt", a, kind=kind) for a in x.args[1:]))
     if x.op in ("max", "min", "maxnum", "minnum") and widens(x.kind, kind):
-        return apply(x.op, *(_cvt(kind, a) for a in x.args))
+        return apply(x.op, *(apply("cvt", a, kind=kind) for a in x.args))
     return _term("cvt", kind, (x,))
 
 
@@ -536,7 +568,7 @@ def _and(_: str, a: Term, b: Term) -> Term:
 
 
 def _or(_: str, a: Term, b: Term) -> Term:
-    return _not("", _and("", _not("", a), _not("", b)))
+    return apply("not", apply("and", _not("", a), _not("", b)))
 
 
 def _compared(a: Term, b: Term) -> tuple[Term, Term]:
@@ -553,12 +585,12 @@ def _order(op: str) -> Callable[..., Term]:
     def rule(_: str, a: Term, b: Term) -> Term:
         a, b = _compared(a, b)
         if a is b:
-            return _not("", _nan("", a, a)) if op == "le" else truth(False)
+            return apply("not", apply("nan", a, a)) if op == "le" else truth(False)
         (minus, x), (other, y) = _unsigned(a), _unsigned(b)
         if (minus or x.is_constant) and (other or y.is_constant) and (minus or other):
             a, b = _compared(_neg("", b), _neg("", a))
         if (holds := _decided(op, a, b)) is not None:
-            return _not("", _nan("", a, b)) if holds else truth(False)
+            return apply("not", apply("nan", a, b)) if holds else truth(False)
         return _plain(op, "bool", (a, b))
 
     return rule
@@ -581,10 +613,10 @@ def _decided(op: str, a: Term, b: Term) -> bool | None:
 def _eq(_: str, a: Term, b: Term) -> Term:
     a, b = _compared(a, b)
     if a is b:
-        return _not("", _nan("", a, a))
+        return apply("not", apply("nan", a, a))
     (minus, x), (other, y) = _unsigned(a), _unsigned(b)
     if (minus or x.is_constant) and (other or y.is_constant) and (minus or other):
-        a, b = _neg("", a), _neg("", b)
+        a, b = _compared(_neg("", a), _neg("", b))
     return truth(False) if _decided("eq", a, b) is False else _plain("eq", "bool", (a, b))
 
 
@@ -608,20 +640,20 @@ def _select(_: str, condition: Term, a: Term, b: Term) -> Term:
     if a is b:
         return a
     if a.kind == "bool":
-        return _or("", _and("", condition, a), _and("", _not("", condition), b))
+        return apply("or", apply("and", condition, a), apply("and", _not("", condition), b))
     if (extreme := _compiled_extreme(condition, a, b)) is not None:
         return extreme
     # A choice in a choice with an arm in common is one, by both conditions.
     if a.op == "select" and b in a.args[1:]:
         inner, x, y = a.args
         if b is y:
-            return _select("", _and("", condition, inner), x, b)
-        return _select("", _and("", condition, _not("", inner)), y, b)
+            return apply("select", apply("and", condition, inner), x, b)
+        return apply("select", apply("and", condition, _not("", inner)), y, b)
     if b.op == "select" and a in b.args[1:]:
         inner, x, y = b.args
         if a is x:
-            return _select("", _or("", condition, inner), a, y)
-        return _select("", _or("", condition, _not("", inner)), a, x)
+            return apply("select", apply("or", condition, inner), a, y)
+        return apply("select", apply("or", condition, _not("", inner)), a, x)
     return _settled(_term("select", a.kind, (condition, a, b)))
 
 
@@ -684,7 +716,7 @@ def _compiled_extreme(condition: Term, a: Term, b: Term) -> Term | None:
 _RULES: dict[str, Callable[..., Term]] = {
     "neg": _neg,
     "add": _add,
-    "sub": lambda kind, a, b: _add(kind, a, _neg("", b)),
+    "sub": lambda _, a, b: apply("add", a, apply("neg", b)),
     "mul": _mul,
     "div": _div,
     "abs": _abs,
@@ -701,10 +733,10 @@ _RULES: dict[str, Callable[..., Term]] = {
     "or": _or,
     "lt": _order("lt"),
     "le": _order("le"),
-    "gt": lambda kind, a, b: _order("lt")(kind, b, a),
-    "ge": lambda kind, a, b: _order("le")(kind, b, a),
+    "gt": lambda _, a, b: apply("lt", b, a),
+    "ge": lambda _, a, b: apply("le", b, a),
     "eq": _eq,
-    "ne": lambda kind, a, b: _not("", _eq("", a, b)),
+    "ne": lambda _, a, b: apply("not", apply("eq", a, b)),
     "nan": _nan,
     "select": _select,
 }

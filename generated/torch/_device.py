@@ -137,7 +137,10 @@ def step_without_waiting(
         host_program: `_numbers` of the optimizer's class.
     """
     values, is_scaled = work.values, scaling.scale is not None
-    flags = {k: bool(values[k]) for k in kernel.step_on_device.__kwdefaults__ if k in values}
+    keywords = kernel.step_on_device.__kwdefaults__
+    flags = {k: bool(values[k]) for k in keywords if k in values}
+    # An option of the rule may have the name, and is a flag then.
+    scaled = next(k for k in keywords if k not in values and k.rstrip("_") == "scaled")
     batches: dict[tuple[torch.device, int], list[Job]] = {}
     for job in work.free:
         batches.setdefault((job.parts[0].device, job.t), []).append(job)
@@ -166,7 +169,7 @@ def step_without_waiting(
                 addresses, size = table.rows[:, :-1], table.rows[:, -1:]
                 size = size if skips is None else size * ~skips
                 rows = torch.cat([addresses, size, bits], 1)
-                kernel.step_on_device(table, rows, scaled=is_scaled, **flags)
+                kernel.step_on_device(table, rows, **{scaled: is_scaled}, **flags)
             for each in ready:
                 each.restore(is_scaled)
         for name, places, old in zip(work.scalars, scalars, before, strict=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,9 +198,7 @@ def test_what_never_ends_is_no_pass_of_any_rung(where: str, tmp_path: Path) -> N
     folder = copy_of("lion", tmp_path / "generated")
     edit(folder / "triton" / "lion.py", [ENDLESS[where]])
     rungs = ("R2", "R3", "R5", "R6", "R7", "R9")
-    start = time.monotonic()
     found = run(*(task(rung, folder, "lion") for rung in rungs), seconds=5)
-    assert time.monotonic() - start < 120
     # R5 compiles and never launches: with the launcher alone endless there is nothing to see.
     seen = [v for v in found if v.rung != "R5" or where != "in the launcher"]
     assert not any(v.status.passed for v in seen), found

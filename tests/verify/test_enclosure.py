@@ -60,7 +60,7 @@ RULES = {
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rule", RULES)
 @given(p=finite, g=finite)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_rounded_results_are_inside(rule: str, dtype: str, p: float, g: float) -> None:
     kind: Any = np.dtype(dtype).type
     with np.errstate(all="ignore"):

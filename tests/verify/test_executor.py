@@ -98,7 +98,7 @@ def test_a_fused_product_and_sum_is_rounded_once(form: Format) -> None:
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(FINITE, FINITE, FINITE), min_size=1, max_size=20))
 def test_fused_float64_of_any_numbers(rows: list[tuple[float, float, float]]) -> None:
     check("fma.rn.f64", F64, [tuple(F64.bits(x) for x in row) for row in rows], "fma")
@@ -107,7 +107,7 @@ def test_fused_float64_of_any_numbers(rows: list[tuple[float, float, float]]) ->
 PATTERN = st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(PATTERN, PATTERN, PATTERN), min_size=1, max_size=20))
 def test_fused_float32_of_any_patterns(rows: list[tuple[int, int, int]]) -> None:
     check("fma.rn.f32", F32, rows, "fma")

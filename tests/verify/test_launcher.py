@@ -31,7 +31,7 @@ def launch(source: str, name: str = "adamw", exact: bool = True) -> Launch:
 
 def found(source: str, exact: bool = True) -> list[str]:
     made = launch(source, exact=exact)
-    return [what for _, what in findings(made, PLAIN, exact, WARPS)]
+    return [what for _, what in findings(stock("adamw"), made, PLAIN, exact, WARPS)]
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -40,7 +40,7 @@ def test_stock_launchers_pass_what_python_computes(name: str, exact: bool) -> No
     spec = stock(name)
     for options in spec.option_sets():
         made = launcher.launch(Source(text(name)), spec, options, exact)
-        assert list(findings(made, options, exact, WARPS)) == []
+        assert list(findings(spec, made, options, exact, WARPS)) == []
         assert made.arguments.count(SIZE) == 1
         tensors = [a.name for a in made.arguments if isinstance(a, Tensor)]
         assert sorted(tensors) == sorted(proof.storage(spec, options, "fp32"))

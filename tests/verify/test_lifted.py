@@ -258,7 +258,7 @@ def counted(drawn: Drawn) -> bool:
     return True
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(kernels())
 def test_what_passes_writes_every_element_once_for_every_n(drawn: Drawn) -> None:
     made = path(drawn.full)

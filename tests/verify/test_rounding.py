@@ -51,7 +51,7 @@ terms = st.recursive(
 numbers = st.floats(-1e4, 1e4, width=32, allow_subnormal=False)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(terms, numbers, numbers, numbers)
 def test_no_result_is_further_from_the_exact_value_than_its_bound(
     term: Term, a: float, b: float, c: float
