@@ -39,7 +39,7 @@ def named(params: list[torch.nn.Parameter], wanted: bool) -> Names:
 
 
 def small_network() -> torch.nn.Module:
-    return torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.BatchNorm1d(2))
+    return torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.Linear(2, 3))
 
 
 def step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
