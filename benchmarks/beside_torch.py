@@ -10,6 +10,7 @@ status is 1 if a line is not right.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import textwrap
@@ -19,8 +20,10 @@ from pathlib import Path
 os.environ.setdefault("COLUMNS", "100")
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).parent)]
 
-from beside import checkpoints, command, steps  # noqa: E402, F401
 from beside.lines import LINES, Case  # noqa: E402
+
+for module in ("checkpoints", "steps", "command"):  # in which order they are printed
+    importlib.import_module(f"beside.{module}")
 
 
 def printed(case: Case) -> str:
