@@ -29,7 +29,7 @@ for module in ("checkpoints", "steps", "command"):  # in which order they are pr
 def printed(case: Case) -> str:
     """A case in four lines."""
     parts = [f"  {'right' if case.right else 'WRONG'}  {case.what}"]
-    for who, text in (("torch", case.torchs), ("ours", case.ours)):
+    for who, text in ((case.who, case.torchs), ("ours", case.ours)):
         wrapped = textwrap.wrap(text, 84, break_long_words=False, max_lines=3, placeholder=" …")
         parts += [f"         {who if n == 0 else '':6} {one}" for n, one in enumerate(wrapped)]
     return "\n".join(parts)

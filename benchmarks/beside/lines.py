@@ -18,12 +18,14 @@ class Case:
         torchs: What torch did.
         ours: What we did.
         right: Whether ours is right.
+        who: Who did that instead of torch.
     """
 
     what: str
     torchs: str
     ours: str
     right: bool
+    who: str = "torch"
 
 
 Body = Callable[[], Iterator[Case]]
