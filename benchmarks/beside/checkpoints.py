@@ -41,7 +41,12 @@ def foreign() -> Iterator[Case]:
     del no_key["param_groups"][0]["betas"]
     for what, name, saved, words in [
         ("Adamax's in Adam", "Adam", adamax, ("exp_avg_sq", "exp_inf")),
-        ("SGD's with momentum in AdamW", "AdamW", sgd, ("momentum_buffer", "exp_avg", "step")),
+        (
+            "SGD's with momentum in AdamW",
+            "AdamW",
+            sgd,
+            ("momentum_buffer", "exp_avg", "step", "betas"),
+        ),
         ("SGD's without states in AdamW", "AdamW", bare, ("betas",)),
         ("Adam's without `step`", "Adam", no_step, ("step",)),
         ("Adam's without `betas`", "Adam", no_key, ("betas",)),

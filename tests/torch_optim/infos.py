@@ -58,6 +58,7 @@ def _averaging_inputs(
             continue
         if (value := given.kwargs.pop("momentum", None)) is not None:
             given.kwargs[momentum] = value
+        given.kwargs["lr"] = given.kwargs.get("lr", 1e-3) / 10  # steps are up to ten times as far
         found.append(given)
     return found
 

@@ -254,7 +254,7 @@ def test_parameters_of_all_types_in_one_optimizer(
 @pytest.mark.parametrize("info", INFOS, ids=name_of)
 def test_a_step_needs_no_second_copy_of_a_large_tensor(info: OptimizerInfo) -> None:
     """NumPy's arrays on the way are pieces; tensors of torch are the states alone."""
-    size = 1 << 19
+    size = 1 << 20
     for given in inputs(info, flags=False)[-1:]:
         p = torch.nn.Parameter(torch.zeros(size))
         p.grad = torch.ones(size)
