@@ -67,9 +67,9 @@ def test_wrong_inputs_get_torchs_errors_and_warnings(info: OptimizerInfo, number
 def _train(
     optimizer: torch.optim.Optimizer, closure: Any, schedulers: list[Any], maximize: bool
 ) -> None:
-    """Twenty steps, after which the loss has to be on the right side of the first one."""
+    """Twelve steps, after which the loss has to be on the right side of the first one."""
     first = closure().item()
-    for number in range(20):
+    for number in range(12):
         if number % 2:
             loss = optimizer.step(closure)
         else:
@@ -87,7 +87,7 @@ def _train(
 @pytest.mark.parametrize("contiguous", [True, False], ids=["contiguous", "strided"])
 @pytest.mark.parametrize("info", INFOS, ids=name_of)
 def test_steps_go_in_the_right_direction(info: OptimizerInfo, contiguous: bool) -> None:
-    for number, given in enumerate(inputs(info)):
+    for number, given in enumerate(inputs(info, flags=contiguous)):
         torch.manual_seed(number)
         params, closure = affine(contiguous=contiguous)
         maximize = given.kwargs.get("maximize", False)
@@ -100,8 +100,9 @@ def test_steps_go_in_the_right_direction(info: OptimizerInfo, contiguous: bool) 
 def test_steps_with_schedulers_go_in_the_right_direction(
     info: OptimizerInfo, contiguous: bool
 ) -> None:
-    for makers in info.scheduler_inputs:
-        for given in inputs(info, flags=False):  # new ones: schedulers change a tensor lr in place
+    for number, makers in enumerate(info.scheduler_inputs):
+        given_to_all = inputs(info, flags=False)  # new: schedulers change a tensor lr in place
+        for given in given_to_all if number == 0 and contiguous else given_to_all[:1]:
             torch.manual_seed(0)
             params, closure = affine(contiguous=contiguous)
             optimizer = info.optim_cls(params, **given.kwargs)
@@ -141,7 +142,7 @@ def test_float64_steps_are_those_of_torch(info: OptimizerInfo, arguments: dict[s
 def test_a_tensor_as_learning_rate_is_its_number(
     info: OptimizerInfo, shape: tuple[int, ...]
 ) -> None:
-    for given in inputs(info):
+    for given in inputs(info, flags=shape == ()):
         torch.manual_seed(0)
         params, closure = affine()
         others, x = twins(params), closure.args[1]  # type: ignore[attr-defined]
@@ -291,7 +292,7 @@ def test_a_fused_step_with_an_infinity_changes_nothing(
         assert all(p.item() != 1 for p in params)
 
 
-@for_every_input(INFOS)
+@for_every_input(INFOS, flags=False)
 def test_groups_have_their_own_weight_decay(info: OptimizerInfo, arguments: dict[str, Any]) -> None:
     params, closure = affine()
     others, x = twins(params), closure.args[1]  # type: ignore[attr-defined]
@@ -305,7 +306,7 @@ def test_groups_have_their_own_weight_decay(info: OptimizerInfo, arguments: dict
         info.optim_cls([others[1]], **{**arguments, "weight_decay": 0.0}),
     ]
     first = closure().item()
-    for _ in range(20):
+    for _ in range(10):
         closure()
         loss_of(others, x)
         for optimizer in (grouped, *apart):
@@ -315,7 +316,7 @@ def test_groups_have_their_own_weight_decay(info: OptimizerInfo, arguments: dict
     assert last > first if arguments.get("maximize") else last < first
 
 
-@for_every_input(INFOS)
+@for_every_input(INFOS, flags=False)
 def test_groups_have_their_own_learning_rate(
     info: OptimizerInfo, arguments: dict[str, Any]
 ) -> None:
@@ -326,7 +327,7 @@ def test_groups_have_their_own_learning_rate(
     groups = [{"params": params, **arguments}, {"params": [still]}]
     optimizer = info.optim_cls(groups, lr=1e-28)
     first = closure().item()
-    for _ in range(20):
+    for _ in range(10):
         closure()
         still.grad = torch.rand_like(still)
         optimizer.step()
