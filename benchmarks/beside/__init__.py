@@ -1,0 +1,1 @@
+"""What torch does and what we do, line by line."""

@@ -1,0 +1,1 @@
+"""Libraries that train with the generated classes; run as `pytest tests/clients`."""
