@@ -11,6 +11,7 @@ from codegen.render import COPIED
 
 EXPORTED = ("Optimizer",)
 """What the package of classes has beside the classes of the specs."""
+_ANOTHER = "give one of them another `name` and `title`, or another `class` in `[torch]`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def collisions(new: Iterable[Member], held: Iterable[Member] = ()) -> list[Diagn
         other = classes.setdefault(member.class_name, member) if member.class_name else member
         if other is not member:
             what = f"the class `{member.class_name}` is also that of {other.shown}"
-            found.append(_error(member, what, "give one of them another name"))
+            found.append(_error(member, what, _ANOTHER))
     by_name = {member.name: member for member in members}
     found += _modules(members, by_name)
     return found
@@ -68,7 +69,7 @@ def _special(member: Member) -> Iterator[Diagnostic]:
         yield Diagnostic("E020", f"`{member.name}` is {reason}", member.shown, help=help)
     elif member.class_name in EXPORTED:
         message = f"the class of `{member.name}` is `{member.class_name}`, the base of all classes"
-        yield Diagnostic("E020", message, member.shown, help=help)
+        yield Diagnostic("E020", message, member.shown, help=_ANOTHER.replace("one of them", "it"))
 
 
 def _modules(members: list[Member], by_name: Mapping[str, Member]) -> Iterator[Diagnostic]:
@@ -79,7 +80,7 @@ def _modules(members: list[Member], by_name: Mapping[str, Member]) -> Iterator[D
             if other.class_name == member.class_name:
                 continue  # two classes of one name: said already
             message = f"the class `{member.class_name}` is called like the module of {other.shown}"
-            yield _error(member, message, "give one of them another name")
+            yield _error(member, message, _ANOTHER)
 
 
 def _error(member: Member, message: str, help: str) -> Diagnostic:

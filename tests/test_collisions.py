@@ -12,6 +12,9 @@ from codegen.collisions import Member, collisions
 from codegen.render import COPIED
 
 OWN = (ROOT / "specs" / "lion.toml").read_text("utf-8").split("[torch]")[0]
+OWN = OWN.replace(
+    'title = "Lion"', 'title = "Of one\'s own"'
+)  # no name, so the class has the spec's
 
 
 def own(folder: Path, *names: str) -> None:
@@ -45,10 +48,19 @@ def test_the_other_spec_may_be_a_stock_one_that_was_built_before(
     assert done.stderr == (
         "error[E019]: the class `AdamW` is also that of specs/adamw.toml\n"
         "  --> specs/adam_w.toml\n"
-        "  = help: give one of them another name\n\n"
+        "  = help: give one of them another `name` and `title`, or another `class` in `[torch]`\n\n"
     )
     after = {p: p.read_bytes() for p in (tmp_path / "generated").rglob("*") if p.is_file()}
     assert after == before
+
+
+def test_a_title_that_is_a_name_is_the_class(tmp_path: Path, command: Command) -> None:
+    own(tmp_path, "mine")
+    path = tmp_path / "specs" / "mine.toml"
+    path.write_text(path.read_text().replace('"Of one\'s own"', '"Lion"'))
+    done = command("build", "lion", "mine", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "error[E019]: the class `Lion` is also that of specs/lion.toml" in done.stderr
 
 
 def test_names_that_differ_in_case_only_are_one_file_somewhere(

@@ -25,7 +25,8 @@ def own(folder: Path, name: str) -> Path:
     """A spec of one's own."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.toml"
-    path.write_text(OWN.replace('name = "lion"', f'name = "{name}"'))
+    text = OWN.replace('name = "lion"', f'name = "{name}"')
+    path.write_text(text.replace('title = "Lion"', f'title = "{name.title()}"'))
     return path
 
 
