@@ -197,6 +197,23 @@ def test_memory_that_overlaps_is_refused_before_anything_is_written(case: Case, 
         assert str(caught.value).startswith(words)
 
 
+@by_class
+def test_states_that_overlap_are_refused(case: Case) -> None:
+    p = torch.nn.Parameter(torch.ones(3))
+    optimizer = case.ours([p], **case.arguments)
+    for kind in (None, "expanded"):
+        p.grad = torch.ones(3)
+        state = optimizer.state.get(p, {})
+        state.update({k: v[:1].expand(3) for k, v in state.items() if kind and v.dim()})
+        before = p.detach().clone()
+        if kind is None or not any(value.dim() for value in state.values()):
+            optimizer.step()
+            continue
+        with pytest.raises(RuntimeError, match="refers to a single memory location"):
+            optimizer.step()
+        assert torch.equal(p, before)
+
+
 def test_only_memory_that_overlaps_is_refused() -> None:
     from generated.torch._tensors import overlaps
 
