@@ -219,7 +219,7 @@ def _arguments(spec: Spec, table: Torch) -> Iterator[Argument]:
 
 def _literal(spec: Spec, h: Hyperparameter) -> str:
     """The default as the author wrote it, an integer or a float: groups show it so."""
-    written = spec.source.data["hyperparameters"][h.name]["default"]
+    written = spec.source.data["hyperparameters"][shown(h.name)]["default"]
     return repr(written) if isinstance(written, float) else number(h.default)
 
 
