@@ -49,8 +49,9 @@ def build(
 ) -> None:
     """Write the generated files that changed, and remove those whose spec is gone.
 
-    The folder becomes a package, with a manifest, stepforge.json, of what it holds. Without SPEC,
-    --check is about what the manifest says.
+    The folder becomes a package with a manifest, stepforge.json, of what it holds.
+
+    Without SPEC, --check compares all that the manifest lists.
     """
     from codegen import emit, selection, shadow
 
