@@ -6,8 +6,10 @@ Nothing else prints or exits.
 from __future__ import annotations
 
 import codecs
+import inspect
 import os
 import sys
+from collections.abc import Callable
 from itertools import takewhile
 from typing import Annotated, Any, NoReturn
 
@@ -70,6 +72,12 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 """What the library raises for every wrong command line."""
 
 
+def _help(command: Callable[..., None]) -> str:
+    """The docstring with every paragraph in one line, which the terminal breaks where it ends."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 def _epilog(examples: tuple[str, ...], *more: str) -> str:
     return "\n\n".join(["Examples:", *examples, *more])
 
@@ -97,7 +105,7 @@ def common(
 
 
 for _name, (_command, _examples) in _COMMANDS.items():
-    app.command(_name, epilog=_epilog(_examples))(_command)
+    app.command(_name, help=_help(_command), epilog=_epilog(_examples))(_command)
 
 
 def main() -> NoReturn:
