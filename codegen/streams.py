@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -29,6 +30,7 @@ def _outliving(stream: io.TextIOWrapper, errors: str) -> io.TextIOWrapper:
     """The same stream, without errors where its reader is gone or its encoding is too small."""
     try:
         raw = _Outliving(stream.fileno(), "w", closefd=False)
+        raw.is_terminal = stream.isatty()
     except (OSError, ValueError):
         stream.reconfigure(errors=errors)
         return stream
@@ -42,12 +44,17 @@ def _outliving(stream: io.TextIOWrapper, errors: str) -> io.TextIOWrapper:
 
 
 class _Outliving(io.FileIO):
-    """A file descriptor that leads nowhere once its reader is gone."""
+    """A file descriptor that leads nowhere once its reader, or its terminal, is gone."""
+
+    is_terminal = False
 
     def write(self, data: object, /) -> int:
         try:
             return super().write(data)  # type: ignore[arg-type]
-        except BrokenPipeError:
+        except OSError as error:
+            hung_up = self.is_terminal and error.errno == errno.EIO
+            if not hung_up and not isinstance(error, BrokenPipeError):
+                raise
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)

@@ -7,6 +7,7 @@ that the process group of the command is empty.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import pty
 import signal
@@ -216,7 +217,8 @@ def test_folders_of_processes_that_were_killed_are_removed_later(
     assert left == {"b", "c", "e"}, "one is young, one belongs to a process that runs"
 
 
-def test_a_command_that_is_run_can_be_ended() -> None:
+def test_a_command_that_is_run_can_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing, "active_children", list)  # other tests' workers live on
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(processes.run, [sys.executable, "-c", "input() or exit()"])
         assert running.result().returncode == 1, "there is nothing to read"

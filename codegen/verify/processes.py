@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -49,35 +50,50 @@ class Pool:
     def __init__(self, jobs: int, prepare: Callable[..., None], args: Sequence[Any] = ()) -> None:
         self.folder = tempfile.mkdtemp(prefix="stepforge-")
         _pools.add(self)
-        self._pool = pebble.ProcessPool(
+        self._start = partial(
+            pebble.ProcessPool,
             max_workers=jobs,
             context=multiprocessing.get_context("spawn"),
             initializer=_begin,
             initargs=(os.getpid(), self.folder, prepare, tuple(args)),
         )
+        self._pool = self._started()
+
+    def _started(self) -> pebble.ProcessPool:
+        pool = self._start()
         with _undisturbed():
-            assert self._pool.active  # starts them
+            assert pool.active  # starts them
+        return pool
 
     def schedule(
         self, function: Callable[..., _T], args: Sequence[Any], seconds: float
     ) -> Future[_T]:
         """Has a worker call a function.
 
+        A worker that was killed while it had nothing to do, as a system without memory does, takes
+        the others with it; then there are new ones.
+
         Args:
             function: The function.
             args: Its arguments.
             seconds: Its time limit.
         """
+        if not self._pool.active:
+            self._stop()
+            self._pool = self._started()
         future: Future[_T] = self._pool.schedule(function, args=args, timeout=seconds)
         return future
 
-    def close(self) -> None:
-        """Ends the workers, whatever they do, and removes what they wrote."""
+    def _stop(self) -> None:
         self._pool.stop()
         with suppress(AttributeError, OSError):  # sooner than Pebble, which closes pipes first
             for worker in list(self._pool._pool_manager.worker_manager.workers.values()):
                 worker.kill()
         self._pool.join()
+
+    def close(self) -> None:
+        """Ends the workers, whatever they do, and removes what they wrote."""
+        self._stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         _pools.discard(self)
 

@@ -31,7 +31,7 @@ FAULTS = {
     "a state's elements changed": (
         "    dtype, real", '    state["m"] *= -1\n    dtype, real', "changes the `m`",
     ),
-    "another default": ("t, *, lr=0.0001,", "t, *, lr=0.001,", "the default of `lr` is 0.0001"),
+    "another default": ("    lr=0.0001,\n", "    lr=0.001,\n", "the default of `lr` is 0.0001"),
     "16 bits computed in 16 bits": (
         "p, g = p.astype(real), g.astype(real)", "p, g = p, g", "is not what float32 gives",
     ),

@@ -57,9 +57,9 @@ EDITS: dict[str, tuple[Edit, tuple[str, ...]]] = {
     ),
     "a mask with <=": (("< n\n", "<= n\n"), ("R2", "R3", "R6", "R7")),
     "numbers of another place": (
-        ("tl.load(row + 7).to(tl.float64", "tl.load(row + 8).to(tl.float64"), ("R2", "R3", "R7"),
+        ("tl.load(row + 8).to(tl.float64", "tl.load(row + 9).to(tl.float64"), ("R2", "R3", "R7"),
     ),
-    "rows of another width on the device": (("(15 if ON", "(14 if ON"), ("R2", "R3", "R7")),
+    "rows of another width on the device": (("(16 if ON", "(15 if ON"), ("R2", "R3", "R7")),
     "gradients times the scale": (
         ("g = div(g, tl.full((), grad_scale, real), EXACT)",
          "g = g * tl.full((), grad_scale, real)"), ("R2", "R3", "R7"),

@@ -12,7 +12,7 @@ from codegen.verify import terms, ttir
 from codegen.verify.evaluation import evaluate
 from codegen.verify.lifted import Lifted, Pointer, Refuted, Unsupported, findings
 from codegen.verify.offsets import SIZE
-from codegen.verify.terms import FLOATS, apply, load
+from codegen.verify.terms import FLOATS, apply, constant, load, scalar
 
 BLOCK = 8
 HEAD = """\
@@ -182,11 +182,21 @@ def test_loops_are_unsupported_and_branches_on_values_too() -> None:
     loop = "%R = scf.for %i = %c0 to %c9 step %c1 iter_args(%s = %X) -> (tensor<8xf32>) {\n"
     with pytest.raises(Unsupported, match=r"scf\.for"):
         lift(kernel(f"{loop}scf.yield %s : tensor<8xf32>\n}}"))
-    test = "%z = arith.constant 0.0 : f64\n%c = arith.cmpf ogt, %a, %z : f64"
-    lines = test + "\n%R = scf.if %c -> (tensor<8xf32>) {"
-    branch = f"{lines}\nscf.yield %X : tensor<8xf32>\n}} else {{\nscf.yield %Y : tensor<8xf32>\n}}"
     with pytest.raises(Unsupported, match="a branch on values"):
-        lift(kernel(branch))
+        lift(kernel(branch("%c = arith.cmpf ogt, %X, %Y : f32")))
+
+
+def branch(condition: str) -> str:
+    lines = condition + "\n%R = scf.if %c -> (tensor<8xf32>) {"
+    return f"{lines}\nscf.yield %X : tensor<8xf32>\n}} else {{\nscf.yield %Y : tensor<8xf32>\n}}"
+
+
+def test_a_branch_on_a_host_scalar_is_a_choice_for_all_elements() -> None:
+    test = "%z = arith.constant 0.0 : f64\n%c = arith.cmpf ogt, %a, %z : f64"
+    found = lift(kernel(branch(test)))
+    condition = apply("gt", scalar("a"), constant(0.0, "f64"))
+    stored_values = {access.value for access in found.stores()}
+    assert stored_values == {apply("select", condition, load("x", "f32"), load("y", "f32"))}
 
 
 def test_a_branch_on_n_makes_two_paths() -> None:
