@@ -18,11 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 NAME = "lion"
 COLUMN, LINE, MARGIN, TOP = 292, 19, 16, 62
 STYLE = """
-  text { font: 12.5px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #1f2328;
-         white-space: pre }
+  text { font: 12.5px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #1f2328 }
   .head, .what { font-family: system-ui, sans-serif }
   .head { font-weight: 600 }
   .what, .arrow { fill: #59636e; font-size: 11.5px }
+  .arrow { font-size: 15px }
   .back { fill: #ffffff; stroke: #d1d9e0 }
   .panel { fill: #f6f8fa; stroke: #d1d9e0 }
   .proved { fill: #1a7f37; font-weight: 600 }
@@ -63,6 +63,7 @@ def verdicts() -> dict[str, str]:
 
 def _text(x: float, y: float, text: str, kind: str = "") -> str:
     style = f' class="{kind}"' if kind else ""
+    text = text.replace("  ", 2 * "\N{NO-BREAK SPACE}")  # SVG makes one space of several
     return f'<text x="{x:g}" y="{y:g}"{style}>{escape(text)}</text>'
 
 
@@ -87,7 +88,7 @@ def picture() -> str:
             *(_text(x + 10, TOP + 6 + i * LINE, line) for i, line in enumerate(code)),
         ]
         if number:
-            parts.append(_text(x - MARGIN + 3, (TOP + bottom) / 2, "→", "arrow"))
+            parts.append(_text(x - MARGIN + 1, (TOP + bottom) / 2, "→", "arrow"))
     found = verdicts()
     parts.append(_text(MARGIN, bottom + 22, f"stepforge verify {NAME}", "head"))
     wide = (width - 2 * MARGIN) / len(found)
