@@ -1,90 +1,319 @@
-"""What the README shows is what is there."""
+"""What README and the documents beside it say is so: commands, tables, numbers, links, files."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from support import ROOT, STOCK, stepforge, stock
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from support import ROOT, STOCK, environment, small, stepforge, stock
 from typer.main import get_command
 
+from codegen import config
+from codegen.backends import BACKENDS
 from codegen.cli import app
 from codegen.diagnostics import SpecError, render
+from codegen.operations import FUNCTIONS
 from codegen.reader import loads
-from codegen.verify import Level
-from codegen.verify.certificate import RUNGS, Certificate, Status
+from codegen.verify import Level, Task, execute
+from codegen.verify.certificate import RUNGS, Certificate, Status, describe
 
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-def indented(text: str, depth: int) -> str:
-    return "".join(f"{' ' * depth}{line}\n" for line in text.rstrip("\n").split("\n"))
-
-
-def test_the_pair_beside_its_spec_is_the_generated_one() -> None:
-    spec, numpy, triton = blocks("python")[:3]
-    assert spec in (ROOT / "specs" / "lion.toml").read_text()
-    assert indented(numpy, 4) in (ROOT / "generated" / "numpy" / "lion.py").read_text()
-    assert indented(triton, 4) in (ROOT / "generated" / "triton" / "lion.py").read_text()
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text("utf-8")
+    for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
+}
+README = PAGES["README.md"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+HIDES_TORCH = "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n"
 
 
-def test_the_spec_excerpt_is_part_of_the_spec() -> None:
-    (excerpt,) = blocks("toml")
-    lines = {re.sub(r"\s+", " ", line.split("  #")[0]).strip() for line in excerpt.split("\n")}
-    text = (ROOT / "specs" / "adamw.toml").read_text()
-    whole = {re.sub(r"\s+", " ", line).strip() for line in text.split("\n")}
-    assert all("…" in line for line in lines - whole)
-    assert len(lines & whole) > 10
+def blocks(language: str, page: str = "README.md") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], re.DOTALL | re.MULTILINE)
+
+
+def shell_lines(page: str = "README.md") -> list[str]:
+    return [line for block in blocks("sh", page) for line in block.splitlines()]
+
+
+def rows(page: str) -> Iterator[list[str]]:
+    """The rows of all tables, as cells."""
+    for line in PAGES[page].splitlines():
+        if line.startswith("| "):
+            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def first_cells(page: str) -> set[str]:
+    return {re.sub(r"[`,].*?$|`", "", row[0].lstrip("`")) for row in rows(page)}
+
+
+def parse(arguments: list[str]) -> None:
+    """Fails if the command line would not be understood; runs nothing."""
+    name, *rest = arguments
+    COMMANDS[name].make_context(name, [*rest])
+
+
+# Commands
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_line_is_understood(page: str) -> None:
+    found = [line for line in shell_lines(page) if "stepforge" in line]
+    found += [
+        text
+        for line in PAGES[page].splitlines()
+        if not line.startswith("| `stepforge")  # with brackets: compared with the options below
+        for text in re.findall(r"`(stepforge [^`]*)`", line)
+    ]
+    for line in found:
+        for part in line.split("&&"):
+            program, *arguments = shlex.split(part, comments=True)
+            if program.endswith("stepforge") and not arguments[0].startswith("-"):
+                parse(arguments)
+
+
+def test_what_is_installed_can_be_installed() -> None:
+    found = 0
+    for page in PAGES:
+        for line in re.findall(r"pip install ([^`&\n]*)", PAGES[page]):
+            for argument in shlex.split(line, comments=True):
+                if argument.startswith("."):
+                    extras = re.findall(r"[a-z]+", argument)
+                    assert {*extras} <= {*PROJECT["optional-dependencies"]}, argument
+                elif not argument.startswith("-"):
+                    asked = Requirement(argument)
+                    (needed,) = map(Requirement, PROJECT["optional-dependencies"]["torch"])
+                    assert asked.name == needed.name == "torch"
+                    assert [*needed.specifier.filter([s.version for s in asked.specifier])]
+                found += 1
+            assert "stepforge" not in line, "there is no index that has it"
+    assert found > 4
+
+
+def test_the_commands_print_what_the_readme_shows(tmp_path: Path) -> None:
+    """All of them, in a copy of the project, without torch."""
+    for name in ("specs", "generated"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "without" / "torch").mkdir(parents=True)
+    (tmp_path / "without" / "torch" / "__init__.py").write_text(HIDES_TORCH)
+    env = {"PYTHONPATH": f"{tmp_path / 'without'}:{ROOT}"}
+    printed, ran = {}, []
+    for line in shell_lines():
+        command, *arguments = shlex.split(line, comments=True)
+        if command == "$EDITOR":
+            path = tmp_path / arguments[0]
+            text = path.read_text("utf-8")
+            assert "\np = p - lr*g\n" in text
+            path.write_text(text.replace("\np = p - lr*g\n", f"\n{line.split('# ')[1]}\n"))
+        elif command == "stepforge":
+            done = stepforge(*arguments, cwd=tmp_path, env=env)
+            assert done.returncode == 0, done.stdout + done.stderr
+            printed[shlex.join(arguments)] = done.stdout
+            ran.append(arguments[0])
+        else:
+            assert command in ("python3", "pip", "python"), line
+    assert {*ran} == {"show", "build", "verify", "new", "check"}
+    (shown,) = [b for b in blocks("text") if b.startswith("optimizer")]
+    assert printed["verify lion"].startswith(shown)
+    assert "left out: " in printed["verify lion"].splitlines()[-1]
+    assert "specs/lion.toml" not in printed["build lion"]
+    assert (tmp_path / "generated" / "torch" / "mine.py").is_file()
+
+
+def test_the_table_of_commands_has_every_option() -> None:
+    options: dict[str, set[str]] = {}
+    for row in rows("README.md"):
+        if match := re.match(r"`stepforge (\w+)", row[0]):
+            options.setdefault(match[1], set()).update(re.findall(r"--[\w-]+", row[0]))
+    assert {*options} == {*COMMANDS}
+    for name, command in COMMANDS.items():
+        real = {o for p in command.params for o in p.opts if o.startswith("--")}
+        assert options[name] == real - {"--help", "--json"}, name
+        assert "--json" in real, name
+
+
+def test_choices_are_those_of_the_commands() -> None:
+    cells = [row[0].replace("\\|", "|") for row in rows("README.md")]
+    (verify,) = [c for c in cells if c.startswith("`stepforge verify")]
+    level, kernel = (re.findall(rf"--{o} ([\w|]+)", verify)[0] for o in ("level", "kernel"))
+    assert level.split("|") == [level.value for level in Level]
+    assert kernel.split("|") == [b for b in BACKENDS if b in ("triton", "multi_tensor")]
+    shown = [v for c in cells for text in re.findall(r"--as ([\w|]+)", c) for v in text.split("|")]
+    (view,) = [p for p in COMMANDS["show"].params if p.name == "view"]
+    assert shown == [str(getattr(choice, "value", choice)) for choice in view.type.choices]
+
+
+def test_defaults_are_those_of_the_commands() -> None:
+    stated = dict(re.findall(r"`(verify|build)` (?:looks at level|writes to) `(\w+)`", README))
+    default = {
+        (name, p.name): str(getattr(p.default, "value", p.default))
+        for name in stated
+        for p in COMMANDS[name].params
+    }
+    assert stated == {"verify": default["verify", "level"], "build": default["build", "out"]}
+    assert f"| `{stated['verify']}`, the default |" in PAGES["docs/evidence.md"]
+
+
+def test_the_settings_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shown,) = blocks("toml")
+    (tmp_path / "stepforge.toml").write_text(shown)
+    monkeypatch.chdir(tmp_path)
+    found = config.current()
+    assert all(getattr(found, key) is not None for key in config.KEYS)
+
+
+# Texts and tables
+
+
+def test_the_first_page_is_short() -> None:
+    assert len(README.splitlines()) < 250
+
+
+def test_the_picture_is_drawn_from_what_is_there() -> None:
+    code = "import picture; print(picture.picture(), end='')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "examples", env=environment(),
+        capture_output=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    drawn = (ROOT / "docs" / "example.svg").read_text("utf-8")
+    assert done.stdout == drawn, "run: python examples/picture.py"
 
 
 def test_the_diagnostic_is_what_check_prints() -> None:
-    text = (ROOT / "specs" / "adamw.toml").read_text()
+    text = (ROOT / "specs" / "adamw.toml").read_text("utf-8")
     with pytest.raises(SpecError) as caught:
         loads(text.replace("v = beta2*v", "v = bta2*v"), "specs/adamw.toml")
     (shown,) = [b for b in blocks("text") if b.startswith("error[")]
     assert render(caught.value.diagnostics) == shown
 
 
-def test_every_command_and_spec_is_listed() -> None:
-    commands = get_command(app).commands  # type: ignore[attr-defined]
-    for name in commands:
-        assert f"| `stepforge {name}" in README
-    assert set(STOCK) == set(re.findall(r"`(\w+)`", README.split("Catalogue:")[1].split("\n\n")[0]))
-    for rung in RUNGS:
-        assert rung == "files" or f"| {rung} |" in README
+def test_the_refutation_is_what_verify_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shown,) = [b for b in blocks("text", "docs/evidence.md") if b.startswith("REFUTED")]
+    shutil.copytree(ROOT / "generated", tmp_path / "generated")
+    path = tmp_path / "generated" / "triton" / "adamw.py"
+    text = path.read_text("utf-8")
+    edited = text.replace("sqrt(v_hat, EXACT) + eps", "sqrt(v_hat + eps, EXACT)")
+    assert edited.count("v_hat + eps") == text.count("sqrt(v_hat, EXACT) + eps") == 1
+    path.write_text(edited)
+    options, folder = {"amsgrad": False, "maximize": False}, Path("generated")
+    task = Task(
+        "R2", stock("adamw"), options, folder, 0,
+        dtypes=("fp32",), brief=True, backends=("triton",),
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (found,) = execute([task], 1)
+    printed = f"{describe(found)}\n"
+    for part in shown.split("    …\n"):
+        assert part in printed
 
 
-def test_the_refutation_points_at_lines_that_exist() -> None:
-    (shown,) = [b for b in blocks("text") if b.startswith("REFUTED")]
-    line = int(re.search(r"specs/adamw.toml:(\d+)", shown)[1])  # type: ignore[index]
-    assert stock("adamw").source.line(line) in shown
-    line = int(re.search(r"triton/adamw.py:(\d+)", shown)[1])  # type: ignore[index]
-    kernel = (ROOT / "generated" / "triton" / "adamw.py").read_text().split("\n")[line - 1]
-    assert kernel.replace("sqrt(v_hat, EXACT) + eps", "sqrt(v_hat + eps, EXACT)").strip() in shown
+def test_the_spec_excerpt_is_part_of_the_spec() -> None:
+    (excerpt,) = blocks("toml", "docs/language.md")
+    lines = {re.sub(r"\s+", " ", line.split("  #")[0]).strip() for line in excerpt.split("\n")}
+    text = (ROOT / "specs" / "adamw.toml").read_text("utf-8")
+    whole = {re.sub(r"\s+", " ", line).strip() for line in text.split("\n")}
+    assert all("…" in line for line in lines - whole)
+    assert len(lines & whole) > 10
 
 
-def without_numbers(line: str) -> str:
-    return " ".join(re.sub(r"n=\d+", "n=…", line).split())
-
-
-def test_the_table_is_what_verify_prints_but_for_the_numbers() -> None:
-    (shown,) = [b for b in blocks("text") if b.startswith("optimizer")]
-    done = stepforge("verify", "adamw", "--level", "fast")
-    assert done.returncode == 0
-    printed = done.stdout.split("\n")[:2]
-    assert [without_numbers(line) for line in shown.strip().split("\n")] == [
-        without_numbers(line) for line in printed
-    ]
-
-
-def test_every_level_verdict_and_key_of_the_certificate_is_described() -> None:
-    for level in Level:
-        assert f"| `{level.value}`" in README
-    for status in Status:
-        assert f"| {status.value}" in README
+def test_the_words_of_the_command_are_explained() -> None:
+    evidence = first_cells("docs/evidence.md")
+    assert {r for r in RUNGS if r != "files"} <= evidence
+    assert {level.value for level in Level} <= evidence
+    statuses = {*Status} - {Status.PROVED} | {"PROVED (bits)", "PROVED (reals)"}
+    assert {str(status) for status in statuses} <= evidence
     for key in Certificate("lion", ()).as_dict():
-        assert f"`{key}`" in README
+        assert f"`{key}`" in PAGES["docs/json.md"]
+    for backend in BACKENDS:
+        assert f"| `{backend}/NAME.py` |" in PAGES["docs/generated.md"]
+    for function in FUNCTIONS:
+        assert f"`{function}(" in PAGES["docs/language.md"]
+    assert f"`{' '.join(FUNCTIONS)}`" in README
+
+
+def test_every_key_of_the_torch_table_is_explained() -> None:
+    keys = first_cells("docs/language.md")
+    for name in STOCK:
+        assert {*stock(name).source.data.get("torch", {})} <= keys, name
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["norm(g)", "mean(g)", "g @ g", "g // 2", "g % 2", "floor(g)", "sin(g)", "randn(g)", "pi", "h"],
+)
+def test_what_cannot_be_said_yet_is_an_error_that_helps(rule: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        small(f"p = p - lr*({rule})")
+    assert caught.value.diagnostics[0].severity == "error"
+    assert rule == "h" or caught.value.diagnostics[0].help
+
+
+@pytest.mark.parametrize("rule", ["1 - 2/(exp(2*g) + 1)", "g if g*p > 0 else 0", "clip(g, -1, 1)"])
+def test_what_is_written_instead_can_be_said(rule: str) -> None:
+    assert small(f"p = p - lr*({rule})")
+
+
+def test_every_spec_is_in_the_catalogue() -> None:
+    assert {*STOCK} == {*re.findall(r"`(\w+)`", README.split("Catalogue:")[1].split("\n\n")[0])}
+    assert f"the {len(STOCK)} optimizers" in README
+
+
+def test_versions_are_those_of_the_project() -> None:
+    triton = next(r for r in map(Requirement, PROJECT["dependencies"]) if r.name == "triton")
+    (torch,) = map(Requirement, PROJECT["optional-dependencies"]["torch"])
+    needed = {
+        "Python": SpecifierSet(PROJECT["requires-python"]),
+        "Triton": triton.specifier,
+        "torch": torch.specifier,
+    }
+    found = {
+        (name, least)
+        for text in PAGES.values()
+        for name, least in re.findall(r"(Python|Triton|torch) (\d+\.\d+) or newer", text)
+    }
+    assert found == {(name, str(s).removeprefix(">=")) for name, s in needed.items()}
+
+
+def test_numbers_of_speed_are_those_that_were_measured() -> None:
+    measured = " ".join((ROOT / "benchmarks" / "README.md").read_text("utf-8").split())
+    (speed,) = re.findall(r"- \*\*Speed\*\*: (.*?)\n\n", README, re.DOTALL)
+    numbers = re.findall(r"\d+(?:\.\d+)?(?: %)?", re.sub(r"H\d+|float\d+", "", speed))
+    assert len(numbers) > 3
+    for number in numbers:
+        assert number in measured
+
+
+@pytest.mark.parametrize("page", [*PAGES, "benchmarks/README.md"])
+def test_links_and_files_are_there(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    here = (ROOT / page).parent
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        assert "://" in target or (here / target).exists(), target
+    known = r"(?:codegen|docs|examples|benchmarks|tests|specs|generated)/[\w./-]+\.(?:py|toml|md)"
+    for path in re.findall(rf"\b{known}\b", text):
+        to_be = path.endswith(("/mine.toml", "/NAME.py"))
+        assert to_be or (ROOT / path).is_file() or (here / path).is_file(), path
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/torch.md"])
+def test_training_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT))
+    (code,) = blocks("python", page)
+    model = torch.nn.Linear(2, 2)
+    torch.save(torch.optim.AdamW(model.parameters(), lr=0.5).state_dict(), "from_torch.pt")
+    names: dict[str, Any] = {"torch": torch, "model": model}
+    exec(code, names)
+    assert names["optimizer"].param_groups[0]["lr"] == 0.5

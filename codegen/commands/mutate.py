@@ -40,7 +40,10 @@ def mutate(
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
-    """Plant faults in rule, generated files, Triton IR and PTX; see which rungs find them."""
+    """Plant faults in rule, generated files, Triton IR and PTX; see which rungs find them.
+
+    Rungs are the checks of verify; `stepforge explain` says what each of them does.
+    """
     from codegen import report
     from codegen.mutate import mutate as run
     from codegen.mutate import summary

@@ -158,7 +158,7 @@ class Certificate:
         return tuple(v for v in self.verdicts if v.rung == rung)
 
     def as_dict(self) -> dict[str, object]:
-        """The machine-readable form; README.md describes it."""
+        """The machine-readable form; docs/json.md describes it."""
         data = {"format": FORMAT, **asdict(self), "passed": self.passed}
         for verdict in data["verdicts"]:
             del verdict["machine_code"]

@@ -34,7 +34,7 @@ def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
     try:
         import torch
     except ImportError:
-        return verdict(Status.UNSUPPORTED, "torch is not installed: pip install 'stepforge[torch]'")
+        return verdict(Status.UNSUPPORTED, "torch is not installed: pip install torch")
     name = f"torch.optim.{spec.torch_class}"
     factory = getattr(torch.optim, spec.torch_class, None)
     if not (isinstance(factory, type) and issubclass(factory, torch.optim.Optimizer)):

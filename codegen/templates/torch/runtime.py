@@ -24,8 +24,7 @@ except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
     raise ModuleNotFoundError(
-        "the optimizer classes need torch: pip install 'stepforge[torch]', or pip install torch",
-        name="torch",
+        "the optimizer classes need torch: pip install torch", name="torch"
     ) from None
 
 from ._arguments import capturable_devices, fused_devices
