@@ -98,7 +98,7 @@ class Argument:
     Attributes:
         name: Its name.
         boolean: Whether it is a condition.
-        decides: Whether branches read it: then it is one condition for all elements.
+        decides: Whether branches read it, which compare it with 0: one condition for all elements.
     """
 
     name: str

@@ -357,7 +357,8 @@ class _Split:
             return []
         if on_host:
             self.arguments[name] = Argument(name, boolean=True, decides=True)
-            condition = Value("name", (), Kind.SCALAR, name)
+            asked = Value("name", (), Kind.SCALAR, name), Value("number", (), Kind.SCALAR, "0")
+            condition = Value("ne", asked, Kind.SCALAR)  # conditions travel as 0 and 1
         return [Branch(condition, bodies[0], bodies[1])]
 
     def is_constant(self, value: Value) -> bool:

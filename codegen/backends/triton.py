@@ -52,8 +52,8 @@ def column(operation: Operation) -> Spelling:
 
 def _arrives(kernel: Kernel, argument: Argument) -> str:
     """The line that brings a number of the host into the compute type."""
-    # The interpreter combines conditions of equal shape only; a branch wants a single one.
-    shape = "[BLOCK]" if argument.boolean and not argument.decides else "()"
+    # The interpreter combines conditions of equal shape only.
+    shape = "[BLOCK]" if argument.boolean else "()"
     test = " != 0" if argument.boolean else ""
     passed = parameter(kernel, argument)
     return layout(f"{argument.name} = tl.full", [shape, passed, "real"], test, "    ")
@@ -113,7 +113,10 @@ def program(
     scalars = [s for s in spec.states if s.scalar]
     fetch = [under(s.when_text, [f'{s.name} = float(state["{s.name}"])'], 1) for s in scalars]
     arrive = [*numbers]
-    arrive += [_arrives(kernel, argument) for argument in kernel.arguments]
+    # Conditions of branches stay as they come: less is kept in registers until a branch asks.
+    arrive += [_arrives(kernel, a) for a in kernel.arguments if not a.decides]
+    decisive = [(a.name, parameter(kernel, a)) for a in kernel.arguments if a.decides]
+    arrive += [f"    {name} = {passed}" for name, passed in decisive if name != passed]
     return {
         **python.common(spec, list(read), positional, "None", SETTINGS),
         "imports": "\n\n".join([*imports, "import triton\nimport triton.language as tl"]),

@@ -187,7 +187,6 @@ def adagrad_kernel(
         eps = tl.load(row + 7).to(tl.float64, bitcast=True)
         grad_scale = tl.load(row + 8).to(tl.float64, bitcast=True)
     weight_decay = tl.full((), weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     p_factor = tl.full((), p_factor, real)
     eps = tl.full((), eps, real)
 
@@ -197,7 +196,7 @@ def adagrad_kernel(
 
     if MAXIMIZE:
         g = neg(g)
-    if weight_decay_differs_from_zero:
+    if weight_decay_differs_from_zero != 0:
         g = g + weight_decay * p
     s = s + g * g
     p = p - div(p_factor * g, sqrt(s, EXACT) + eps, EXACT)

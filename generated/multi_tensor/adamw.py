@@ -236,7 +236,6 @@ def adamw_kernel(
         eps = tl.load(row + 14).to(tl.float64, bitcast=True)
         grad_scale = tl.load(row + 15).to(tl.float64, bitcast=True)
     lr_times_weight_decay = tl.full((), lr_times_weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     beta1 = tl.full((), beta1, real)
     one_minus_beta1 = tl.full((), one_minus_beta1, real)
     beta2 = tl.full((), beta2, real)
@@ -251,7 +250,7 @@ def adamw_kernel(
 
     if MAXIMIZE:
         g = neg(g)
-    if weight_decay_differs_from_zero:
+    if weight_decay_differs_from_zero != 0:
         p = p - lr_times_weight_decay * p
     m = beta1 * m + one_minus_beta1 * g
     v = beta2 * v + one_minus_beta2 * (g * g)

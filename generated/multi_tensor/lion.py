@@ -178,7 +178,6 @@ def lion_kernel(
     beta1 = tl.full((), beta1, real)
     one_minus_beta1 = tl.full((), one_minus_beta1, real)
     weight_decay = tl.full((), weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     lr = tl.full((), lr, real)
     beta2 = tl.full((), beta2, real)
     one_minus_beta2 = tl.full((), one_minus_beta2, real)
@@ -207,7 +206,7 @@ def lion_kernel(
         g = neg(g)
     c = beta1 * m + one_minus_beta1 * g
     u = sign(c)
-    if weight_decay_differs_from_zero:
+    if weight_decay_differs_from_zero != 0:
         u = u + weight_decay * p
     p = p - lr * u
     m = beta2 * m + one_minus_beta2 * g

@@ -160,7 +160,6 @@ def momentum_kernel(
         lr = tl.load(row + 7).to(tl.float64, bitcast=True)
         grad_scale = tl.load(row + 8).to(tl.float64, bitcast=True)
     weight_decay = tl.full((), weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     momentum = tl.full((), momentum, real)
     lr = tl.full((), lr, real)
 
@@ -186,7 +185,7 @@ def momentum_kernel(
 
     if MAXIMIZE:
         g = neg(g)
-    if weight_decay_differs_from_zero:
+    if weight_decay_differs_from_zero != 0:
         g = g + weight_decay * p
     v = momentum * v - lr * g
     p = p + v

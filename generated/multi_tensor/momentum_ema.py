@@ -155,7 +155,6 @@ def momentum_ema_kernel(
         lr = tl.load(row + 8).to(tl.float64, bitcast=True)
         grad_scale = tl.load(row + 9).to(tl.float64, bitcast=True)
     weight_decay = tl.full((), weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     beta = tl.full((), beta, real)
     one_minus_beta = tl.full((), one_minus_beta, real)
     lr = tl.full((), lr, real)
@@ -182,7 +181,7 @@ def momentum_ema_kernel(
 
     if MAXIMIZE:
         g = neg(g)
-    if weight_decay_differs_from_zero:
+    if weight_decay_differs_from_zero != 0:
         g = g + weight_decay * p
     v = beta * v + one_minus_beta * g
     p = p - lr * v

@@ -237,7 +237,6 @@ def rmsprop_kernel(
         lr = tl.load(row + 12).to(tl.float64, bitcast=True)
         grad_scale = tl.load(row + 13).to(tl.float64, bitcast=True)
     weight_decay = tl.full((), weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     alpha = tl.full((), alpha, real)
     one_minus_alpha = tl.full((), one_minus_alpha, real)
     eps = tl.full((), eps, real)
@@ -250,7 +249,7 @@ def rmsprop_kernel(
 
     if MAXIMIZE:
         g = neg(g)
-    if weight_decay_differs_from_zero:
+    if weight_decay_differs_from_zero != 0:
         g = g + weight_decay * p
     v = alpha * v + one_minus_alpha * (g * g)
     if CENTERED:

@@ -194,7 +194,6 @@ def sgd_kernel(
         lr = tl.load(row + 9).to(tl.float64, bitcast=True)
         grad_scale = tl.load(row + 10).to(tl.float64, bitcast=True)
     weight_decay = tl.full((), weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     momentum = tl.full((), momentum, real)
     one_minus_dampening = tl.full((), one_minus_dampening, real)
     t_equals_one = tl.full([BLOCK], t_equals_one, real) != 0
@@ -224,7 +223,7 @@ def sgd_kernel(
 
     if MAXIMIZE:
         g = neg(g)
-    if weight_decay_differs_from_zero:
+    if weight_decay_differs_from_zero != 0:
         g = g + weight_decay * p
     if USE_MOMENTUM:
         b = tl.where(t_equals_one, g, momentum * b + one_minus_dampening * g)

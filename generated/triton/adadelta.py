@@ -142,7 +142,6 @@ def adadelta_kernel(
         u = tl.load(u_ptr + start + offsets, mask=mask, other=0.0).to(real)
 
     weight_decay = tl.full((), weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     rho = tl.full((), rho, real)
     one_minus_rho = tl.full((), one_minus_rho, real)
     eps = tl.full((), eps, real)
@@ -150,7 +149,7 @@ def adadelta_kernel(
 
     if MAXIMIZE:
         g = neg(g)
-    if weight_decay_differs_from_zero:
+    if weight_decay_differs_from_zero != 0:
         g = g + weight_decay * p
     v = rho * v + one_minus_rho * (g * g)
     d = div(sqrt(u + eps, EXACT), sqrt(v + eps, EXACT), EXACT) * g

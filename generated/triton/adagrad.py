@@ -138,13 +138,12 @@ def adagrad_kernel(
         s = tl.load(s_ptr + start + offsets, mask=mask, other=0.0).to(real)
 
     weight_decay = tl.full((), weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     p_factor = tl.full((), p_factor, real)
     eps = tl.full((), eps, real)
 
     if MAXIMIZE:
         g = neg(g)
-    if weight_decay_differs_from_zero:
+    if weight_decay_differs_from_zero != 0:
         g = g + weight_decay * p
     s = s + g * g
     p = p - div(p_factor * g, sqrt(s, EXACT) + eps, EXACT)

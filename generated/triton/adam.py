@@ -177,7 +177,6 @@ def adam_kernel(
             v_max = tl.load(v_max_ptr + start + offsets, mask=mask, other=0.0).to(real)
 
     lr_times_weight_decay = tl.full((), lr_times_weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     weight_decay = tl.full((), weight_decay, real)
     beta1 = tl.full((), beta1, real)
     one_minus_beta1 = tl.full((), one_minus_beta1, real)
@@ -190,9 +189,9 @@ def adam_kernel(
     if MAXIMIZE:
         g = neg(g)
     if DECOUPLED_WEIGHT_DECAY:
-        if weight_decay_differs_from_zero:
+        if weight_decay_differs_from_zero != 0:
             p = p - lr_times_weight_decay * p
-    elif weight_decay_differs_from_zero:
+    elif weight_decay_differs_from_zero != 0:
         g = g + weight_decay * p
     m = beta1 * m + one_minus_beta1 * g
     v = beta2 * v + one_minus_beta2 * (g * g)

@@ -151,7 +151,6 @@ def adamax_kernel(
         u = tl.load(u_ptr + start + offsets, mask=mask, other=0.0).to(real)
 
     weight_decay = tl.full((), weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     beta1 = tl.full((), beta1, real)
     one_minus_beta1 = tl.full((), one_minus_beta1, real)
     beta2 = tl.full((), beta2, real)
@@ -160,7 +159,7 @@ def adamax_kernel(
 
     if MAXIMIZE:
         g = neg(g)
-    if weight_decay_differs_from_zero:
+    if weight_decay_differs_from_zero != 0:
         g = g + weight_decay * p
     m = beta1 * m + one_minus_beta1 * g
     u = maximum(beta2 * u, tl.abs(g) + eps)

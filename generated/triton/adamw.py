@@ -170,7 +170,6 @@ def adamw_kernel(
             v_max = tl.load(v_max_ptr + start + offsets, mask=mask, other=0.0).to(real)
 
     lr_times_weight_decay = tl.full((), lr_times_weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     beta1 = tl.full((), beta1, real)
     one_minus_beta1 = tl.full((), one_minus_beta1, real)
     beta2 = tl.full((), beta2, real)
@@ -181,7 +180,7 @@ def adamw_kernel(
 
     if MAXIMIZE:
         g = neg(g)
-    if weight_decay_differs_from_zero:
+    if weight_decay_differs_from_zero != 0:
         p = p - lr_times_weight_decay * p
     m = beta1 * m + one_minus_beta1 * g
     v = beta2 * v + one_minus_beta2 * (g * g)

@@ -103,7 +103,6 @@ def momentum_ema_kernel(
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32
     weight_decay = tl.full((), weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     beta = tl.full((), beta, real)
     one_minus_beta = tl.full((), one_minus_beta, real)
     lr = tl.full((), lr, real)
@@ -126,7 +125,7 @@ def momentum_ema_kernel(
 
     if MAXIMIZE:
         g = neg(g)
-    if weight_decay_differs_from_zero:
+    if weight_decay_differs_from_zero != 0:
         g = g + weight_decay * p
     v = beta * v + one_minus_beta * g
     p = p - lr * v

@@ -111,7 +111,6 @@ def nesterov_kernel(
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32
     weight_decay = tl.full((), weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     momentum = tl.full((), momentum, real)
     lr = tl.full((), lr, real)
 
@@ -133,7 +132,7 @@ def nesterov_kernel(
 
     if MAXIMIZE:
         g = neg(g)
-    if weight_decay_differs_from_zero:
+    if weight_decay_differs_from_zero != 0:
         g = g + weight_decay * p
     b = momentum * b + g
     p = p - lr * (g + momentum * b)

@@ -134,7 +134,6 @@ def sgd_kernel(
 ):
     real = tl.float64 if p_ptr.dtype.element_ty == tl.float64 else tl.float32
     weight_decay = tl.full((), weight_decay, real)
-    weight_decay_differs_from_zero = tl.full((), weight_decay_differs_from_zero, real) != 0
     momentum = tl.full((), momentum, real)
     one_minus_dampening = tl.full((), one_minus_dampening, real)
     t_equals_one = tl.full([BLOCK], t_equals_one, real) != 0
@@ -160,7 +159,7 @@ def sgd_kernel(
 
     if MAXIMIZE:
         g = neg(g)
-    if weight_decay_differs_from_zero:
+    if weight_decay_differs_from_zero != 0:
         g = g + weight_decay * p
     if USE_MOMENTUM:
         b = tl.where(t_equals_one, g, momentum * b + one_minus_dampening * g)

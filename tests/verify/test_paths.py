@@ -80,17 +80,10 @@ def test_nested_blocks_pass_every_rung(built: Path) -> None:
     assert {v.strength for v in found if v.rung in ("R3", "R7")} == {"bits"}
 
 
+ASKED = "if weight_decay_differs_from_zero != 0:"
 FAULTS: dict[str, tuple[str, list[Edit]]] = {
-    "always taken": ("triton", [("if weight_decay_differs_from_zero:", "if n > 0:")]),
-    "the other way round": (
-        "triton",
-        [
-            (
-                "weight_decay_differs_from_zero, real) != 0",
-                "weight_decay_differs_from_zero, real) == 0",
-            )
-        ],
-    ),
+    "always taken": ("triton", [(ASKED, "if n > 0:")]),
+    "the other way round": ("triton", [(ASKED, ASKED.replace("!=", "=="))]),
     "on another number": (
         "triton",
         [("float(weight_decay_differs_from_zero)", "float(lr != 0)")],
