@@ -259,8 +259,8 @@ def test_the_settings_of_the_readme_are_all_that_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
-    (text,) = [block for block in readme.split("```") if block.startswith("ini\n")]
-    monkeypatch.chdir(project(tmp_path, text.removeprefix("ini\n")))
+    (text,) = [block for block in readme.split("```") if block.startswith("toml\n")]
+    monkeypatch.chdir(project(tmp_path, text.removeprefix("toml\n")))
     found = config.current()
     assert found.backends == ("numpy", "triton")
     assert all(getattr(found, key) is not None for key in config.KEYS)

@@ -19,7 +19,10 @@ from torch.distributed.checkpoint.state_dict import (
 
 from .infos import INFOS, assert_same, inputs, name_of
 
-pytestmark = pytest.mark.usefixtures("doubles")
+pytestmark = [
+    pytest.mark.usefixtures("doubles"),
+    pytest.mark.filterwarnings("ignore:torch.distributed is disabled"),  # one process is meant
+]
 
 
 STATEFUL = {"SGD": {"momentum": 0.9}}

@@ -44,7 +44,7 @@ def _wrong_inputs() -> Iterator[Any]:
             yield pytest.param(info, number, id=label)
 
 
-@pytest.mark.parametrize(("info", "number"), _wrong_inputs())
+@pytest.mark.parametrize(("info", "number"), list(_wrong_inputs()))
 def test_wrong_inputs_get_torchs_errors_and_warnings(info: OptimizerInfo, number: int) -> None:
     wrong = info.optim_error_inputs_func("cpu", torch.float32)[number]
     params, kwargs = wrong.optimizer_error_input.params, wrong.optimizer_error_input.kwargs
