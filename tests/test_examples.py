@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from support import ROOT
 
@@ -21,15 +23,21 @@ def test_prints(number):
 LITERALS = f"NUMBERS = {[*range(1000, 5000)]}"
 
 
-def test_examples_are_those_of_the_last_run_unless_a_seed_is_given(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ci", ["", "true"])  # which Hypothesis asks for
+def test_examples_are_those_of_the_last_run_unless_a_seed_is_given(tmp_path: Path, ci: str) -> None:
     (tmp_path / "test_printed.py").write_text(PRINTED)
     (tmp_path / "test_before.py").write_text(LITERALS)  # what is loaded makes no difference
     shutil.copy(ROOT / "tests" / "examples.py", tmp_path / "conftest.py")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     command = [sys.executable, "-m", "pytest", "-n", "0", "-s"]
     both, seed = ["test_before.py", "test_printed.py"], "--hypothesis-seed"
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    if ci:
+        environment["CI"] = ci
     runs = [
-        subprocess.Popen([*command, *more], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, *more], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        )
         for more in (both[1:], both, [*both, f"{seed}=1"], [*both, f"{seed}=2"])
     ]
     found = []
