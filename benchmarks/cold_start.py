@@ -39,7 +39,7 @@ class Contestant:
 def contestants(out: Path) -> list[Contestant]:
     """The floors first, then the commands; `{run}` is a fresh folder each time."""
     python = sys.executable
-    command = [python, "-m", "codegen"]
+    command = [python, "-m", "stepforge"]
     return [
         Contestant("python -c pass", [python, "-c", "pass"]),
         Contestant('python -c "import sympy"', [python, "-c", "import sympy"]),

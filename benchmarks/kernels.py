@@ -4,7 +4,7 @@
 
 Every optimizer in float32, at its default options and with every single option that adds work,
 exact and fast, compiled for an H100 (sm_90) and a B200 (sm_100), beside the figures of the best
-kernels that others ship. See `codegen.verify.sass` for what the figures mean. In the last column
+kernels that others ship. See `verify.ptx.sass` for what the figures mean. In the last column
 stand the instructions of a thread that multi-tensor kernels take more than the kernel for one
 tensor: to find the tensor, also to read the numbers from the device, also to divide by a scale.
 """
@@ -21,12 +21,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "codegen"))
 
-from codegen.reader import load  # noqa: E402
-from codegen.spec import Options, Spec  # noqa: E402
-from codegen.verify import compiled, sass  # noqa: E402
-from codegen.verify.generated import KERNELS  # noqa: E402
+from stepforge.language.reader import load  # noqa: E402
+from stepforge.language.spec import Options, Spec  # noqa: E402
+from stepforge.verify.files.generated import KERNELS  # noqa: E402
+from stepforge.verify.ptx import sass  # noqa: E402
+from stepforge.verify.rungs import compiled  # noqa: E402
 
 GPUS = {"sm_90": "H100", "sm_100": "B200"}
 DTYPE = "fp32"

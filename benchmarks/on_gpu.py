@@ -27,8 +27,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "codegen"), str(ROOT)]
 os.environ["TRITON_INTERPRET"] = "0"
 
 import numpy as np
@@ -38,14 +38,14 @@ from support import ROOT, STOCK, stock
 from torch_optim.support import CASES, WITH_TORCH, Case, parameters
 
 import generated.torch as ours
-from codegen.backends.torch import class_name
-from codegen.verify import bounded, executed, interpreter, proof, tables
-from codegen.verify.bounded import Problem
-from codegen.verify.generated import KERNELS, Pair, fresh
-from codegen.verify.rounding import UNIT
-from codegen.verify.tasks import DTYPES
-from codegen.verify.tensors import Tensor
-from codegen.verify.terms import Term
+from stepforge.backends.torch import class_name
+from stepforge.verify.cases.tensors import Tensor
+from stepforge.verify.files.generated import KERNELS, Pair, fresh
+from stepforge.verify.rounding.errors import UNIT
+from stepforge.verify.run.tasks import DTYPES
+from stepforge.verify.rungs import bounded, executed, interpreter, proof, tables
+from stepforge.verify.rungs.bounded import Problem
+from stepforge.verify.terms.terms import Term
 
 GENERATED = ROOT / "generated"
 GUARD = 512

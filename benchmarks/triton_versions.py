@@ -73,11 +73,11 @@ def environment(version: str, folder: Path) -> Path:
 
 def verify(python: Path, specs: list[str], level: str) -> list[dict[str, Any]]:
     """The certificates that an interpreter makes of this checkout's files."""
-    command = [python, "-m", "codegen", "verify", *specs, "--level", level, "--json"]
+    command = [python, "-m", "stepforge", "verify", *specs, "--level", level, "--json"]
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "codegen")},
         stdout=subprocess.PIPE,
         text=True,
         check=False,

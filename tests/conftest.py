@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from support import Command
 
-from codegen import verify
-from codegen.verify.certificate import Status, Verdict
-from codegen.verify.tasks import Group
 from examples import pytest_configure
+from stepforge.verify import driver as verify
+from stepforge.verify.certificate import Status, Verdict
+from stepforge.verify.run.tasks import Group
 
 __all__ = ["pytest_configure"]
 

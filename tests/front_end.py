@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from codegen.diagnostics import Diagnostic, SpecError
-from codegen.reader import loads
-from codegen.spec import Spec
+from stepforge.language.diagnostics import Diagnostic, SpecError
+from stepforge.language.reader import loads
+from stepforge.language.spec import Spec
 
 LR = 'lr = { default = 0.1, domain = "lr >= 0", doc = "Learning rate." }'
 

@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 
-import codegen
-from codegen.kernel import Kernel
-from codegen.lower import lower
-from codegen.reader import load
-from codegen.render import render
-from codegen.spec import Spec
+from stepforge.backends.render import render
+from stepforge.language.reader import load, loads
+from stepforge.language.spec import Spec
+from stepforge.lowering.kernel import Kernel
+from stepforge.lowering.lower import lower
 
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -50,7 +49,7 @@ def small(
         *(f'{s} = {{ init = 0, doc = "S."{", " + k if k else ""} }}' for s, k in states.items()),
         f"[rule]\nupdate = '''\n{rule.strip()}\n'''\n",
     ]
-    return codegen.loads("\n".join(lines))[0]
+    return loads("\n".join(lines))[0]
 
 
 def lowered(rule: str, **parts: Any) -> Kernel:
@@ -70,12 +69,12 @@ def numpy_of(spec: Spec) -> Any:
     return module(render(lower(spec), "numpy"), spec.name)
 
 
-def stepforge(
+def run_command(
     *args: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Runs the command as a process of its own, without a terminal."""
     return subprocess.run(
-        [sys.executable, "-m", "codegen", *map(str, args)],
+        [sys.executable, "-m", "stepforge", *map(str, args)],
         cwd=cwd or ROOT,
         env=environment(env),
         capture_output=True,
@@ -86,8 +85,8 @@ def stepforge(
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """An environment in which `codegen` is this checkout's."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **(extra or {})}
+    """An environment in which `stepforge` is this checkout's."""
+    return {**os.environ, "PYTHONPATH": str(ROOT / "codegen"), "PYTHONUTF8": "1", **(extra or {})}
 
 
 class Command:
@@ -99,7 +98,7 @@ class Command:
     def __call__(
         self, *arguments: str | Path, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        from codegen.cli import main
+        from stepforge.commands.cli import main
 
         self._capsys.readouterr()
         with self._monkeypatch.context() as patch:

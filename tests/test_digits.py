@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support import ROOT, environment, stepforge
+from support import ROOT, environment, run_command
 
 DIGITS = """
 import numpy as np
@@ -27,8 +27,8 @@ def test_an_optimizer_of_ones_own_takes_part(tmp_path: Path) -> None:
     (tmp_path / "sklearn").mkdir()
     (tmp_path / "sklearn" / "__init__.py").touch()
     (tmp_path / "sklearn" / "datasets.py").write_text(DIGITS)
-    assert stepforge("new", "mine", cwd=tmp_path).returncode == 0
-    assert stepforge("build", "mine", cwd=tmp_path).returncode == 0
+    assert run_command("new", "mine", cwd=tmp_path).returncode == 0
+    assert run_command("build", "mine", cwd=tmp_path).returncode == 0
     done = subprocess.run(
         [sys.executable, "examples/digits.py", "--epochs", "1"], cwd=tmp_path,
         env=environment({"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}),

@@ -11,10 +11,10 @@ import pytest
 import sympy as sp
 from support import environment, numpy_of, stock
 
-import codegen
-from codegen import SpecError, spec_from_sympy
-from codegen.mathematics import meaning, symbols
-from codegen.spec import Spec
+import stepforge
+from stepforge import SpecError, spec_from_sympy
+from stepforge.language.mathematics import meaning, symbols
+from stepforge.language.spec import Spec
 
 lr, beta1, beta2, eps, decay = sp.symbols("lr beta1 beta2 eps weight_decay")
 p, g, t, m, v, v_max, amsgrad, maximize = sp.symbols("p g t m v v_max amsgrad maximize")
@@ -103,7 +103,7 @@ def test_defaults_options_and_states_arrive() -> None:
 
 def test_its_text_is_a_spec_of_its_own() -> None:
     spec = spec_from_sympy(**ADAMW)
-    again, warnings = codegen.loads(spec.source.text)
+    again, warnings = stepforge.loads(spec.source.text)
     assert again == spec
     assert warnings == []
 
@@ -152,8 +152,8 @@ def test_what_the_language_does_not_have_is_refused() -> None:
         tiny(rule=[("p", p - lr * sp.sin(g))])
 
 
-def test_importing_codegen_imports_no_sympy() -> None:
-    code = "import codegen, sys; print({'sympy', 'jinja2', 'numpy', 'triton'} & set(sys.modules))"
+def test_importing_stepforge_imports_no_sympy() -> None:
+    code = "import stepforge, sys; print({'sympy', 'jinja2', 'numpy', 'triton'} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
     )

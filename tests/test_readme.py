@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from support import ROOT, STOCK, environment, small, stepforge, stock
+from support import ROOT, STOCK, environment, run_command, small, stock
 from typer.main import get_command
 
-from codegen import config
-from codegen.backends import BACKENDS
-from codegen.cli import app
-from codegen.diagnostics import SpecError, render
-from codegen.operations import FUNCTIONS
-from codegen.reader import loads
-from codegen.verify import Level, Task, execute
-from codegen.verify.certificate import RUNGS, Certificate, Status, describe
+from stepforge.backends.registry import BACKENDS
+from stepforge.commands.cli import app
+from stepforge.language.diagnostics import SpecError, render
+from stepforge.language.reader import loads
+from stepforge.operations.table import FUNCTIONS
+from stepforge.project import config
+from stepforge.verify.certificate import RUNGS, Certificate, Status, describe
+from stepforge.verify.driver import Level, Task, execute
 
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text("utf-8")
@@ -105,7 +105,7 @@ def test_the_commands_print_what_the_readme_shows(tmp_path: Path) -> None:
         shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "without" / "torch").mkdir(parents=True)
     (tmp_path / "without" / "torch" / "__init__.py").write_text(HIDES_TORCH)
-    env = {"PYTHONPATH": f"{tmp_path / 'without'}:{ROOT}"}
+    env = {"PYTHONPATH": f"{tmp_path / 'without'}:{ROOT / 'codegen'}"}
     printed, ran = {}, []
     for line in shell_lines():
         command, *arguments = shlex.split(line, comments=True)
@@ -115,7 +115,7 @@ def test_the_commands_print_what_the_readme_shows(tmp_path: Path) -> None:
             assert "\np = p - lr*g\n" in text
             path.write_text(text.replace("\np = p - lr*g\n", f"\n{line.split('# ')[1]}\n"))
         elif command == "stepforge":
-            done = stepforge(*arguments, cwd=tmp_path, env=env)
+            done = run_command(*arguments, cwd=tmp_path, env=env)
             assert done.returncode == 0, done.stdout + done.stderr
             printed[shlex.join(arguments)] = done.stdout
             ran.append(arguments[0])

@@ -24,8 +24,13 @@ from .lines import line
 
 Case = partial(lines.Case, who="right")
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "NO_COLOR": "1"}
-COMMAND = [sys.executable, "-m", "codegen"]
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join([str(ROOT / "codegen"), str(ROOT)]),
+    "PYTHONUTF8": "1",
+    "NO_COLOR": "1",
+}
+COMMAND = [sys.executable, "-m", "stepforge"]
 LION = (ROOT / "specs" / "lion.toml").read_text("utf-8")
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from support import ROOT, STOCK, stock
 
-from codegen.backends.torch import class_name, table_of
-from codegen.spec import Spec
-from codegen.verify.third_party import _arguments
+from stepforge.backends.torch import class_name, table_of
+from stepforge.language.spec import Spec
+from stepforge.verify.rungs.third_party import _arguments
 
 sys.path.append(str(ROOT))  # `generated` is imported from the project's root
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from support import small
 
-from codegen import emit
-from codegen.backends.torch import class_name
-from codegen.lower import lower
-from codegen.reader import load, loads
-from codegen.render import render
-from codegen.verify.tasks import rungs
+from stepforge.backends.render import render
+from stepforge.backends.torch import class_name
+from stepforge.language.reader import load, loads
+from stepforge.lowering.lower import lower
+from stepforge.output import emit
+from stepforge.verify.run.tasks import rungs
 
 from .support import ours
 

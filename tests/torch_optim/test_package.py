@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import ROOT, STOCK, small, stepforge, stock
+from support import ROOT, STOCK, run_command, small, stock
 
-from codegen.backends.torch import class_name
-from codegen.lower import lower
-from codegen.render import render
-from codegen.verify import inputs
+from stepforge.backends.render import render
+from stepforge.backends.torch import class_name
+from stepforge.lowering.lower import lower
+from stepforge.verify.cases import inputs
 
 from .support import PLAIN, Case, label, ours
 
@@ -29,7 +29,7 @@ from .support import PLAIN, Case, label, ours
 def run(code: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs code in a folder, without the generator; torch itself needs SymPy and Jinja."""
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    blocked = "import sys\nsys.modules['codegen'] = None\n"
+    blocked = "import sys\nsys.modules['stepforge'] = None\n"
     return subprocess.run(
         [sys.executable, "-c", blocked + code],
         cwd=folder,
@@ -79,7 +79,7 @@ def test_every_class_is_exported() -> None:
 
 
 def test_a_built_folder_is_complete_in_itself(tmp_path: Path) -> None:
-    done = stepforge("build", "adamw", "lion", "--out", tmp_path / "mypkg" / "optim")
+    done = run_command("build", "adamw", "lion", "--out", tmp_path / "mypkg" / "optim")
     assert done.returncode == 0, done.stderr
     code = (
         "sys.modules['triton'] = None\n"

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from codegen.verify.bounds import apart
-from codegen.verify.proof import Subject
+from stepforge.verify.rounding.bounds import apart
+from stepforge.verify.rungs.proof import Subject
 
 from .support import (
     CASES,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from codegen.verify.executor import Buffer, Executor
-from codegen.verify.ptx import parse
+from stepforge.verify.ptx.executor import Buffer, Executor
+from stepforge.verify.ptx.parser import parse
 from verify.ieee import Format
 
 UNSIGNED = {16: np.uint16, 32: np.uint32, 64: np.uint64}

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from support import ROOT
 
-from codegen import emit, verify
-from codegen.backends import BACKENDS
-from codegen.reader import load, loads
-from codegen.render import COPIED
-from codegen.verify.certificate import Verdict
-from codegen.verify.workers import Pools
+from stepforge.backends.registry import BACKENDS
+from stepforge.backends.render import COPIED
+from stepforge.language.reader import load, loads
+from stepforge.output import emit
+from stepforge.verify import driver as verify
+from stepforge.verify.certificate import Verdict
+from stepforge.verify.run.workers import Pools
 
 Edit = tuple[str, str]
 

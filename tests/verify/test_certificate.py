@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ROOT, stepforge, stock
+from support import ROOT, run_command, stock
 
-from codegen import report
-from codegen.verify import TARGETS, figures, provenance, sass
-from codegen.verify.certificate import FORMAT, Certificate, Status, Verdict
-from codegen.verify.tasks import Level, groups
+from stepforge.commands.terminal import report
+from stepforge.verify.certificate import FORMAT, Certificate, Status, Verdict
+from stepforge.verify.driver import TARGETS
+from stepforge.verify.ptx import sass
+from stepforge.verify.run import figures, provenance
+from stepforge.verify.run.tasks import Level, groups
 from verify.support import copy_of, edit, run, task
 
 COMPILED_FOR = ("sm_90", "sm_100")
@@ -34,7 +36,7 @@ def strict(text: str) -> Any:
 def certificate() -> dict[str, Any]:
     """Lion's, from the command."""
     targets = [word for target in COMPILED_FOR for word in ("--target", target)]
-    done = stepforge("verify", "lion", "--level", "fast", *targets, "--json")
+    done = run_command("verify", "lion", "--level", "fast", *targets, "--json")
     assert done.returncode == 0, done.stdout
     (found,) = strict(done.stdout)["results"]
     return dict(found)
@@ -92,7 +94,7 @@ def test_compiled_kernels_have_hashes_and_figures() -> None:
 def test_the_templates_of_a_backend_have_a_digest_of_all_that_they_can_include(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = ROOT / "codegen" / "templates"
+    folder = ROOT / "codegen" / "stepforge" / "backends" / "templates"
     copy = tmp_path / "templates"
     for path in folder.rglob("*.jinja"):
         (copy / path.parent.relative_to(folder)).mkdir(parents=True, exist_ok=True)

@@ -16,18 +16,18 @@ from typing import Any
 import pytest
 from support import ROOT, STOCK, Command, stock
 
-from codegen import verify
-from codegen.reader import load
-from codegen.spec import Spec
-from codegen.verify.certificate import Certificate, Status, Verdict, worst
-from codegen.verify.generated import LAUNCHERS
-from codegen.verify.inspection import inspect
-from codegen.verify.processes import Pool
+from stepforge.language.reader import load
+from stepforge.language.spec import Spec
+from stepforge.verify import driver as verify
+from stepforge.verify.certificate import Certificate, Status, Verdict, worst
+from stepforge.verify.files.generated import LAUNCHERS
+from stepforge.verify.files.inspection import inspect
+from stepforge.verify.processes import Pool
 from verify.support import build, copy_of, edit, run, task
 
 
 def cli(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "codegen", "verify", *arguments]
+    command = [sys.executable, "-m", "stepforge", "verify", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=400)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from codegen.verify.certificate import Status, Verdict
+from stepforge.verify.certificate import Status, Verdict
 from verify.support import Edit, copy_of, edit, run, task
 
 DECAY = "    p = p - lr_times_weight_decay * p\n"
@@ -130,7 +130,7 @@ def test_an_edit_is_refuted_with_the_line_that_was_edited(
 def test_the_command_exits_with_1_and_names_the_fault(what: str, tmp_path: Path) -> None:
     folder = copy_of("adamw", tmp_path / "generated")
     edit(folder / "triton" / "adamw.py", EDITS[what][0])
-    command = [sys.executable, "-m", "codegen", "verify", "adamw", "--level", "fast"]
+    command = [sys.executable, "-m", "stepforge", "verify", "adamw", "--level", "fast"]
     command += ["--kernel", "triton", "--generated", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1

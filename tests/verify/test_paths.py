@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from support import small
 
-from codegen.spec import Spec, steps
-from codegen.verify import lifted
-from codegen.verify.certificate import Status, Verdict
-from codegen.verify.enclosure import Evaluator
-from codegen.verify.offsets import number
-from codegen.verify.terms import apply, constant, load, scalar, truth
+from stepforge.language.spec import Spec, steps
+from stepforge.verify.certificate import Status, Verdict
+from stepforge.verify.rounding.enclosure import Evaluator
+from stepforge.verify.terms import lifted
+from stepforge.verify.terms.offsets import number
+from stepforge.verify.terms.terms import apply, constant, load, scalar, truth
 from verify.support import Edit, build, copy_of, edit, run, task
 
 RUNGS = ("R1", "R2", "R3", "R5", "R6", "R7", "R9")

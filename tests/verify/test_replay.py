@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from codegen.verify.certificate import Counterexample, Status
+from stepforge.verify.certificate import Counterexample, Status
 from verify.support import copy_of, edit, run, task
 
 REPLAY = """
 import sys
 import numpy as np
-from codegen.verify.generated import fresh
-from codegen.verify.tensors import Tensor
+from stepforge.verify.files.generated import fresh
+from stepforge.verify.cases.tensors import Tensor
 from pathlib import Path
 
 folder, name, tensor, dtype = sys.argv[1:5]

@@ -1,5 +1,0 @@
-"""`python -m codegen` is `stepforge`."""
-
-from codegen.cli import main
-
-main()

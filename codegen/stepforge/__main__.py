@@ -1,0 +1,5 @@
+"""`python -m stepforge` is `stepforge`."""
+
+from stepforge.commands.cli import main
+
+main()

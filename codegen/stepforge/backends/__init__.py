@@ -1,0 +1,1 @@
+"""From a kernel to text: one module and its templates for each kind of output."""

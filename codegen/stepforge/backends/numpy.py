@@ -1,0 +1,79 @@
+"""The NumPy reference: the whole rule, printed line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from stepforge.backends import python
+from stepforge.backends.python import expression, under
+from stepforge.backends.writer import Writer
+from stepforge.language.spec import State
+from stepforge.lowering.kernel import Kernel, lets
+from stepforge.operations.table import Operation, Spelling
+
+
+def column(operation: Operation) -> Spelling:
+    """The column of NumPy arrays."""
+    return operation.numpy
+
+
+def context(kernel: Kernel) -> Mapping[str, object]:
+    """What `templates/numpy.py.jinja` needs."""
+    spec = kernel.spec
+    writer = Writer(column)
+    values = [let.value for let in lets(kernel.rule)]
+    rule = writer.steps(kernel.rule, 1)
+    read = [name for value in values for name in value.names()]
+    positional = ["p", "g", "state", "t"]
+    shared = python.common(spec, read, positional, "tuple[np.ndarray, dict]")
+    helpers = writer.helpers(values)
+    scalars = "".join(f'name != "{s.name}" and ' for s in spec.states if s.scalar)
+    checks = [
+        'if p.dtype.kind not in "fV":  # V: the 16-bit types of ml_dtypes',
+        '    raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")',
+        *shared.pop("checks"),  # type: ignore[misc]
+        'for name, tensor in {"g": g, **state}.items():',
+        f"    if {scalars}np.shape(tensor) != p.shape:",
+        '        raise ValueError(f"{name} has shape {np.shape(tensor)}, p has {p.shape}")',
+    ]
+    return {
+        **shared,
+        "imports": "\n\n".join(
+            [
+                *(["import math"] if any("math." in line for line in rule) else []),
+                "import numpy as np",
+            ]
+        ),
+        "checks": "\n".join("    " + line for line in checks),
+        "init_signature": python.signature("init", ["p"], python.init_parameters(spec), "dict"),
+        "init": python.initial_state(spec, "np.result_type(p, np.float32)", _init),
+        "load": _each(spec.states, _load),
+        "rule": "\n".join(rule),
+        "store": _each(spec.states, _store),
+        "helpers": [h for h in helpers if not h.startswith("scalar_")],
+        "host_helpers": [h for h in helpers if h.startswith("scalar_")],
+    }
+
+
+def _each(states: Iterable[State], line: Callable[[State], str]) -> str:
+    """One line for every state, under its condition."""
+    return "\n".join(text for s in states for text in under(s.when_text, [line(s)], 1))
+
+
+def _init(state: State) -> str:
+    first = expression(state.init)
+    value = f"float({first})" if state.scalar else f"np.full(p.shape, {first}, real)"
+    return f'state["{state.name}"] = {value}'
+
+
+def _load(state: State) -> str:
+    text = f'state["{state.name}"]'
+    value = f"float({text})" if state.scalar else f"{text}.astype(real)"
+    return f"{state.name} = {value}"
+
+
+def _store(state: State) -> str:
+    name = state.name
+    # Python's integers are among the literals that a scalar may come from.
+    value = f"float({name})" if state.scalar else f'{name}.astype(state["{name}"].dtype)'
+    return f'new["{name}"] = {value}'

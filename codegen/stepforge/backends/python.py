@@ -1,0 +1,185 @@
+"""What the backends that emit Python share: signatures, docstrings, checks and `init`."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from stepforge.backends.writer import WIDTH, Writer, layout, scalar
+from stepforge.language.expression import Apply, Assign, Expression, Name, Statement
+from stepforge.language.kinds import Kind
+from stepforge.language.spec import Hyperparameter, Spec, State
+from stepforge.lowering.kernel import Value
+
+CHECKED = "_checked"
+"""The keyword of `step` for callers that compute with numbers outside of domains: torch's classes
+refuse such numbers in their constructors, and never look again. No author's name begins so."""
+
+
+def number(value: float) -> str:
+    """A float64 as the shortest Python literal."""
+    return repr(int(value)) if value == int(value) and abs(value) < 1e6 else repr(value)
+
+
+def expression(e: Expression) -> str:
+    """A scalar expression of the spec, such as an initial value or a condition on options."""
+    return Writer(scalar).value(_untyped(e))
+
+
+def condition(e: Expression) -> Value:
+    """A condition on options as a value."""
+    if isinstance(e, Apply):
+        return Value(e.op, tuple(condition(a) for a in e.args), Kind.OPTION)
+    assert isinstance(e, Name)
+    return Value("name", (), Kind.OPTION, e.id)
+
+
+def _untyped(e: Expression) -> Value:
+    if isinstance(e, Name):
+        return Value("name", (), Kind.SCALAR, e.id)
+    if isinstance(e, Apply):
+        return Value(e.op, tuple(_untyped(a) for a in e.args), Kind.SCALAR)
+    return Value("number", (), Kind.SCALAR, e.text)
+
+
+def parameters(spec: Spec) -> list[str]:
+    """Keyword parameters of `step` with their defaults."""
+    return [f"{h.name}={number(h.default)}" for h in spec.hyperparameters] + [
+        f"{o.name}={o.default}" for o in spec.options
+    ]
+
+
+def init_parameters(spec: Spec) -> list[str]:
+    """Keyword parameters of `init`: what the set of states and their first values depend on."""
+    read = {name for s in spec.states for name in _names(s.init)}
+    read |= {name for s in spec.states if s.when for name in _names(s.when)}
+    return [text for text in parameters(spec) if text.split("=")[0] in read]
+
+
+def _names(e: Expression) -> Iterator[str]:
+    if isinstance(e, Name):
+        yield e.id
+    elif isinstance(e, Apply):
+        for argument in e.args:
+            yield from _names(argument)
+
+
+def signature(name: str, positional: list[str], keywords: list[str], result: str) -> str:
+    """`def name(positional, *, keywords) -> result:`."""
+    parameters = [*positional, *(["*", *keywords] if keywords else [])]
+    return layout(f"def {name}", parameters, f" -> {result}:")
+
+
+def under(when: str, lines: Iterable[str], depth: int) -> list[str]:
+    """Lines at a depth of indentation, inside an `if` when there is a condition."""
+    pad = "    " * depth
+    if not when:
+        return [pad + line for line in lines]
+    return [f"{pad}if {when}:", *(f"{pad}    {line}" for line in lines)]
+
+
+def initial_state(spec: Spec, real: str, line: Callable[[State], str]) -> str:
+    """The body of `init`: `real` is what the tensor states take their type from."""
+    lines = [f"    real = {real}"] if any(not s.scalar for s in spec.states) else []
+    lines += [text for s in spec.states for text in under(s.when_text, [line(s)], 1)]
+    return "\n".join(lines)
+
+
+def common(
+    spec: Spec, scalars: list[str], positional: list[str], result: str,
+    settings: Mapping[str, tuple[str, str]] = {},
+) -> dict[str, object]:  # fmt: skip
+    """The keys that all templates of functions share.
+
+    Args:
+        spec: The spec.
+        scalars: Names that the host reads; its hyperparameters are turned into Python floats.
+        positional: The arguments of `step` before its keywords.
+        result: The return type of `step`.
+        settings: Further keywords of `step` that the backend has: their defaults and documentation.
+    """
+    checks = [
+        "if t != int(t) or t < 1:",
+        '    raise ValueError(f"t counts the steps from 1, not {t}")',
+    ]
+    for option in spec.options:
+        if option.when is not None:
+            missing = Writer(scalar).value(Value("not", (_untyped(option.when),)))
+            checks += [
+                f"if {option.name} and {missing}:",
+                f'    raise ValueError("{option.name} needs {option.when_text}")',
+            ]
+    for name in ("t", *(h.name for h in spec.hyperparameters)):
+        if name in scalars:
+            checks.append(f"{name} = float({name})")
+    for h in spec.hyperparameters:
+        if h.name in scalars and (inside := within(h)):
+            checks += [
+                f"if {CHECKED} and not {inside}:",
+                f'    raise ValueError(f"{h.name} is {{{h.name}}}, not {inside}")',
+            ]
+    settings = {CHECKED: ("True", "Whether numbers outside of domains are refused."), **settings}
+    keywords = parameters(spec) + [f"{name}={default}" for name, (default, _) in settings.items()]
+    documented = documentation(spec) + [(name, text) for name, (_, text) in settings.items()]
+    return {
+        "about": wrap(f"{spec.title}: {spec.summary}", 3).replace("\n   ", "\n"),
+        "reference": wrap(f"Reference: {spec.reference}", 0),
+        "step_signature": signature("step", positional, keywords, result),
+        "arguments": "\n".join(
+            "        " + wrap(f"{name}: {text}", 8, 4) for name, text in documented
+        ),
+        "checks": checks,
+    }
+
+
+def within(h: Hyperparameter) -> str:
+    """That a hyperparameter is in its domain, as a condition; "" if any number is."""
+    low, high = h.domain.low, h.domain.high
+    above, below = "<" if h.domain.low_open else "<=", "<" if h.domain.high_open else "<="
+    if math.isfinite(low) and math.isfinite(high):
+        return f"{number(low)} {above} {h.name} {below} {number(high)}"
+    if math.isfinite(low):
+        return f"{h.name} {above.replace('<', '>')} {number(low)}"
+    return f"{h.name} {below} {number(high)}" if math.isfinite(high) else ""
+
+
+def written(statements: Iterable[Statement], depth: int = 0, keyword: str = "if") -> Iterator[str]:
+    """The lines of a rule as the author wrote them, without comments."""
+    pad = "    " * depth
+    for statement in statements:
+        if isinstance(statement, Assign):
+            yield f"{pad}{statement.text}"
+            continue
+        yield f"{pad}{keyword} {expression(statement.condition)}:"
+        yield from written(statement.body, depth + 1)
+        orelse = statement.orelse
+        if len(orelse) == 1 and not isinstance(orelse[0], Assign):
+            yield from written(orelse, depth, "elif")
+        elif orelse:
+            yield f"{pad}else:"
+            yield from written(orelse, depth + 1)
+
+
+def documentation(spec: Spec) -> list[tuple[str, str]]:
+    """Name and one line of text for every keyword parameter of `step`."""
+    rows = []
+    for h in spec.hyperparameters:
+        domain = f" Domain: {h.domain_text}." if h.domain_text else ""
+        domain += f" Usually {h.usual_text}." if h.usual_text else ""
+        rows.append((h.name, sentence(h.doc) + domain))
+    for o in spec.options:
+        when = f" Only with `{o.when_text}`." if o.when_text else ""
+        rows.append((o.name, sentence(o.doc) + when))
+    return rows
+
+
+def sentence(text: str) -> str:
+    """A text that ends like a sentence."""
+    return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def wrap(text: str, indent: int, hanging: int = 0) -> str:
+    """Text filled to the line width; the first line has no indentation of its own."""
+    lines = textwrap.wrap(text, WIDTH - indent - hanging, break_on_hyphens=False)
+    return ("\n" + " " * (indent + hanging)).join(lines)

@@ -1,0 +1,230 @@
+"""The Triton kernel and its launcher: the split program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from stepforge.backends import python
+from stepforge.backends.aside import shown
+from stepforge.backends.python import expression, under
+from stepforge.backends.writer import Writer, layout, scalar
+from stepforge.language.kinds import Kind
+from stepforge.language.names import OF_TRITON, kernel_name, owned, stepped_aside
+from stepforge.language.spec import Spec, State
+from stepforge.lowering.kernel import Argument, Kernel, Tensor, lets
+from stepforge.operations.table import Operation, Spelling
+
+WARPS = 4
+"""Of 32 threads each, in one program; the verifier compiles kernels as the launcher does."""
+ELEMENTS, FEW_TENSORS = 8, 3
+"""Elements of one thread: two groups of 4, so that float32 moves 128 bits an access."""
+
+
+SETTINGS = {
+    "exact": (
+        "True",
+        "Round every operation correctly, so that every bit is the reference's. Off, float32 "
+        "division and square root are approximate, and a product may fuse with a sum.",
+    )
+}
+"""Keywords that the launcher has beside those of the spec: their defaults and documentation."""
+
+
+def wide(kernel: Kernel) -> bool:
+    """Whether its threads have registers for twice as many elements.
+
+    Each thread's own work, such as indices and the conversion of arguments, costs an element half
+    then. Exact divisions and square roots need the registers themselves.
+    """
+    operations = {node.op for let in lets(kernel.stages[0].body) for node in let.value.operations()}
+    return len(kernel.tensors) <= FEW_TENSORS and not operations & {"div", "sqrt"}
+
+
+def block(kernel: Kernel) -> int:
+    """Elements of one program."""
+    return (2 * ELEMENTS if wide(kernel) else ELEMENTS) * WARPS * 32
+
+
+def column(operation: Operation) -> Spelling:
+    """The column of Triton tensors."""
+    return operation.triton
+
+
+def _arrives(kernel: Kernel, argument: Argument) -> str:
+    """The line that brings a number of the host into the compute type."""
+    # The interpreter combines conditions of equal shape only.
+    shape = "[BLOCK]" if argument.boolean else "()"
+    test = " != 0" if argument.boolean else ""
+    passed = parameter(kernel, argument)
+    return layout(f"{argument.name} = tl.full", [shape, passed, "real"], test, "    ")
+
+
+def _constant(text: str) -> str:
+    """A literal in the compute type, for helper functions that look at the type."""
+    return f"tl.full([BLOCK], {text}, real)"
+
+
+def context(kernel: Kernel) -> Mapping[str, object]:
+    """What `templates/triton.py.jinja` needs."""
+    spec = kernel.spec
+    shared = program(kernel, ["p", "g", "state", "t"])
+    checks = [
+        "if not p.is_floating_point():",
+        '    raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")',
+        "if g is None:",
+        '    raise ValueError("p has no gradient: g is None")',
+        *shared.pop("checks"),  # type: ignore[misc]
+        *_checks(spec),
+    ]
+    return {
+        **shared,
+        "checks": "\n".join("    " + line for line in checks),
+        "init_signature": python.signature("init", ["p"], python.init_parameters(spec), "dict"),
+        "init": python.initial_state(spec, _LIKE, _init),
+        "launch": _launch(kernel),
+        "kernel_signature": _kernel_signature(kernel),
+    }
+
+
+def program(
+    kernel: Kernel, positional: list[str], numbers: Iterable[str] = ()
+) -> dict[str, object]:
+    """What launchers and kernels share, however they come by their tensors.
+
+    Args:
+        kernel: The kernel.
+        positional: The arguments of `step` before its keywords.
+        numbers: Lines that read the kernel's numbers, if they are not passed. They stand where the
+            numbers arrive: until then each would take two registers.
+    """
+    spec = kernel.spec
+    host, device = (
+        Writer(scalar),
+        Writer(column, str.upper, _constant, Kind.OPTION),
+    )
+    body = kernel.stages[0].body
+    host_lines = host.steps(kernel.host, 1)
+    host_values = [let.value for let in lets(kernel.host)]
+    read = {name for value in host_values for name in value.names()}
+    read |= {argument.name for argument in kernel.arguments}
+    imports = ["import math"] if any("math." in line for line in host_lines) else []
+    loaded = [tensor for tensor in kernel.tensors if tensor.loaded]
+    stored = [tensor for tensor in kernel.tensors if tensor.stored]
+    scalars = [s for s in spec.states if s.scalar]
+    fetch = [under(s.when_text, [f'{s.name} = float(state["{s.name}"])'], 1) for s in scalars]
+    arrive = [*numbers]
+    # Conditions of branches stay as they come: less is kept in registers until a branch asks.
+    arrive += [_arrives(kernel, a) for a in kernel.arguments if not a.decides]
+    decisive = [(a.name, parameter(kernel, a)) for a in kernel.arguments if a.decides]
+    arrive += [f"    {name} = {passed}" for name, passed in decisive if name != passed]
+    return {
+        **python.common(spec, list(read), positional, "None", SETTINGS),
+        "imports": "\n\n".join([*imports, "import triton\nimport triton.language as tl"]),
+        "block": block(kernel),
+        "host": "\n".join([line for lines in fetch for line in lines] + host_lines),
+        "store_scalars": "\n".join(
+            text
+            for s in scalars
+            for text in under(s.when_text, [f'state["{s.name}"] = float({s.name})'], 1)
+        ),
+        # After the loads they take fewer instructions, before them fewer registers.
+        "arrive_early": "\n".join(arrive) if wide(kernel) else "",
+        "arrive_late": "" if wide(kernel) else "\n".join(arrive),
+        "load_full": _access(device, loaded, _LOAD),
+        "load_tail": _access(device, loaded, _LOAD, ", mask=mask, other=0.0"),
+        "rule": "\n".join(device.steps(body, 1)),
+        "store_full": _access(device, stored, _STORE),
+        "store_tail": _access(device, stored, _STORE, ", mask=mask"),
+        "helpers": device.helpers(let.value for let in lets(body)),
+        "host_helpers": host.helpers(host_values),
+    }
+
+
+_LOAD = "{0} = tl.load({0}_ptr + start + offsets{1}).to(real)"
+_STORE = "tl.store({0}_ptr + start + offsets, {0}{1})"
+_LIKE = "p if p.element_size() >= 4 else p.new_empty(0).float()"
+
+
+def _checks(spec: Spec) -> list[str]:
+    """A kernel takes addresses on trust, so the launcher looks at what they belong to."""
+    scalars = "".join(f'name != "{s.name}" and ' for s in spec.states if s.scalar)
+    wrong = "tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous()"
+    return [
+        'for name, tensor in {"p": p, "g": g, **state}.items():',
+        *(
+            [f"    if {scalars}(", f"        {wrong}", "    ):"]
+            if scalars
+            else [f"    if {wrong}:"]
+        ),
+        '        raise ValueError(f"{name} is not contiguous, of p\'s shape and on its device")',
+    ]
+
+
+def _init(state: State) -> str:
+    first = expression(state.init)
+    value = f"float({first})" if state.scalar else f"real.new_full(p.shape, {first})"
+    return f'state["{state.name}"] = {value}'
+
+
+def _access(device: Writer, tensors: Iterable[Tensor], line: str, masked: str = "") -> str:
+    """One access for every tensor, under its condition in upper-case option names."""
+    lines: list[str] = []
+    for tensor in tensors:
+        when = "" if tensor.when is None else device.value(python.condition(tensor.when))
+        lines += under(when, [line.format(tensor.name, masked)], 2)
+    return "\n".join(lines)
+
+
+def _launch(kernel: Kernel) -> str:
+    spec = kernel.spec
+    when = {state.name: state.when_text for state in spec.states}
+    tensors = []
+    for tensor in kernel.tensors:
+        text = tensor.name if tensor.name in ("p", "g") else f'state["{tensor.name}"]'
+        condition = when.get(tensor.name)
+        tensors.append(f"{text} if {condition} else None" if condition else text)
+    arguments = [*tensors, "n", *launched(kernel)]
+    return layout(f"{name(spec)}[(triton.cdiv(n, BLOCK),)]", arguments, "", " " * 8)
+
+
+def launched(kernel: Kernel) -> list[str]:
+    """The arguments of a launch behind its tensors."""
+    return [
+        # Conditions travel as 0 and 1: Triton 3.6 interprets no boolean arguments.
+        *(f"float({a.name})" if a.boolean else a.name for a in kernel.arguments),
+        *(f"{option.name.upper()}={option.name}" for option in kernel.spec.options),
+        "EXACT=exact",
+        "BLOCK=BLOCK",
+        f"num_warps={WARPS}",
+        "enable_fp_fusion=not exact",
+    ]
+
+
+def _kernel_signature(kernel: Kernel) -> str:
+    tensors = [f"{tensor.name}_ptr" for tensor in kernel.tensors]
+    parameters = [*tensors, "n: tl.int64", *arguments(kernel)]
+    return layout(f"def {name(kernel.spec)}", parameters, ":")
+
+
+def parameter(kernel: Kernel, argument: Argument) -> str:
+    """What a number is called as a parameter, where some names are Triton's."""
+    name = shown(argument.name)
+    if name not in OF_TRITON:
+        return argument.name
+    taken = {shown(author) for author in owned(kernel.spec)} | {a.name for a in kernel.arguments}
+    return stepped_aside(f"{name}_", taken)
+
+
+def arguments(kernel: Kernel) -> list[str]:
+    """The parameters of a kernel behind its tensors."""
+    return [
+        *(f"{parameter(kernel, argument)}: tl.float64" for argument in kernel.arguments),
+        *(f"{option.name.upper()}: tl.constexpr" for option in kernel.spec.options),
+        "EXACT: tl.constexpr",
+        "BLOCK: tl.constexpr",
+    ]
+
+
+def name(spec: Spec) -> str:
+    """The name of the kernel function."""
+    return kernel_name(spec.name)

@@ -1,0 +1,196 @@
+"""Expressions and steps as Python text, in the spelling of one column of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from stepforge.language.kinds import Kind
+from stepforge.lowering.kernel import Branch, Let, Step, Value
+from stepforge.operations.table import (
+    ATOM,
+    OPERATIONS,
+    POWER,
+    PRODUCT,
+    SUM,
+    TERNARY,
+    UNARY,
+    Operation,
+    Spelling,
+)
+
+WIDTH = 100
+Column = Callable[[Operation], Spelling]
+
+
+def scalar(operation: Operation) -> Spelling:
+    """The column of host scalars."""
+    return operation.scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes values and steps in one spelling of tensor operations.
+
+    Attributes:
+        column: The column of the table for tensors.
+        option: How an option is named in this place.
+        literal: How a literal argument of a helper function is written; by default as it is.
+        decided: The strongest kind of condition that Python itself decides where the text runs.
+        columnar: The weakest kind of value that the column is for; others are Python's own.
+    """
+
+    column: Column
+    option: Callable[[str], str] = str
+    literal: Callable[[str], str] = str
+    decided: Kind = Kind.SCALAR
+    columnar: Kind = Kind.TENSOR
+
+    def value(self, value: Value) -> str:
+        """The expression as Python text."""
+        return self.spelled(value)[0]
+
+    def spelled(self, value: Value) -> tuple[str, int]:
+        """Text and precedence of a value."""
+        if value.op == "name":
+            return (self.option(value.text) if value.kind is Kind.OPTION else value.text), ATOM
+        if value.op == "number":
+            return _number(value.text), ATOM
+        spelling = self.spelling(value)
+        text = spelling.text.format(*self.operands(value))
+        if spelling.precedence is POWER and all(_is_simple(a) for a in value.args):
+            text = text.replace(" ** ", "**")
+        return text, spelling.precedence
+
+    def operands(self, value: Value) -> list[str]:
+        """The arguments of an operation, in parentheses where its spelling needs them."""
+        spelling = self.spelling(value)
+        if spelling.precedence is ATOM:
+            literal = self.literal if spelling.helper else str
+            return [literal(self.value(a)) if a.is_literal else self.value(a) for a in value.args]
+        operands = []
+        for index, argument in enumerate(value.args):
+            text, precedence = self.spelled(argument)
+            needed = _needed(value, spelling.precedence, index)
+            operands.append(text if precedence >= needed else f"({text})")
+        return operands
+
+    def spelling(self, value: Value) -> Spelling:
+        """The spelling that applies: on options and scalars Python's own."""
+        operation = OPERATIONS[value.op]
+        decided_on_host = value.op == "select" and value.args[0].kind <= self.decided
+        if value.kind < self.columnar or decided_on_host:
+            return operation.scalar
+        return self.column(operation)
+
+    def steps(self, steps: Iterable[Step], depth: int) -> list[str]:
+        """The steps as lines, indented."""
+        return list(self._steps(steps, depth))
+
+    def _steps(self, steps: Iterable[Step], depth: int, keyword: str = "if") -> Iterator[str]:
+        pad = "    " * depth
+        for step in steps:
+            if isinstance(step, Let):
+                yield from self.assignment(step, pad)
+                continue
+            condition, body, orelse = step.condition, step.body, step.orelse
+            if not body:
+                condition = Value("not", (condition,), Kind.OPTION)
+                body, orelse = orelse, ()
+            yield f"{pad}{keyword} {self.value(condition)}:"
+            yield from self._steps(body, depth + 1)
+            if len(orelse) == 1 and isinstance(orelse[0], Branch) and orelse[0].body:
+                yield from self._steps(orelse, depth, "elif")
+            elif orelse:
+                yield f"{pad}else:"
+                yield from self._steps(orelse, depth + 1)
+
+    def assignment(self, let: Let, pad: str) -> Iterator[str]:
+        """One line, or one line for every term, arm or argument when it is too long."""
+        line = f"{pad}{let.name} = {self.value(let.value)}"
+        if len(line) <= WIDTH or not let.value.args:
+            yield line
+            return
+        spelling = self.spelling(let.value)
+        operands = self.operands(let.value)
+        if spelling.precedence is ATOM and spelling.text.count("(") == 1:
+            function, arguments = spelling.text.removesuffix(")").split("(")
+            items = [argument.format(*operands) for argument in arguments.split(", ")]
+            yield from layout(f"{let.name} = {function}", items, "", pad).split("\n")
+            return
+        yield f"{pad}{let.name} = ("
+        for term in _terms(self, let.value):
+            yield f"{pad}    {term}"
+        yield f"{pad})"
+
+    def helpers(self, values: Iterable[Value]) -> list[str]:
+        """Names of the helper functions that the values need, in the order of the table."""
+        needed: set[str] = set()
+        for value in values:
+            for node in value.operations():
+                if node.op in OPERATIONS and not node.is_literal:
+                    needed |= set(self.spelling(node).helper.split())
+        return sorted(needed)
+
+
+_COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+_SPLITTABLE = {"add": (SUM, "+"), "sub": (SUM, "-"), "mul": (PRODUCT, "*"), "div": (PRODUCT, "/")}
+
+
+def _needed(value: Value, precedence: int, index: int) -> int:
+    """The weakest precedence that an argument may have without parentheses.
+
+    Python groups to the left: a right operand of equal precedence needs parentheses, and so does
+    the left one of a power. Comparisons of comparisons would be chains.
+    """
+    stronger = precedence + 1
+    if precedence is POWER:
+        return stronger if index == 0 else UNARY
+    if precedence is TERNARY:
+        return TERNARY if index == 2 else stronger
+    if precedence is UNARY:
+        return UNARY
+    last = index == len(value.args) - 1
+    return stronger if last or value.op in _COMPARISONS else precedence
+
+
+def _terms(writer: Writer, value: Value) -> list[str]:
+    """The operands of the outermost operation or chain, each with its operator."""
+    if value.op == "select" and writer.spelling(value).precedence is TERNARY:
+        condition, left, right = writer.operands(value)
+        return [left, f"if {condition}", f"else {right}"]
+    if value.op not in _SPLITTABLE or writer.spelling(value).precedence is ATOM:
+        return [writer.value(value)]
+    precedence = _SPLITTABLE[value.op][0]
+    terms: list[str] = []
+    while value.op in _SPLITTABLE and writer.spelling(value).precedence is precedence:
+        terms.insert(0, f"{_SPLITTABLE[value.op][1]} {writer.operands(value)[1]}")
+        first, value = writer.operands(value)[0], value.args[0]
+    return [first, *terms]
+
+
+def _number(text: str) -> str:
+    """A literal as formatters write it: `0.5`, `1.0`, `1e5`; conditions stay as they are."""
+    if text[0].isalpha():
+        return text
+    mantissa, e, exponent = text.lower().partition("e")
+    whole, point, fraction = mantissa.partition(".")
+    if point:
+        mantissa = f"{whole or '0'}.{fraction or '0'}"
+    return mantissa + e + exponent.removeprefix("+")
+
+
+def _is_simple(value: Value) -> bool:
+    """Whether formatters write a power of it without spaces."""
+    return not value.args or (value.op == "neg" and not value.args[0].args)
+
+
+def layout(prefix: str, items: list[str], suffix: str, pad: str = "") -> str:
+    """A call or signature: on one line, with the items on one line, or one item a line."""
+    inline = ", ".join(items)
+    if len(f"{pad}{prefix}({inline}){suffix}") <= WIDTH:
+        return f"{pad}{prefix}({inline}){suffix}"
+    if len(f"{pad}    {inline}") <= WIDTH:
+        return f"{pad}{prefix}(\n{pad}    {inline}\n{pad}){suffix}"
+    exploded = "".join(f"{pad}    {item},\n" for item in items)
+    return f"{pad}{prefix}(\n{exploded}{pad}){suffix}"

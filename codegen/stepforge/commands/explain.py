@@ -1,0 +1,92 @@
+"""`stepforge explain`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any, Optional
+
+import typer
+
+from stepforge.commands.explanations import EXPLANATIONS, LEVELS, RUNGS, VERDICTS
+from stepforge.commands.options import Json, complete_explained
+from stepforge.commands.terminal.output import answer
+from stepforge.language.diagnostics import CODES, Diagnostic, SpecError, nearest, short
+
+EXAMPLES = (
+    "stepforge explain                # everything there is",
+    "stepforge explain E104           # an error code, with an example",
+    "stepforge explain R7             # a kind of evidence",
+    "stepforge explain proved         # a verdict",
+)
+_KINDS = {"code": CODES, "rung": RUNGS, "verdict": VERDICTS, "level": LEVELS}
+_TITLES = {
+    "code": "Error codes; those with W are warnings",
+    "rung": "Rungs, the kinds of evidence",
+    "verdict": "Verdicts",
+    "level": "Levels of `verify`",
+}
+
+
+def explain(
+    name: Annotated[
+        Optional[str],
+        typer.Argument(
+            metavar="NAME",
+            help="An error code such as E104, a rung such as R7, a verdict or a level; all of "
+            "them if there is none.",
+            autocompletion=complete_explained,
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print what an error code, a rung, a verdict or a level means."""
+    if name is None:
+        everything = [_entry(kind, key) for kind, table in _KINDS.items() for key in table]
+        if as_json:
+            answer("explain", everything)
+        else:
+            _print_all()
+        return
+    wanted = name.strip().upper()
+    kind = next((kind for kind, table in _KINDS.items() if wanted in table), None)
+    if kind is None:
+        help = nearest(wanted, EXPLANATIONS) or "`stepforge explain` lists what there is"
+        message = f"nothing to explain is called `{short(name)}`"
+        raise SpecError([Diagnostic("E006", message, "explain", help=help)])
+    found = _entry(kind, wanted)
+    if as_json:
+        answer("explain", [found])
+        return
+    _say(f"{wanted}: {found['meaning']}")
+    if found["example"]:
+        shown = _indent(found["example"]), _indent(found["diagnostic"])
+        print(f"\nFor example\n\n{shown[0]}\n\ngives\n\n{shown[1]}")
+
+
+def _entry(kind: str, name: str) -> dict[str, Any]:
+    from stepforge.commands.scaffold import example
+
+    spec, message = example(name) if kind == "code" else ("", "")
+    meaning = _KINDS[kind][name]
+    return {"name": name, "kind": kind, "meaning": meaning, "example": spec, "diagnostic": message}
+
+
+def _print_all() -> None:
+    for kind, table in _KINDS.items():
+        print(f"{_TITLES[kind]}:\n")
+        for name, meaning in table.items():
+            _say(f"{name}: {meaning}")
+        print()
+    print("`stepforge explain NAME` has an example for most error codes.")
+
+
+def _say(text: str) -> None:
+    from stepforge.commands.terminal import screen as terminal
+    from stepforge.commands.terminal import table
+
+    table.say(table.console(sys.stdout), text, terminal.room(sys.stdout))
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.rstrip("\n").split("\n"))

@@ -1,0 +1,72 @@
+"""`stepforge mutate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from stepforge.commands.options import Json, Specs, Wide
+from stepforge.commands.specs import load_held
+from stepforge.commands.terminal.output import answer, leave
+from stepforge.language.diagnostics import Diagnostic
+
+EXAMPLES = (
+    "stepforge mutate                 # 1,000 faults over all specs: takes a while",
+    "stepforge mutate lion --count 50",
+    "stepforge mutate --keep log.json # goes on where a run was interrupted",
+)
+
+
+def mutate(
+    specs: Specs = None,
+    folder: Annotated[
+        Path, typer.Option("--generated", metavar="DIR", help="The folder of generated code.")
+    ] = Path("generated"),
+    count: Annotated[int, typer.Option(min=1, help="Faults, over all optimizers.")] = 1000,
+    equivalents: Annotated[
+        int, typer.Option(min=0, help="Rewritings without a fault, which have to pass.")
+    ] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice.")] = 0,
+    jobs: Annotated[
+        Optional[int], typer.Option(min=1, help="Worker processes of each kind.")
+    ] = None,
+    keep: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="Keep verdicts in a file, and go on from what it holds."),
+    ] = None,
+    wide: Wide = False,
+    as_json: Json = False,
+) -> None:
+    """Plant faults in rule, generated files, Triton IR and PTX; see which rungs find them.
+
+    Rungs are the checks of verify; `stepforge explain` says what each of them does.
+    """
+    from stepforge.commands.terminal import mutations as summary
+    from stepforge.commands.terminal import report
+    from stepforge.mutate.log import Log
+    from stepforge.mutate.score import mutate as run
+    from stepforge.verify.processes import scratch
+
+    warnings: list[Diagnostic] = []
+    loaded = {spec.name: spec for spec in load_held(specs, folder, warnings, [])}
+    with scratch(), report.progress(sys.stderr) as advance, Log(keep) as log:
+        found = run(
+            loaded,
+            folder,
+            count,
+            equivalents,
+            seed,
+            jobs,
+            log.known,
+            lambda mutant, rungs, total: advance(log.add(mutant.name, rungs), total, mutant.kind),
+        )
+    status = 0 if found.passed else 1
+    if as_json:
+        about = found.as_dict()
+        answer("mutate", about.pop("results"), warnings, status, **about)
+    else:
+        summary.print_report(found, sys.stdout, wide)
+    leave(status)

@@ -1,0 +1,90 @@
+"""Files for authors: a new spec, and the examples of `explain`."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from stepforge.backends.render import environment
+from stepforge.language.diagnostics import Diagnostic, SpecError, short
+from stepforge.language.names import GENERATED, name_problem
+from stepforge.language.reader import load
+from stepforge.output.emit import write
+from stepforge.project import catalogue
+
+
+def scaffold(name: str, origin: str | None, force: bool = False) -> Path:
+    """Writes `specs/NAME.toml`.
+
+    Args:
+        name: Name of the optimizer.
+        origin: The spec to copy; by default a commented template.
+        force: Whether it may have the name of a stock spec, which it then hides.
+
+    Returns:
+        The path of the new file.
+
+    Raises:
+        SpecError: The name is not allowed or taken, or the file cannot be written.
+    """
+    if problem := name_problem(name, GENERATED):
+        code, reason, help = problem
+        help = help or "use letters, digits and single underscores"
+        raise SpecError([Diagnostic(code, f"`{short(name)}` {reason}", "new", help=help)])
+    path = catalogue.local() / f"{name}.toml"
+    if path.exists():
+        help = "choose another name, or edit the file"
+        raise SpecError([Diagnostic("E008", "the file exists already", str(path), help=help)])
+    if not force and (catalogue.stock() / path.name).is_file():
+        message = f"`{name}` is the name of a stock spec, which the new file would hide"
+        help = f"`stepforge new my_{name} --from {name}` copies it; --force takes its name"
+        raise SpecError([Diagnostic("E008", message, str(path), help=help)])
+    title = name.replace("_", " ").title()
+    text = (
+        _copy(name, title, origin)
+        if origin is not None
+        else environment().from_string(_blank()).render(name=name, title=title)
+    )
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write(path, text)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SpecError(
+            [Diagnostic("E007", f"cannot write the spec: {reason}", str(path))]
+        ) from None
+    return path
+
+
+def _blank() -> str:
+    """The template of a new spec."""
+    return (resources.files(__package__) / "spec.toml.jinja").read_text(encoding="utf-8")
+
+
+def _copy(name: str, title: str, origin: str) -> str:
+    """The text of a spec under another name; it has its own title, reference and class.
+
+    The copy is there to be changed, so it is neither what the paper says nor torch's class.
+    """
+    located = catalogue.locate(origin)
+    spec, _ = load(located.path, located.shown)
+    own = {
+        ("name",): name,
+        ("title",): title,
+        ("reference",): f"Unpublished; changed from {spec.name}",
+        ("torch", "class"): "".join(word.capitalize() for word in name.split("_")),
+    }
+    text = spec.source.text
+    places = {key: spec.source.places[key].value for key in own if key in spec.source.places}
+    for key, (start, end) in sorted(places.items(), key=lambda item: item[1], reverse=True):
+        text = f'{text[:start]}"{own[key]}"{text[end:]}'
+    return text
+
+
+def example(code: str) -> tuple[str, str]:
+    """A spec that gives a code, and the diagnostic; empty where no file can show it."""
+    folder = catalogue.shipped("invalid_specs", "tests/invalid_specs")
+    spec, message = folder / f"{code}.toml", folder / f"{code}.txt"
+    if not (spec.is_file() and message.is_file()):
+        return "", ""
+    return spec.read_text("utf-8", "replace"), message.read_text("utf-8")

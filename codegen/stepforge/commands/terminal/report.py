@@ -1,0 +1,149 @@
+"""How certificates look on a terminal: a progress bar, one table, failures in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from stepforge.commands.terminal import faults, table
+from stepforge.commands.terminal import screen as terminal
+from stepforge.verify.certificate import RUNGS, Certificate, Status, Verdict, worst
+from stepforge.verify.files.generated import LAUNCHERS
+
+_STYLES = {
+    Status.PROVED: "bold green",
+    Status.TESTED: "green",
+    Status.REFUTED: "bold red",
+    Status.UNSUPPORTED: "bold yellow",
+}
+
+
+@contextmanager
+def progress(stream: IO[str]) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on a terminal, nothing elsewhere; yields what advances it."""
+    bar = Progress(
+        TextColumn("verifying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+        console=Console(file=stream),
+        disable=not stream.isatty(),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+
+        def advance(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=what)
+
+        yield advance
+
+
+def print_table(
+    certificates: Sequence[Certificate], stream: IO[str], wide: bool = False, left_out: str = ""
+) -> None:
+    """One row for every optimizer, one verdict for every rung; then the faults in words.
+
+    Args:
+        certificates: The certificates.
+        stream: Where to.
+        wide: Whether the table has all columns and counts, however wide the terminal is.
+        left_out: What was not looked at, in one line.
+    """
+    screen, columns = table.console(stream), terminal.room(stream)
+    rungs = [r for r in RUNGS if r != "files" and any(c.of(r) for c in certificates)]
+    rows: list[list[table.Cell | str]] = []
+    for certificate in certificates:
+        sets = _option_sets(certificate)
+        cells = [_cell(certificate.of(rung)) for rung in ("files", *rungs)]
+        rows.append([certificate.optimizer, str(sets) if sets else table.NONE, *cells])
+    header = ("optimizer", "options", "files", *rungs)
+    form = table.print_table(screen, header, rows, None if wide else columns)
+    if form == "brief":
+        table.say(screen, "without counts: --wide shows them", columns)
+    sets_of = {c.optimizer: _option_sets(c) for c in certificates}
+    for fault in faults.faults(v for c in certificates for v in c.verdicts if not v.passed):
+        screen.print()
+        screen.print(Text(faults.told(fault, sets_of[fault.optimizers[0]])))
+    screen.print()
+
+    def say(line: str, style: str = "") -> None:
+        table.say(screen, line, columns, style)
+
+    for rung in rungs:
+        say(f"{rung}: {RUNGS[rung]}")
+    for line in _figures(certificates):
+        say(line)
+    for line in _not_covered(certificates):
+        say(line, _STYLES[Status.UNSUPPORTED])
+    for name in LAUNCHERS:
+        if any(name in c.hashes and name not in c.kernels for c in certificates):
+            say(f"not looked at by R2 to R9: the kernels in {name}/", _STYLES[Status.UNSUPPORTED])
+    verdicts = [v for c in certificates for v in c.verdicts if v.rung != "files"]
+    if kept := sum(bool(v.kept) for v in verdicts):
+        say(f"{kept} of {len(verdicts)} verdicts are kept ones, of earlier runs on the same inputs")
+    passed = sum(certificate.passed for certificate in certificates)
+    say(f"{passed} of {len(certificates)} optimizers passed every rung")
+    if left_out:
+        say(left_out)
+
+
+def _option_sets(certificate: Certificate) -> int:
+    return len({tuple(v.options.items()) for v in certificate.verdicts if v.options is not None})
+
+
+def _figures(certificates: Sequence[Certificate]) -> Iterator[str]:
+    """Static figures over all kernels in float32 and exact mode; R5 refutes what spills."""
+    verdicts = (v for c in certificates for v in c.of("R5"))
+    found = [
+        kernel["figures"]
+        for v in verdicts
+        if v.status.passed and v.exact and v.dtype == "fp32"
+        for kernel in (v.evidence, v.evidence.get("multi_tensor", {}))
+        if "figures" in kernel
+    ]
+    occupancies = [f["occupancy"] for f in found if "occupancy" in f]
+    shares = [f["issue_share"] for f in found if f.get("issue_share") is not None]
+    if occupancies and shares:
+        registers = max(f["registers"] for f in found if "occupancy" in f)
+        yield (
+            f"{len(occupancies)} kernels in float32: at most {registers} registers, no spills, "
+            f"occupancy at least {min(occupancies):.0%}, issue share at most {max(shares):.0%}"
+        ).replace("%", " %")
+
+
+def _not_covered(certificates: Sequence[Certificate]) -> list[str]:
+    """What failed without being required: named, and no pass."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for verdict in (v for c in certificates for v in c.verdicts):
+        if not verdict.required and not verdict.status.passed:
+            found.setdefault((verdict.target, verdict.detail), set()).add(verdict.rung)
+    return [
+        f"not counted as a pass: {' '.join(sorted(rungs))}"
+        f"{' on ' + target if target else ''} UNSUPPORTED, {detail}"
+        for (target, detail), rungs in found.items()
+    ]
+
+
+def _cell(verdicts: tuple[Verdict, ...]) -> table.Cell:
+    verdicts = tuple(v for v in verdicts if v.required)
+    status = worst(verdicts)
+    if status is None:
+        return table.Cell(table.NONE)
+    if verdicts[0].rung == "files" and status.passed:
+        detail = verdicts[0].detail
+        return table.Cell(detail if detail.startswith("as built") else "edited")
+    failed = sum(not v.status.passed for v in verdicts)
+    count = sum(v.values for v in verdicts)
+    number = f" {failed} of {len(verdicts)}" if failed and len(verdicts) > 1 else ""
+    strengths = sorted({v.strength for v in verdicts if v.exact} - {""})
+    strength = f" ({', '.join(strengths)})" if status is Status.PROVED and strengths else ""
+    evidence = f" n={count}" if status.passed and count else ""
+    verdict = f"{status}{strength}"
+    return table.Cell(f"{verdict}{number}{evidence}", _STYLES[status], verdict)

@@ -1,0 +1,125 @@
+"""`stepforge verify`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from stepforge.commands import gpus
+from stepforge.commands.options import Json, Specs, Wide, complete_kernel, complete_target
+from stepforge.commands.specs import load_held
+from stepforge.commands.terminal.output import answer, leave, note
+from stepforge.language.diagnostics import Diagnostic, SpecError, nearest
+
+EXAMPLES = (
+    "stepforge verify                       # every spec, in seconds each",
+    "stepforge verify mine --level full     # every type and GPU, in minutes",
+    "stepforge verify mine --target h100 --target 4090",
+    "stepforge verify --generated mypkg/optim --keep verdicts.json",
+    "stepforge verify adamw --json > certificate.json",
+)
+
+
+class Level(StrEnum):
+    """How much `verify` does; `stepforge.verify.run.tasks` says what."""
+
+    fast = "fast"
+    full = "full"
+    deep = "deep"
+
+
+def verify(
+    specs: Specs = None,
+    folder: Annotated[
+        Path, typer.Option("--generated", metavar="DIR", help="The folder of generated code.")
+    ] = Path("generated"),
+    level: Annotated[
+        Level,
+        typer.Option(
+            help="fast: float32 on one GPU, in seconds; full: every type and GPU, fast mode, "
+            "torch, rounding; deep: also mutants."
+        ),
+    ] = Level.fast,
+    target: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--target",
+            metavar="GPU",
+            help="GPU to compile for, such as sm_90 or h100 (repeatable), instead of those of the "
+            "level.",
+            autocompletion=complete_target,
+        ),
+    ] = None,
+    kernel: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--kernel",
+            metavar="KERNEL",
+            help="Kernel to look at (repeatable): triton, that of one tensor, or multi_tensor; "
+            "by default both.",
+            autocompletion=complete_kernel,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
+    jobs: Annotated[
+        Optional[int], typer.Option(min=1, help="Worker processes of each kind.")
+    ] = None,
+    keep: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            help="Keep verdicts in a file, and use those again whose inputs are all the same.",
+        ),
+    ] = None,
+    wide: Wide = False,
+    as_json: Json = False,
+) -> None:
+    """Verify the files on disk against their specs, so that an edited kernel is refuted.
+
+    Without --level the level is fast, and the last line says what that leaves out.
+    """
+    from stepforge.commands.terminal import report
+    from stepforge.verify import driver as verify
+    from stepforge.verify.processes import scratch
+
+    targets = gpus.targets(target, "verify")
+    for name in kernel or ():
+        if name not in verify.LAUNCHERS:
+            help = nearest(name, verify.LAUNCHERS) or "there are triton and multi_tensor"
+            raise SpecError([Diagnostic("E006", f"no kernel named `{name}`", "verify", help=help)])
+    chosen = tuple(name for name in verify.LAUNCHERS if not kernel or name in kernel)
+    warnings: list[Diagnostic] = []
+    notes: list[str] = []
+    loaded = load_held(specs, folder, warnings, notes)
+    if not as_json:
+        for text in notes:
+            note(text)
+    depth = verify.Level(level.value)
+    with scratch(), report.progress(sys.stderr) as advance:
+        certificates = verify.verify(
+            loaded, folder, seed, targets, jobs, advance, depth, keep, chosen
+        )
+    left_out = verify.left_out(loaded, depth, targets)
+    passed = bool(certificates) and all(certificate.passed for certificate in certificates)
+    if as_json:
+        results = [certificate.as_dict() for certificate in certificates]
+        about = {"level": level.value, "passed": passed, "left_out": left_out, "notes": notes}
+        answer("verify", results, warnings, 0 if passed else 1, **about)
+    else:
+        elsewhere = [] if folder == Path("generated") else ["--generated", str(folder)]
+        more = shlex.join(["stepforge", "verify", *(specs or ()), *elsewhere, "--level", "full"])
+        report.print_table(certificates, sys.stdout, wide, _in_a_line(left_out, more))
+    leave(0 if passed else 1)
+
+
+def _in_a_line(left_out: dict[str, list[str]], command: str) -> str:
+    """What the level leaves out, and the command that does not."""
+    if not left_out:
+        return ""
+    named = ", ".join(" ".join(names) for names in left_out.values())
+    return f"left out: {named}; `{command}` looks at all of it"

@@ -1,0 +1,216 @@
+"""Views of a spec: text, mathematics, lowered program, generated code, what that compiles to."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from stepforge.backends.python import expression, written
+from stepforge.commands import gpus
+from stepforge.language.diagnostics import Diagnostic, SpecError, nearest
+from stepforge.language.spec import Options, Spec, State, holds, under
+
+
+class View(StrEnum):
+    """What `stepforge show --as` prints."""
+
+    text = "text"
+    spec = "spec"
+    latex = "latex"
+    mathml = "mathml"
+    kernel = "kernel"
+    numpy = "numpy"
+    triton = "triton"
+    multi_tensor = "multi_tensor"
+    torch = "torch"
+    ttir = "ttir"
+    ptx = "ptx"
+
+
+COMPILED = (View.ttir, View.ptx)
+"""Views of what Triton's compiler makes of the generated kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """What a kernel is compiled for; tensors are aligned to 16 bytes, as those of torch are.
+
+    Attributes:
+        target: The GPU, such as "sm_90".
+        dtype: Triton's name of the type of parameters and gradients.
+        exact: The mode that the launcher is called with.
+    """
+
+    target: str = "sm_90"
+    dtype: str = "fp32"
+    exact: bool = True
+
+
+class CannotShow(Exception):
+    """The compiler refuses the kernel, or is not installed."""
+
+
+def show(spec: Spec, view: View, options: Options | None = None) -> str:
+    """One view of a spec.
+
+    Args:
+        spec: The spec.
+        view: The view, none of `COMPILED`.
+        options: For text and mathematics, what decides the conditions on options; if None, the
+            whole rule is shown, with its conditions. Code has all options in any case.
+    """
+    if view is View.text:
+        return "\n".join(_text(spec, options))
+    if view is View.spec:
+        return spec.source.text.rstrip("\n")
+    if view in (View.latex, View.mathml):
+        from stepforge.language.typeset import Latex, MathML
+
+        return (Latex if view is View.latex else MathML)(spec, options).text()
+    from stepforge.backends.render import render
+    from stepforge.lowering.lower import lower
+
+    kernel = lower(spec)
+    return str(kernel) if view is View.kernel else render(kernel, view.value).rstrip("\n")
+
+
+def show_compiled(spec: Spec, view: View, options: Options, compilation: Compilation) -> str:
+    """What Triton makes of the kernel that build would write, whatever the generated files are.
+
+    Args:
+        spec: The spec.
+        view: One of `COMPILED`.
+        options: The option set.
+        compilation: GPU, type and mode.
+
+    Returns:
+        The text without locations in the source: the same on every machine.
+
+    Raises:
+        SpecError: There is no such GPU or type, or Triton is not installed.
+        CannotShow: The compiler refuses the kernel.
+    """
+    _check(view, compilation)
+    from stepforge.output import emit
+    from stepforge.verify.processes import scratch
+
+    with scratch(), tempfile.TemporaryDirectory(prefix="stepforge-") as name, _settings():
+        from stepforge.verify.rungs.compiled import CannotCompile, compile_kernel, load
+
+        folder = Path(name)
+        emit.apply(emit.changes([spec], folder, whole=False))
+        try:
+            artefacts = compile_kernel(
+                load(spec, folder), spec, options, compilation.target, compilation.dtype,
+                exact=compilation.exact,
+            )  # fmt: skip
+        except CannotCompile as error:
+            raise CannotShow(str(error).replace(name, "generated")) from None
+    text = str(artefacts[view.value])
+    return (_without_locations(text) if view is View.ttir else text).strip("\n")
+
+
+def _check(view: View, compilation: Compilation) -> None:
+    from stepforge.verify.run.tasks import AMD, ARCHITECTURES, DTYPES
+
+    def error(message: str, help: str) -> SpecError:
+        return SpecError([Diagnostic("E006", message, "show", help=help)])
+
+    target, dtype = compilation.target, compilation.dtype
+    if target not in ARCHITECTURES:
+        gpus.target(target, "show")  # says which there are
+    if dtype not in DTYPES:
+        help = nearest(dtype, DTYPES) or f"there are {', '.join(DTYPES)}"
+        raise error(f"no type named `{dtype}`", help)
+    if target == AMD and view is View.ptx:
+        raise error(f"there is no PTX for `{AMD}`", "PTX is NVIDIA's; --as ttir is for all")
+    if importlib.util.find_spec("triton") is None:
+        raise error("Triton is not installed", f"--as {view.value} is made by its compiler")
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """For a while, Triton compiles, and leaves out debugging information."""
+    settings = {"TRITON_INTERPRET": "0", "TRITON_DISABLE_LINE_INFO": "1"}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ |= settings
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+_LOCATION = re.compile(r' loc\((?:unknown|#loc\d*|"[^"\n]*"(?:\(#loc\d*\))?)\)')
+
+
+def _without_locations(text: str) -> str:
+    """Triton IR without what only says where an operation comes from."""
+    lines = (line for line in text.split("\n") if not line.startswith("#loc"))
+    return "\n".join(_LOCATION.sub("", line) for line in lines)
+
+
+def chosen(spec: Spec, switched_on: list[str]) -> dict[str, bool]:
+    """The option set in which the named options are on, all others at their default.
+
+    Raises:
+        SpecError: An option is unknown or lacks what its `when` asks for.
+    """
+    options = {option.name: option.default for option in spec.options}
+    path = spec.source.path
+    for name in switched_on:
+        if name not in options:
+            help = nearest(name, options) or f"there are {', '.join(options) or 'none'}"
+            raise SpecError([Diagnostic("E006", f"no option named `{name}`", path, help=help)])
+        options[name] = True
+    for option in spec.options:
+        if options[option.name] and not holds(option.when, options):
+            message = f"option `{option.name}` needs `{option.when_text}`"
+            raise SpecError([Diagnostic("E006", message, path)])
+    return options
+
+
+def _text(spec: Spec, options: Options | None) -> Iterator[str]:
+    yield f"{spec.title} — {spec.summary}"
+    yield f"Reference: {spec.reference}"
+    yield ""
+    yield from written(under(spec.rule, options))
+    numbers = [
+        (h.name, f"= {h.default:g}", h.doc, f"({h.domain_text})" if h.domain_text else "")
+        for h in spec.hyperparameters
+    ]
+    switches = [
+        (o.name, f"= {str(o.default).lower()}", o.doc, f"(only if {o.when_text})" * bool(o.when))
+        for o in spec.options
+    ]
+    states = spec.states if options is None else spec.active_states(options)
+    remembered = [
+        (s.name, f"= {expression(s.init)} at first", s.doc, f"({', '.join(_limits(s))})")
+        for s in states
+    ]
+    sections = (("Hyperparameters", numbers), ("Options", switches), ("State", remembered))
+    for title, entries in sections:
+        if entries:
+            yield ""
+            yield f"{title}:"
+            width = max(len(f"{name} {value}") for name, value, *_ in entries)
+            for name, value, doc, limits in entries:
+                yield f"  {f'{name} {value}':{width}}  {doc} {limits}".rstrip()
+
+
+def _limits(state: State) -> Iterator[str]:
+    yield "one number" if state.scalar else "a tensor like p"
+    if state.domain_text:
+        yield state.domain_text
+    if state.when_text:
+        yield f"only if {state.when_text}"

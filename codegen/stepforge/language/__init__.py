@@ -1,0 +1,1 @@
+"""The rule language: from TOML text to a checked, frozen spec."""

@@ -1,0 +1,649 @@
+"""Values with positions to the frozen model.
+
+`load` either returns a spec that obeys every rule of the language or raises all of its diagnostics
+at once.
+"""
+
+from __future__ import annotations
+
+import datetime
+import keyword
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stepforge.language import rules
+from stepforge.language.diagnostics import Diagnostic, Span, SpecError, nearest, order, short
+from stepforge.language.expression import Apply, Expression, Name, Number, Statement, names
+from stepforge.language.names import GENERATED, NAME, malformed, name_problem
+from stepforge.language.parser import parse_expression, parse_rule
+from stepforge.language.source import KeyPath, Source, parse, read
+from stepforge.language.spec import (
+    TORCH_CLASSES,
+    TORCH_SETTINGS,
+    Hyperparameter,
+    Interval,
+    Option,
+    Spec,
+    State,
+    Torch,
+    constant,
+    holds,
+    is_option_condition,
+    option_sets,
+)
+
+_T = TypeVar("_T")
+MAX_OPTIONS = 8
+MAX_HYPERPARAMETERS = 64
+MAX_STATES = 32
+MAX_TEXT = 500
+MAX_DIAGNOSTICS = 100
+
+
+def load(path: Path, shown: str | None = None) -> tuple[Spec, list[Diagnostic]]:
+    """Reads and checks a spec file.
+
+    Args:
+        path: The file.
+        shown: The name that diagnostics use, by default the path itself.
+
+    Returns:
+        The spec and the warnings about it.
+
+    Raises:
+        SpecError: With every error of the file.
+    """
+    return from_source(read(path, shown), stem=path.stem)
+
+
+def loads(text: str, shown: str = "<spec>") -> tuple[Spec, list[Diagnostic]]:
+    """Like `load`, from text."""
+    return from_source(parse(text, shown), stem=None)
+
+
+def from_source(source: Source, stem: str | None) -> tuple[Spec, list[Diagnostic]]:
+    """Builds the model and applies the semantic rules; see `load`."""
+    reader = _Reader(source)
+    try:
+        spec = reader.spec(stem)
+    except _TooMany:
+        raise SpecError(order(reader.out)) from None
+    found = reader.out
+    if not any(d.severity == "error" for d in found):
+        found = [*found, *rules.check(spec)]
+    found = order(found)[:MAX_DIAGNOSTICS]
+    if any(d.severity == "error" for d in found):
+        raise SpecError(found)
+    return _without(spec, rules.unused_states(spec)), found
+
+
+def _without(spec: Spec, states: set[str]) -> Spec:
+    """A spec without some of its states."""
+    if not states:
+        return spec
+    torch = spec.torch
+    if torch is not None:
+        torch = replace(torch, state={k: v for k, v in torch.state.items() if k not in states})
+    return replace(spec, states=tuple(s for s in spec.states if s.name not in states), torch=torch)
+
+
+_TOP = (
+    "name", "title", "summary", "reference", "hyperparameters", "options", "state", "rule", "torch",
+)  # fmt: skip
+
+
+class _TooMany(Exception):
+    """No author reads more diagnostics at once."""
+
+
+class _Reader:
+    """One pass over the values; collects every diagnostic."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.out: list[Diagnostic] = []
+
+    def error(self, code: str, message: str, span: Span | None, help: str = "") -> None:
+        self.out.append(self.source.diagnostic(code, message, span, help))
+        if len(self.out) >= MAX_DIAGNOSTICS:
+            raise _TooMany
+
+    # Shapes of values.
+
+    def table(
+        self, data: dict[str, Any], path: KeyPath, known: Iterable[str], required: Iterable[str]
+    ) -> dict[str, Any]:
+        """The table at `path` after its keys were checked."""
+        known = tuple(known)
+        where = f" in `{'.'.join(map(short, path))}`" if path else ""
+        for key in data:
+            if key not in known:
+                span = self.source.key_span((*path, key))
+                only = (
+                    f"the keys are {', '.join(known)}"
+                    if known[1:]
+                    else f"the only key is `{known[0]}`"
+                )
+                help = nearest(key, known) or only
+                self.error("E010", f"unknown key `{short(key)}`{where}", span, help)
+        for key in required:
+            if key not in data:
+                span = self.source.key_span(path)
+                self.error("E011", f"`{key}` is missing{where}", span, _ADD.get(key, ""))
+        return data
+
+    def typed(
+        self, data: dict[str, Any], path: KeyPath, key: str, kind: type[_T], default: _T
+    ) -> _T:
+        """A value of the given type, or the default after a diagnostic."""
+        value = data.get(key, default)
+        if isinstance(value, kind) and not (kind is not bool and isinstance(value, bool)):
+            return value
+        what = {str: "a string", bool: "true or false", dict: "a table", list: "an array"}[kind]
+        span = self.source.value_span((*path, key))
+        self.error("E012", f"`{key}` must be {what}, not {_type(value)}", span)
+        return default
+
+    def text(self, data: dict[str, Any], path: KeyPath, key: str) -> str:
+        """A line of text that can stand in a docstring."""
+        value = self.typed(data, path, key, str, "")
+        if key not in data or not isinstance(data[key], str):
+            return ""
+        span = self.source.value_span((*path, key))
+        problems = {
+            "is empty": not value.strip(),
+            f"has more than {MAX_TEXT} characters": len(value) > MAX_TEXT,
+            "holds a line break": "\n" in value or "\r" in value,
+            "holds a triple quote": '"""' in value or "'''" in value,
+            "holds a backslash": "\\" in value,
+            "holds template braces": any(b in value for b in ("{{", "}}", "{%", "%}", "{#", "#}")),
+            "holds a control character": not value.isprintable(),
+            "ends with a quotation mark": value.endswith('"'),
+        }
+        for problem, found in problems.items():
+            if found:
+                self.error("E017", f"`{key}` {problem}", span, "write one line of plain text")
+                break
+        return value
+
+    def new_name(self, name: str, section: str, seen: dict[str, str]) -> None:
+        """Checks a declared name and that it is declared once."""
+        span = self.source.key_span((section, name))
+        if problem := name_problem(name):
+            code, reason, help = problem
+            self.error(code, f"`{short(name)}` {reason}", span, help)
+        elif name in seen:
+            message = f"`{name}` is declared twice, first as {seen[name]}"
+            self.error("E016", message, span, "rename one of them")
+        seen.setdefault(name, _SECTIONS[section])
+
+    def upper_case(self, seen: dict[str, str]) -> None:
+        """E018: kernels have options in upper case, where they must not meet another name."""
+        spelled: dict[str, str] = {}
+        for name in (n for n, what in seen.items() if what == "an option" and not malformed(n)):
+            upper = name.upper()
+            other = upper if upper in seen else spelled.get(upper)
+            if other is not None and name != upper:
+                span = self.source.key_span(("options", name))
+                what = seen[other].split(" ")[1]
+                message = f"option `{name}` is `{upper}` in kernels, as is the {what} `{other}`"
+                self.error("E018", message, span, "rename one of them")
+            spelled.setdefault(upper, name)
+
+    def condition(
+        self, data: dict[str, Any], path: KeyPath, options: Sequence[Option]
+    ) -> tuple[Expression | None, str]:
+        """A `when` value: a condition on the options declared so far."""
+        text = self.typed(data, path, "when", str, "")
+        if not isinstance(data.get("when"), str):
+            return None, ""
+        where = (*path, "when")
+        parsed = parse_expression(self.source, where, text, self.out)
+        if parsed is None:
+            return None, ""
+        above = [option.name for option in options]
+        for name in names(parsed):
+            if name.id not in above:
+                help = nearest(name.id, above)
+                message = f"`{name.id}` is not an option declared above"
+                self.error("E151", message, name.span, help)
+                return None, ""
+        if not is_option_condition(parsed):
+            message = "`when` must be a condition on options"
+            self.error("E151", message, parsed.span, "use option names, `and`, `or`, `not`")
+            return None, ""
+        if not any(holds(parsed, chosen) for chosen in option_sets(options)):
+            self.error("E151", "`when` is never true", parsed.span)
+        return parsed, " ".join(text.split())
+
+    def interval(
+        self, data: dict[str, Any], path: KeyPath, key: str = "domain"
+    ) -> tuple[Interval, str]:
+        """A `domain` or `usual` value: comparisons of the name with numbers."""
+        text = self.typed(data, path, key, str, "")
+        if not isinstance(data.get(key), str):
+            return Interval(), ""
+        where, name = (*path, key), path[-1]
+        what = "domain" if key == "domain" else "usual range"
+        parsed = parse_expression(self.source, where, text, self.out)
+        if parsed is None:
+            return Interval(), ""
+        other = [n for n in names(parsed) if n.id != name]
+        if other:
+            message = f"the {what} of `{short(name)}` speaks about `{other[0].id}`"
+            self.error("E143", message, other[0].span, f"write it about `{short(name)}`")
+            return Interval(), ""
+        try:
+            interval = _interval(parsed, name)
+        except (ValueError, KeyError, ArithmeticError):
+            message = f"cannot read the {what} of `{short(name)}`"
+            help = f"write for example `0 <= {short(name)} < 1` or `{short(name)} > 0`"
+            self.error("E140", message, self.source.value_span(where), help)
+            return Interval(), ""
+        if interval.empty:
+            message = f"the {what} of `{short(name)}` is empty"
+            self.error("E142", message, self.source.value_span(where))
+        return interval, " ".join(text.split())
+
+    # The sections, in the order of the file.
+
+    def spec(self, stem: str | None) -> Spec:
+        data = self.table(
+            self.source.data, (), _TOP, ("name", "title", "summary", "reference", "rule")
+        )
+        name = self.name(data, stem)
+        seen: dict[str, str] = {}
+        hyperparameters = tuple(self.hyperparameters(data, seen))
+        options = tuple(self.options(data, seen))
+        states = tuple(self.states(data, seen, hyperparameters, options))
+        self.upper_case(seen)
+        return Spec(
+            name=name,
+            title=self.text(data, (), "title"),
+            summary=self.text(data, (), "summary"),
+            reference=self.text(data, (), "reference"),
+            hyperparameters=hyperparameters,
+            options=options,
+            states=states,
+            rule=self.rule(data),
+            torch=self.torch(data, hyperparameters, options, states),
+            source=self.source,
+        )
+
+    def name(self, data: dict[str, Any], stem: str | None) -> str:
+        name = self.typed(data, (), "name", str, "")
+        if not isinstance(data.get("name"), str):
+            return name
+        span = self.source.value_span(("name",))
+        if problem := name_problem(name, GENERATED):
+            code, reason, help = problem
+            if not help or "/" in name:
+                help = "the name becomes a file name and a Python module"
+            self.error(code, f"`{short(name)}` {reason}", span, help)
+        elif stem is not None and name != stem:
+            message = f"the spec is named `{name}` but its file `{short(stem)}.toml`"
+            self.error("E015", message, span, f"rename the file to `{name}.toml`")
+        return name
+
+    def entries(
+        self, data: dict[str, Any], section: str, limit: int, seen: dict[str, str]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The declarations of a section, with their names checked."""
+        table = self.typed(data, (), section, dict, {})
+        if len(table) > limit:
+            message = f"`{section}` declares {len(table)} names, the limit is {limit}"
+            self.error("E152", message, self.source.key_span((section,)))
+            return
+        for name, entry in table.items():
+            self.new_name(name, section, seen)
+            if isinstance(entry, dict):
+                yield name, entry
+            else:
+                key, example = _EXAMPLES[section]
+                example = str(entry) if isinstance(entry, int | float) else example
+                example = example.lower() if isinstance(entry, bool) else example
+                help = f'write `{short(name)} = {{ {key} = {example}, doc = "…" }}`'
+                span = self.source.value_span((section, name))
+                message = f"`{short(name)}` must be a table, not {_type(entry)}"
+                self.error("E012", message, span, help if len(help) < 120 else "")
+
+    def hyperparameters(
+        self, data: dict[str, Any], seen: dict[str, str]
+    ) -> Iterator[Hyperparameter]:
+        for name, entry in self.entries(data, "hyperparameters", MAX_HYPERPARAMETERS, seen):
+            path = ("hyperparameters", name)
+            self.table(entry, path, ("default", "domain", "usual", "doc"), ("default", "doc"))
+            domain, domain_text = self.interval(entry, path)
+            usual, usual_text = self.interval(entry, path, "usual")
+            if not usual_text:
+                usual = domain
+            elif not domain.covers(usual) and not domain.empty:
+                message = f"the usual range of `{short(name)}` leaves its domain `{domain_text}`"
+                self.error("E141", message, self.source.value_span((*path, "usual")))
+            default = entry.get("default", 0.0)
+            span = self.source.value_span((*path, "default"))
+            if isinstance(default, bool) or not isinstance(default, int | float):
+                message = f"the default of `{short(name)}` must be a number, not {_type(default)}"
+                help = "numbers are written without quotes" if isinstance(default, str) else ""
+                self.error("E150", message, span, help)
+                default = 0.0
+            elif not _finite(default):
+                self.error("E150", f"the default of `{short(name)}` must be finite", span)
+                default = 0.0
+            elif "default" in entry and float(default) not in domain and not domain.empty:
+                message = f"the default of `{name}` is outside its domain `{domain_text}`"
+                self.error("E141", message, span)
+            place = self.source.key_span(path) or Span(1, 1, 2)
+            doc = self.text(entry, path, "doc")
+            yield Hyperparameter(
+                name, float(default), domain, domain_text, usual, usual_text, doc, place
+            )
+
+    def options(self, data: dict[str, Any], seen: dict[str, str]) -> Iterator[Option]:
+        above: list[Option] = []
+        for name, entry in self.entries(data, "options", MAX_OPTIONS, seen):
+            path = ("options", name)
+            self.table(entry, path, ("default", "doc", "when"), ("default", "doc"))
+            default = entry.get("default", False)
+            if not isinstance(default, bool):
+                what = _type(default)
+                message = f"the default of option `{short(name)}` must be true or false, not {what}"
+                span = self.source.value_span((*path, "default"))
+                help = "a number is a hyperparameter" if isinstance(default, int | float) else ""
+                self.error("E150", message, span, help)
+                default = False
+            when, when_text = self.condition(entry, path, above)
+            if default and not holds(when, {option.name: option.default for option in above}):
+                span = self.source.value_span((*path, "default"))
+                message = f"`{name}` is on by default, where its `when` does not hold"
+                self.error("E151", message, span, "make its default false")
+            place = self.source.key_span(path) or Span(1, 1, 2)
+            doc = self.text(entry, path, "doc")
+            above.append(Option(name, default, doc, when, when_text, place))
+            yield above[-1]
+
+    def states(
+        self,
+        data: dict[str, Any],
+        seen: dict[str, str],
+        hyperparameters: tuple[Hyperparameter, ...],
+        options: tuple[Option, ...],
+    ) -> Iterator[State]:
+        defaults = {h.name: h.default for h in hyperparameters}
+        for name, entry in self.entries(data, "state", MAX_STATES, seen):
+            path = ("state", name)
+            known = ("init", "domain", "doc", "when", "scalar")
+            self.table(entry, path, known, ("init", "doc"))
+            domain, domain_text = self.interval(entry, path)
+            when, when_text = self.condition(entry, path, options)
+            init = self.init(entry, path, defaults)
+            place = self.source.key_span(path) or Span(1, 1, 2)
+            if "init" in entry and not domain.empty:
+                try:
+                    inside = constant(init, defaults) in domain
+                except (ArithmeticError, KeyError):
+                    inside = True  # reported by `init`
+                if not inside:
+                    span = self.source.value_span((*path, "init"))
+                    message = f"the initial value of `{name}` is outside its domain `{domain_text}`"
+                    self.error("E144", message, span)
+            scalar = self.typed(entry, path, "scalar", bool, False)
+            doc = self.text(entry, path, "doc")
+            yield State(name, init, scalar, domain, domain_text, doc, when, when_text, place)
+
+    def init(self, entry: dict[str, Any], path: KeyPath, defaults: dict[str, float]) -> Expression:
+        value, where = entry.get("init", 0), (*path, "init")
+        span = self.source.value_span(where) or Span(1, 1, 2)
+        zero = Number("0", Fraction(0), span)
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            message = (
+                f"the initial value of `{short(path[-1])}` must be a number, not {_type(value)}"
+            )
+            self.error("E145", message, span)
+            return zero
+        if not isinstance(value, str):
+            if not _finite(value):
+                self.error("E145", f"the initial value of `{short(path[-1])}` must be finite", span)
+                return zero
+            number = Number(repr(abs(value)), Fraction(repr(abs(value))), span)
+            return Apply("neg", (number,), span) if value < 0 else number
+        parsed = parse_expression(self.source, where, value, self.out)
+        if parsed is None:
+            return zero
+        for name in names(parsed):
+            if name.id not in defaults:
+                message = f"`{name.id}` is not a hyperparameter"
+                help = nearest(name.id, defaults)
+                help = help or "initial values are made of numbers and hyperparameters"
+                self.error("E145", message, name.span, help)
+                return zero
+        try:
+            constant(parsed, defaults)
+        except KeyError:
+            message = "an initial value is an expression of numbers and hyperparameters"
+            self.error("E145", message, parsed.span, "use `+ - * /`")
+        except ArithmeticError:
+            message = f"the initial value of `{short(path[-1])}` is not finite at the defaults"
+            self.error("E145", message, parsed.span)
+        return parsed
+
+    def rule(self, data: dict[str, Any]) -> tuple[Statement, ...]:
+        table = self.typed(data, (), "rule", dict, {})
+        if "rule" not in data or not isinstance(data["rule"], dict):
+            return ()
+        self.table(table, ("rule",), ("update",), ("update",))
+        text = self.typed(table, ("rule",), "update", str, "")
+        if not isinstance(table.get("update"), str):
+            return ()
+        return parse_rule(self.source, ("rule", "update"), text, self.out)
+
+    def torch(
+        self,
+        data: dict[str, Any],
+        hyperparameters: tuple[Hyperparameter, ...],
+        options: tuple[Option, ...],
+        states: tuple[State, ...],
+    ) -> Torch | None:
+        if "torch" not in data:
+            return None
+        table = self.typed(data, (), "torch", dict, {})
+        if not table:
+            return None
+        path: KeyPath = ("torch",)
+        known = (
+            "class", "signature", "arguments", "state", "constants", "switches", "zero_with",
+            "group", "counter", "eager",
+        )  # fmt: skip
+        self.table(table, path, known, ())
+        name = self.typed(table, path, "class", str, "")
+        torchs = {known.lower(): known for known in TORCH_CLASSES}.get(name.lower(), name)
+        if "class" in table and (not NAME.match(name) or keyword.iskeyword(name)):
+            message = f"`{short(name)}` is not the name of a class"
+            self.error("E161", message, self.source.value_span(("torch", "class")))
+        elif name != torchs:
+            message = f"torch spells this class `{torchs}`"
+            help = f"write `{torchs}`; a class that is not torch's has a name that torch has not"
+            self.error("E161", message, self.source.value_span(("torch", "class")), help)
+        tunable = [h.name for h in hyperparameters]
+        switchable = [o.name for o in options]
+        arguments = self.torch_arguments(table, [*tunable, *switchable])
+        state = self.torch_state(table, [s.name for s in states])
+        constants, group = (self.torch_constants(table, key) for key in ("constants", "group"))
+        switches, zero_with = (
+            self.torch_pairs(table, key, switchable, tunable) for key in ("switches", "zero_with")
+        )
+        parts = {part for group in arguments.values() for part in group} | switches.keys()
+        passed = [*arguments, *(n for n in [*tunable, *switchable] if n not in parts)]
+        signature = self.torch_signature(table, passed, [*constants, *TORCH_SETTINGS])
+        counter = self.typed(table, path, "counter", bool, True)
+        eager = self.typed(table, path, "eager", bool, False)
+        return Torch(
+            name, arguments, state, constants, switches, zero_with, group, signature, counter, eager
+        )
+
+    def torch_constants(self, table: dict[str, Any], key: str) -> dict[str, bool | float]:
+        """A table from names in torch to numbers."""
+        found = self.torch_table(table, key)
+        for name, value in found.items():
+            if not isinstance(value, int | float):
+                span = self.source.value_span(("torch", key, name))
+                message = f"`{short(name)}` must be a number, true or false, not {_type(value)}"
+                self.error("E012", message, span)
+        return found
+
+    def torch_signature(
+        self, table: dict[str, Any], passed: list[str], further: list[str]
+    ) -> tuple[str, ...]:
+        """Torch's arguments in order; all those that the rule needs have to be among them."""
+        found = self.typed(table, ("torch",), "signature", list, [])
+        where: KeyPath = ("torch", "signature")
+        for index, name in enumerate(found):
+            span = self.source.value_span((*where, str(index)))
+            self.known(where, name, [*passed, *further, "*"], span)
+            if name in found[:index]:
+                self.error("E160", f"`signature` has `{short(str(name))}` already", span)
+        missing = [name for name in passed if name not in found]
+        if found and missing:
+            message = f"`signature` leaves out `{short(missing[0])}`"
+            self.error("E160", message, self.source.value_span(where))
+        return tuple(str(name) for name in found)
+
+    def torch_pairs(
+        self, table: dict[str, Any], key: str, options: list[str], hyperparameters: list[str]
+    ) -> dict[str, str]:
+        """A table from options to hyperparameters."""
+        found = self.torch_table(table, key)
+        for option, hyperparameter in found.items():
+            where = ("torch", key, option)
+            self.known(where, option, options, self.source.key_span(where))
+            self.known(where, hyperparameter, hyperparameters, self.source.value_span(where))
+        return found
+
+    def torch_table(self, table: dict[str, Any], key: str) -> dict[str, Any]:
+        """A table of `[torch]` whose keys are identifiers."""
+        found = self.typed(table, ("torch",), key, dict, {})
+        for name in found:
+            if not NAME.match(name) or keyword.iskeyword(name):
+                span = self.source.key_span(("torch", key, name))
+                self.error("E160", f"`{short(name)}` is not a name in torch", span)
+        return found
+
+    def torch_arguments(
+        self, table: dict[str, Any], candidates: list[str]
+    ) -> dict[str, tuple[str, ...]]:
+        """Torch's arguments and the names that make them up."""
+        found: dict[str, tuple[str, ...]] = {}
+        for key, value in self.torch_table(table, "arguments").items():
+            where = ("torch", "arguments", key)
+            if isinstance(value, list) and value:
+                for index, part in enumerate(value):
+                    span = self.source.value_span((*where, str(index)))
+                    self.known(where, part, candidates, span)
+                found[key] = tuple(str(part) for part in value)
+            elif isinstance(value, list):
+                span = self.source.value_span(where)
+                self.error("E012", f"`{short(key)}` must have at least one name", span)
+            else:
+                self.known(where, value, candidates, self.source.value_span(where))
+                found[key] = (str(value),)
+        return found
+
+    def torch_state(self, table: dict[str, Any], candidates: list[str]) -> dict[str, str]:
+        """The states and their keys in torch, each used once."""
+        found = self.torch_table(table, "state")
+        first: dict[str, str] = {}
+        for key, value in found.items():
+            where = ("torch", "state", key)
+            self.known(where, key, candidates, self.source.key_span(where))
+            span = self.source.value_span(where)
+            if not isinstance(value, str) or not NAME.match(value):
+                message = f"`{short(key)}` must be the name of one of torch's states"
+                self.error("E160", message, span)
+            elif value in first:
+                message = f"`{short(value)}` is the state of `{first[value]}` already"
+                self.error("E160", message, span)
+            else:
+                first[value] = short(key)
+        return found
+
+    def known(self, path: KeyPath, part: Any, candidates: list[str], span: Span | None) -> None:
+        """A name in `[torch]` that has to be one of the spec's."""
+        if not isinstance(part, str):
+            message = f"`{short(path[-1])}` must be a name of this spec, not {_type(part)}"
+            self.error("E012", message, span)
+        elif part not in candidates:
+            help = nearest(part, candidates) or f"there are {', '.join(candidates) or 'none'}"
+            message = f"`{path[1]}` names `{short(part)}`, which the spec does not have"
+            self.error("E160", message, span, help)
+
+
+_ADD = {
+    "name": 'add `name = "…"`, the name of the file without `.toml`',
+    "title": 'add `title = "…"`, the name as people write it',
+    "summary": 'add `summary = "…"`, one sentence',
+    "reference": 'add `reference = "…"`, where the rule comes from',
+    "rule": "add `[rule]` with `update`, the statements of one step",
+    "update": "add `update`, the statements of one step",
+    "default": "add `default = …`",
+    "init": "add `init = …`, the value before the first step",
+    "doc": 'add `doc = "…"`, one sentence',
+}
+_SECTIONS = {"hyperparameters": "a hyperparameter", "options": "an option", "state": "a state"}
+_EXAMPLES = {
+    "hyperparameters": ("default", "0.9"),
+    "options": ("default", "false"),
+    "state": ("init", "0"),
+}
+
+
+def _type(value: object) -> str:
+    """What TOML calls a value."""
+    match value:
+        case bool():
+            return "a boolean"
+        case int():
+            return "an integer"
+        case float():
+            return "a float"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+        case dict():
+            return "a table"
+        case datetime.time():
+            return "a time"
+        case _:
+            return "a date"
+
+
+def _interval(condition: Expression, name: str) -> Interval:
+    """The interval of comparisons of `name` with numbers; ValueError when it is none."""
+    if not isinstance(condition, Apply):
+        raise ValueError
+    if condition.op == "and":
+        left, right = (_interval(part, name) for part in condition.args)
+        low = max((left.low, left.low_open), (right.low, right.low_open))
+        high = min((left.high, not left.high_open), (right.high, not right.high_open))
+        return Interval(low[0], high[0], low[1], not high[1])
+    if condition.op not in ("lt", "le", "gt", "ge"):
+        raise ValueError
+    first, second = condition.args
+    below = condition.op in ("lt", "le")
+    if isinstance(second, Name):
+        first, second, below = second, first, not below
+    if not isinstance(first, Name):
+        raise ValueError
+    bound, is_open = constant(second, {}), condition.op in ("lt", "gt")
+    return Interval(high=bound, high_open=is_open) if below else Interval(bound, low_open=is_open)
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False

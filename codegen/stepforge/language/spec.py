@@ -1,0 +1,320 @@
+"""The frozen model of a spec, and what can be asked of it.
+
+No dictionary and no text to be parsed is part of it; `stepforge.language.reader` fills it once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from stepforge.language.diagnostics import Span
+from stepforge.language.expression import Apply, Assign, Expression, Name, Number, Statement
+from stepforge.language.source import Source
+
+Options = Mapping[str, bool]
+TORCH_SETTINGS = ("foreach", "fused", "capturable", "differentiable")
+"""Arguments of torch's constructors that choose how a step is computed, not what."""
+
+TORCH_CLASSES = (
+    "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam",
+    "RAdam", "RMSprop", "Rprop", "SGD", "SparseAdam",
+)  # fmt: skip
+"""The optimizers of `torch.optim`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The values a hyperparameter or state may have; infinite ends are always open."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = True
+    high_open: bool = True
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return above and below
+
+    def covers(self, other: Interval) -> bool:
+        """Whether every number of another interval is inside."""
+        low = (other.low, other.low_open) >= (self.low, self.low_open)
+        high = (other.high, not other.high_open) <= (self.high, not self.high_open)
+        return low and high
+
+    @property
+    def empty(self) -> bool:
+        """Whether no number is inside."""
+        return self.low > self.high or (self.low == self.high and (self.low_open or self.high_open))
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparameter:
+    """A float64 number that may change from step to step.
+
+    Attributes:
+        name: Its name.
+        default: Its default.
+        domain: The values that it may have.
+        domain_text: The same in the author's words.
+        usual: The part of the domain that random values are drawn from, and that bounds are
+            shown for: the domain itself unless the author says otherwise.
+        usual_text: The same in the author's words; "" for the domain itself.
+        doc: One line of documentation.
+        span: Where it is declared.
+    """
+
+    name: str
+    default: float
+    domain: Interval
+    domain_text: str
+    usual: Interval
+    usual_text: str
+    doc: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A structural switch, fixed when a kernel is compiled; `when` limits where it has meaning."""
+
+    name: str
+    default: bool
+    doc: str
+    when: Expression | None
+    when_text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the optimizer remembers: a tensor like `p`, or one float64 if `scalar`."""
+
+    name: str
+    init: Expression
+    scalar: bool
+    domain: Interval
+    domain_text: str
+    doc: str
+    when: Expression | None
+    when_text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Torch:
+    """How the `torch.optim` class looks from outside.
+
+    Attributes:
+        class_name: Name of the class, in `torch.optim` if torch has it; "" if the spec's decides.
+        arguments: Torch's argument → the names of the spec that make it up; a tuple if several.
+        state: Name of a state → its key in `torch.optim`'s state.
+        constants: Arguments that are fixed for this optimizer.
+        switches: Option → hyperparameter that is zero when the option is off.
+        zero_with: Option → hyperparameter that torch wants to be zero when the option is on.
+        group: Further keys of torch's parameter groups that are fixed, and that loading a
+            checkpoint sets as torch does; no arguments of torch's.
+        signature: The arguments of torch's constructor in its order; those after `*` by name only.
+        counter: Whether torch keeps the number of the step; if not, `t` is 1 or more than 1.
+        eager: Whether torch makes the states in its constructor, not in the first step.
+    """
+
+    class_name: str
+    arguments: Mapping[str, tuple[str, ...]]
+    state: Mapping[str, str]
+    constants: Mapping[str, bool | float]
+    switches: Mapping[str, str]
+    zero_with: Mapping[str, str]
+    group: Mapping[str, bool | float]
+    signature: tuple[str, ...] = ()
+    counter: bool = True
+    eager: bool = False
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One optimizer."""
+
+    name: str
+    title: str
+    summary: str
+    reference: str
+    hyperparameters: tuple[Hyperparameter, ...]
+    options: tuple[Option, ...]
+    states: tuple[State, ...]
+    rule: tuple[Statement, ...]
+    torch: Torch | None
+    source: Source = field(repr=False, compare=False)
+
+    @property
+    def torch_class(self) -> str:
+        """The class of `torch.optim` that this rule is compared with, or ""."""
+        name = self.torch.class_name if self.torch else ""
+        return name if name in TORCH_CLASSES else ""
+
+    def option_sets(self) -> Iterator[dict[str, bool]]:
+        """Every combination of options that the `when` conditions allow, defaults first."""
+        yield from option_sets(self.options)
+
+    def active_states(self, options: Options) -> tuple[State, ...]:
+        """The states that exist under these options."""
+        return tuple(s for s in self.states if holds(s.when, options))
+
+
+@dataclass(frozen=True)
+class Held:
+    """A spec as the key of a cache: equal if everything is, its file included."""
+
+    spec: Spec
+
+    def __hash__(self) -> int:
+        return hash(self.spec.source.text)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Held):
+            return False
+        own, others = self.spec.source, other.spec.source
+        same_file = own is others or (own.text, own.path) == (others.text, others.path)
+        return same_file and self.spec == other.spec
+
+
+def option_sets(options: Sequence[Option]) -> Iterator[dict[str, bool]]:
+    """Every combination that the `when` conditions allow, defaults first."""
+    for values in itertools.product(*((o.default, not o.default) for o in options)):
+        chosen = dict(zip((o.name for o in options), values, strict=True))
+        if all(not chosen[o.name] or holds(o.when, chosen) for o in options):
+            yield chosen
+
+
+def holds(condition: Expression | None, options: Options) -> bool:
+    """The value of a condition on options; None is always true."""
+    match condition:
+        case None:
+            return True
+        case Name(id=name):
+            return options[name]
+        case Apply(op="not", args=(inner,)):
+            return not holds(inner, options)
+        case Apply(op="and", args=(left, right)):
+            return holds(left, options) and holds(right, options)
+        case Apply(op="or", args=(left, right)):
+            return holds(left, options) or holds(right, options)
+        case _:
+            raise ValueError(f"not a condition on options: {condition}")
+
+
+def constant(expression: Expression, values: Mapping[str, float]) -> float:
+    """The float64 value of an arithmetic expression of numbers and `values`.
+
+    Raises:
+        ArithmeticError: It has no finite value.
+        KeyError: It holds an unknown name or an operation other than arithmetic.
+    """
+    match expression:
+        case Number(value=value):
+            return float(value)
+        case Name(id=name):
+            return values[name]
+        case Apply(op="neg", args=(inner,)):
+            return -constant(inner, values)
+        case Apply(op=op, args=(left, right)):
+            a, b = constant(left, values), constant(right, values)
+            result = {
+                "add": lambda: a + b,
+                "sub": lambda: a - b,
+                "mul": lambda: a * b,
+                "div": lambda: a / b,
+            }[op]()
+            if not math.isfinite(result):
+                raise OverflowError
+            return result
+        case _:
+            raise KeyError(expression.op)
+
+
+def is_option_condition(expression: Expression) -> bool:
+    """Whether it is made of names, `and`, `or`, `not` alone."""
+    if isinstance(expression, Apply):
+        connective = expression.op in ("and", "or", "not")
+        return connective and all(is_option_condition(a) for a in expression.args)
+    return isinstance(expression, Name)
+
+
+def under(statements: Iterable[Statement], options: Options | None) -> tuple[Statement, ...]:
+    """The statements without the blocks that the options decide; all of them without options."""
+    found: list[Statement] = []
+    for statement in statements:
+        if isinstance(statement, Assign) or options is None:
+            found.append(statement)
+        elif is_option_condition(statement.condition):
+            arm = statement.body if holds(statement.condition, options) else statement.orelse
+            found += under(arm, options)
+        else:
+            arms = (under(statement.body, options), under(statement.orelse, options))
+            found.append(replace(statement, body=arms[0], orelse=arms[1]))
+    return tuple(found)
+
+
+def straight(statements: Iterable[Statement], options: Options) -> Iterator[Assign]:
+    """The assignments that may run under these options, in order; see `steps`."""
+    return (statement for statement, _ in steps(statements, options))
+
+
+def steps(
+    statements: Iterable[Statement], options: Options, surely: bool = True
+) -> Iterator[tuple[Assign, bool]]:
+    """The assignments that may run under these options, in order, and whether they surely do.
+
+    Of a block on host scalars, which only a step decides, both arms may run.
+    """
+    for statement in statements:
+        if isinstance(statement, Assign):
+            yield statement, surely
+        elif is_option_condition(statement.condition):
+            arm = statement.body if holds(statement.condition, options) else statement.orelse
+            yield from steps(arm, options, surely)
+        else:
+            yield from steps(statement.body, options, False)
+            yield from steps(statement.orelse, options, False)
+
+
+def read_early(
+    statements: Iterable[Statement], options: Options, assigned: set[str]
+) -> Iterator[Name]:
+    """The names that are read where no statement has surely assigned them yet.
+
+    Args:
+        statements: The statements.
+        options: The options under which they run.
+        assigned: Names that have a value before them; those that surely have one behind them when
+            the iteration ends.
+    """
+    for statement in statements:
+        if isinstance(statement, Assign):
+            yield from (n for n in taken(statement.value, options) if n.id not in assigned)
+            assigned.add(statement.name)
+        elif is_option_condition(statement.condition):
+            arm = statement.body if holds(statement.condition, options) else statement.orelse
+            yield from read_early(arm, options, assigned)
+        else:
+            yield from (n for n in taken(statement.condition, options) if n.id not in assigned)
+            left, right = set(assigned), set(assigned)
+            yield from read_early(statement.body, options, left)
+            yield from read_early(statement.orelse, options, right)
+            assigned |= left & right
+
+
+def taken(expression: Expression, options: Options) -> Iterator[Name]:
+    """The names that are read under these options, conditions on options left out."""
+    if isinstance(expression, Name):
+        if expression.id not in options:
+            yield expression
+    elif isinstance(expression, Apply):
+        args = expression.args
+        if expression.op == "select" and is_option_condition(args[0]):
+            args = (args[1] if holds(args[0], options) else args[2],)
+        for argument in args:
+            yield from taken(argument, options)

@@ -1,0 +1,1 @@
+"""Faults planted on purpose: how many of them the rungs find."""

@@ -1,0 +1,77 @@
+"""What a mutant is: one small fault, planted at one level on the way from rule to PTX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stepforge.language.spec import Options, Spec
+
+CLASSES = {
+    "A": "arithmetic: another operator, an operand dropped, doubled or negated",
+    "B": "symbol: another hyperparameter, tensor, or state",
+    "C": "constant: scaled, off by one ulp, of the other sign, a literal instead of an argument",
+    "D": "structure: where eps, bias corrections and weight decay stand",
+    "E": "order: stale states, statements swapped or left out",
+    "F": "memory: masks, offsets, pointers, loads and stores",
+    "G": "type: narrower intermediate results, other roundings",
+    "H": "instruction: approximations, contraction, maxima that lose a NaN",
+    "I": "control: predicates and choices, guards for some values",
+    "J": "launch: scalars, arguments, grid, step count",
+    "K": "cheats: no work, copies, right for some calls, sizes or hyperparameters alone",
+    "S": "the spec itself: a formula that is not the one of its name",
+    "EQ": "equivalent: has to pass",
+}
+"""Every class of mutants; EQ are none."""
+LEVELS = {
+    "spec": ("R0", "R8"),
+    "rule": ("R1", "R2", "R3", "R5", "R6", "R7", "R8", "R9"),
+    "numpy": ("R1", "R2", "R3", "R8"),
+    "triton": ("R2", "R3", "R5", "R6", "R7", "R9"),
+    "multi_tensor": ("R2", "R3", "R5", "R6", "R7", "R9"),
+    "ttir": ("R3", "R5", "R6", "R7", "R9"),
+    "ptx": ("R5", "R6", "R7", "R9"),
+}
+"""Where a fault is planted → the rungs that look at what comes after it.
+
+spec: in the formula, with all files built from it. rule: after reading, so that both files have the
+fault and agree. numpy, triton, multi_tensor: in one file. ttir, ptx: in what the compiler makes.
+"""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fault.
+
+    Attributes:
+        spec: The optimizer; at level "spec" with the fault.
+        options: The option set in which the fault shows.
+        level: Key of `LEVELS`.
+        kind: Key of `CLASSES`.
+        operator: What was done, in one or two words.
+        what: Where, such as the line before and after.
+        files: Contents of the generated files that have the fault, by backend.
+        text: Of Triton IR or PTX with the fault.
+        dtype: Type of the tensors.
+        fast: Whether the fault is in fast mode alone, where no bits are claimed.
+        bits: Of EQ: whether every bit stays the same; else equal over the reals.
+    """
+
+    spec: Spec
+    options: Options
+    level: str
+    kind: str
+    operator: str
+    what: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+    dtype: str = "fp32"
+    fast: bool = False
+    bits: bool = True
+
+    @property
+    def name(self) -> str:
+        """Unique, and the same in every run."""
+        chosen = ",".join(k for k, v in self.options.items() if v)
+        where = f"{self.spec.name}[{chosen}]" if chosen else self.spec.name
+        return f"{where} {self.level} {self.kind} {self.operator}: {self.what}"

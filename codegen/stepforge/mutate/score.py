@@ -1,0 +1,131 @@
+"""R12, how good the verifier is: mutants of all classes, judged by every rung.
+
+`mutant` says what a mutant is, `rules`, `texts` and `artefacts` make them in the rule, in generated
+files, in Triton IR and PTX, `judge` runs the rungs, `report` counts. A mutant that a proof shows to
+perform the rule's own rounded operations is no fault, and is left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from stepforge.language.spec import Spec
+from stepforge.mutate import artefacts, rules, texts
+from stepforge.mutate.judge import TARGET, Statuses, judged, processes
+from stepforge.mutate.mutant import Mutant
+from stepforge.mutate.report import Report, Result
+from stepforge.verify.certificate import Status, Verdict
+from stepforge.verify.files.generated import LAUNCHERS
+from stepforge.verify.rungs import compiled
+
+__all__ = ["Mutant", "Report", "Result", "collect", "mutate", "score"]
+
+
+def mutate(
+    specs: Mapping[str, Spec],
+    folder: Path,
+    count: int,
+    equivalents: int,
+    seed: int = 0,
+    jobs: int | None = None,
+    known: Mapping[str, Statuses] | None = None,
+    done: Callable[[Mutant, Statuses, int], None] | None = None,
+) -> Report:
+    """Makes and judges mutants.
+
+    Args:
+        specs: The optimizers, by name.
+        folder: Their generated files.
+        count: How many faults, over all of them.
+        equivalents: How many rewritings that have to pass.
+        seed: Of the choice among all mutants, and of the rungs' inputs.
+        jobs: Processes of each kind; by default the number of processors.
+        known: Verdicts of an earlier run, by the mutants' names, which are not asked for again.
+        done: Called with every mutant as it is judged, and their number.
+    """
+    chosen = collect(specs, folder, count, equivalents, seed)
+    known = known or {}
+    results = [Result.of(m, known[m.name]) for m in chosen if m.name in known]
+    missing = [m for m in chosen if m.name not in known]
+    with closing(judged(missing, folder, jobs or processes(), seed)) as coming:
+        for mutant, statuses in coming:
+            results.append(Result.of(mutant, statuses))
+            if done:
+                done(mutant, statuses, len(chosen))
+    return Report(tuple(sorted(results, key=lambda r: r.name)))
+
+
+def collect(
+    specs: Mapping[str, Spec], folder: Path, count: int, equivalents: int, seed: int
+) -> list[Mutant]:
+    """Some of all mutants: every optimizer, level and class in turn; named bugs come first."""
+    rng = np.random.default_rng([seed, 12])
+    named = list(rules.bugs(specs))
+    groups: dict[tuple[str, str, str], list[Mutant]] = {}
+    same: dict[str, list[Mutant]] = {}
+    for spec in specs.values():
+        for mutant in _all(spec, folder):
+            if mutant.kind == "EQ":
+                same.setdefault(spec.name, []).append(mutant)
+            else:
+                key = (mutant.spec.name, mutant.level, mutant.kind)
+                groups.setdefault(key, []).append(mutant)
+    faults = _spread(list(groups.values()), count - len(named), rng)
+    return [*named[:count], *faults, *_spread(list(same.values()), equivalents, rng)]
+
+
+def _spread(
+    groups: Sequence[Sequence[Mutant]], count: int, rng: np.random.Generator
+) -> list[Mutant]:
+    """So many, one of each group after the other; names are unique."""
+    shuffled = [[group[i] for i in rng.permutation(len(group))] for group in groups]
+    rounds = itertools.chain.from_iterable(itertools.zip_longest(*shuffled))
+    found: dict[str, Mutant] = {}
+    for mutant in rounds:
+        if len(found) >= max(count, 0):
+            break
+        if mutant is not None:
+            found.setdefault(mutant.name, mutant)
+    return list(found.values())
+
+
+def _all(spec: Spec, folder: Path) -> Iterator[Mutant]:
+    """Every mutant of an optimizer, with the default options and with all others."""
+    files = {
+        backend: (folder / backend / f"{spec.name}.py").read_text(encoding="utf-8")
+        for backend in ("numpy", *LAUNCHERS)
+    }
+    sets = list(spec.option_sets())
+    for options in [sets[0], *sets[-1:]][: len(sets)]:
+        yield from rules.mutants(spec, options)
+        yield from rules.equivalents(spec, options)
+        yield from rules.misnamed(spec, options)
+        yield from texts.mutants(spec, options, files["triton"])
+        yield from texts.mutants(spec, options, files["multi_tensor"], "multi_tensor")
+        yield from texts.of_fast_mode(spec, options, files["triton"])
+        yield from texts.equivalents(spec, options, files["triton"])
+        yield from texts.of_reference(spec, options, files["numpy"])
+        kernel = compiled.load(spec, folder)
+        for dtype in ("fp32", "bf16"):
+            made = compiled.compile_kernel(kernel, spec, options, TARGET, dtype)
+            yield from artefacts.mutants(spec, options, "ttir", made["ttir"], dtype)
+            yield from artefacts.mutants(spec, options, "ptx", made["ptx"], dtype)
+
+
+def score(spec: Spec, folder: Path, seed: int, count: int = 60, jobs: int | None = None) -> Verdict:
+    """R12 for one optimizer: some of its mutants, and whether the other rungs kill them."""
+    report = mutate({spec.name: spec}, folder, count, count // 6, seed, jobs)
+    status = Status.TESTED if report.passed else Status.REFUTED
+    detail = f"{report.killed} of {report.faults} mutants killed"
+    if report.survivors:
+        detail += f"; alive: {report.survivors[0].name}"
+    if report.false_alarms:
+        detail += (
+            f"; {len(report.false_alarms)} false alarms, such as {report.false_alarms[0].name}"
+        )
+    return Verdict("R12", spec.name, None, status, report.faults, detail, seed)

@@ -1,0 +1,1 @@
+"""The table of operations, and the arithmetic that its rows need."""

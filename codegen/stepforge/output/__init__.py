@@ -1,0 +1,1 @@
+"""From text to files: the folder of generated code, and what it holds."""

@@ -1,0 +1,96 @@
+"""Where specs are: the project's own folder first, then the stock specs.
+
+The own folder is `specs/` in the working directory, unless the configuration names another one.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
+from stepforge.project import config
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A spec file and the name that diagnostics give it."""
+
+    path: Path
+    shown: str
+
+
+def local() -> Path:
+    """The project's own folder of specs, as seen from the working directory."""
+    return config.current().specs or Path("specs")
+
+
+def root() -> Path:
+    """The folder of the project: that of the configuration, or the working directory."""
+    return config.current().root
+
+
+def origin(located: Located) -> str | None:
+    """The file of a spec relative to the project; None if it lies outside and is no stock one."""
+    path = Path(os.path.realpath(located.path))
+    if path.parent == Path(os.path.realpath(stock())):
+        return f"specs/{path.name}"
+    top = os.path.realpath(root())
+    return path.relative_to(top).as_posix() if path.is_relative_to(top) else None
+
+
+def shipped(folder: str, checkout: str) -> Path:
+    """A data folder of the installed package, or its origin in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / folder
+    return installed if installed.is_dir() else package.parents[1] / checkout
+
+
+def stock() -> Path:
+    """The folder of the stock specs, which travel with the package."""
+    return shipped("specs", "specs")
+
+
+def everything() -> list[Located]:
+    """All specs of the local folder, or the stock specs if there is none; sorted by name.
+
+    Raises:
+        SpecError: The local folder holds no specs: with none given, all others would be orphans.
+    """
+    own = local()
+    if own.is_dir():
+        found = [Located(path, str(path)) for path in sorted(own.glob("*.toml"))]
+        if found:
+            return found
+        help = "begin one with `stepforge new NAME`"
+        raise SpecError([Diagnostic("E006", "there are no specs", str(own), help=help)])
+    return [Located(path, f"specs/{path.name}") for path in sorted(stock().glob("*.toml"))]
+
+
+def known_names() -> list[str]:
+    """The names that `locate` finds without a path."""
+    folders = [folder for folder in (local(), stock()) if folder.is_dir()]
+    return sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
+
+
+def locate(name: str) -> Located:
+    """The file of a spec, given by name or path.
+
+    Raises:
+        SpecError: No spec has this name.
+    """
+    if "/" in name or name.endswith(".toml"):
+        return Located(Path(name), name)
+    own = local() / f"{name}.toml"
+    help = nearest(name, known_names()) or f"there are {', '.join(known_names())}"
+    with suppress(OSError):  # the name may be too long for a file
+        if own.is_file():
+            return Located(own, str(own))
+        if name and Path(name).is_dir():
+            help = f"`{short(name)}` is a directory; run the command where it is called `specs`"
+    if name in {path.stem for path in stock().glob("*.toml")}:
+        return Located(stock() / f"{name}.toml", f"specs/{name}.toml")
+    message, shown = f"no spec named `{short(name)}`", f"specs/{short(name)}.toml"
+    raise SpecError([Diagnostic("E006", message, shown, help=help)])

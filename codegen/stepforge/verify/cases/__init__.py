@@ -1,0 +1,1 @@
+"""Inputs that find faults, calls of generated files with them, and differences made small."""

@@ -1,0 +1,1 @@
+"""The generated files that are verified: found, inspected, and imported afresh."""

@@ -1,0 +1,1 @@
+"""PTX: taken apart, executed on the CPU, and lifted; and the machine code it becomes."""

@@ -1,0 +1,1 @@
+"""Rounding errors: enclosures of the formula, and bounds along lifted code."""

@@ -1,0 +1,322 @@
+"""Rounding errors of lifted code: a bound along its operations, and a search for the worst input.
+
+Standard forward error analysis (Higham, Accuracy and Stability of Numerical Algorithms, chapter 3)
+on terms. Every value has a *magnitude* M, the formula with the terms of its sums taken absolutely,
+and an error of at most `units * u * M`, u being half a unit in the last place of 1. Where nothing
+cancels, M is the value itself and the bound is relative. A cancelling denominator or radicand
+costs its condition number M/|value|; then there is a bound at each point, but none for all.
+
+Documented errors of what is not correctly rounded: `operations.table` for exp, log and powers;
+the PTX ISA for the approximate instructions of the fast mode.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath
+
+from stepforge.operations.powers import power
+from stepforge.operations.table import OPERATIONS
+from stepforge.verify.terms.terms import Term, nodes
+
+mp = mpmath.MPContext()
+mp.dps = 50
+
+UNIT = {"bf16": 2.0**-8, "f16": 2.0**-11, "f32": 2.0**-24, "f64": 2.0**-53}
+"""Largest relative error of one rounding to nearest."""
+_NORMAL = {
+    kind: (mp.mpf(2) ** least, mp.mpf(most))
+    for kind, least, most in (
+        ("bf16", -126, 3.38e38), ("f16", -14, 65504.0), ("f32", -126, 3.40e38),
+        ("f64", -1022, 1.79e308),
+    )
+}  # fmt: skip
+"""Absolute values between which results are normal numbers."""
+
+APPROXIMATE = {"div.full": 4.0, "div.approx": 4.0, "sqrt.approx": 2.0, "rcp.approx": 2.0}
+"""Errors of approximate instructions in units of u: PTX ISA, `div`, `sqrt`, `rcp`.
+
+`div.full.f32` and `div.approx.f32` have 2 ulp, `sqrt.approx.f32` a relative error of 2**-23,
+`rcp.approx.f32` 1 ulp.
+"""
+_EXTREMES = ("max", "min", "maxnum", "minnum", "anymax", "anymin")
+_EXACT = ("neg", "abs", "select", *_EXTREMES)
+
+
+class Excluded(Exception):
+    """A point about which the analysis says nothing: underflow, overflow, a switching condition."""
+
+
+class NoBound(Exception):
+    """No bound holds for every input: something may cancel, or the operation has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """A value at one point with its possible error.
+
+    Attributes:
+        value: The exact value, to 50 digits; for a condition a bool.
+        magnitude: M.
+        units: The error is at most `units * u * M`.
+    """
+
+    value: Any
+    magnitude: Any
+    units: float
+
+    @property
+    def condition(self) -> float:
+        """M over the absolute value; 1 where nothing cancels."""
+        if self.magnitude == 0:
+            return 1.0
+        if self.value == 0:
+            return math.inf
+        return float(self.magnitude / abs(self.value))
+
+
+def analyse(
+    term: Term, values: Mapping[str, Any], unit: float, done: dict[Term, Error] | None = None
+) -> Error:
+    """Value and error bound of a term at a point.
+
+    Args:
+        term: The term.
+        values: Exact value of every leaf.
+        unit: u of the compute type, in which errors are counted.
+        done: Results for its parts; filled, so that several terms may share them.
+
+    Raises:
+        Excluded: An operation leaves the range of normal numbers there, or a condition could turn
+            out otherwise by rounding.
+    """
+    done = {} if done is None else done
+    for node in nodes([term]):
+        if node not in done:
+            done[node] = _error(node, [done[a] for a in node.args], values, unit)
+    return done[term]
+
+
+def _error(node: Term, args: list[Error], values: Mapping[str, Any], u: float) -> Error:
+    if node.op in ("load", "scalar"):
+        exact = mp.mpf(values[node.data])
+        return Error(exact, abs(exact), 0.0)
+    if node.op == "const":
+        if node.kind != "bool" and not math.isfinite(node.number):
+            raise Excluded("a constant is not finite")
+        exact = node.data if node.kind == "bool" else mp.mpf(node.number)
+        return Error(exact, abs(exact), 0.0)
+    if node.kind == "bool":
+        return _condition(node, args, u)
+    if node.op == "select":
+        chosen = args[1] if args[0].value else args[2]
+        return Error(chosen.value, chosen.magnitude, chosen.units)
+    value, magnitude = _value(node, args)
+    own, absolute = UNIT[node.kind] / u, abs(value)
+    least, most = _NORMAL[node.kind]
+    if not least < absolute < most:
+        if not mp.isfinite(value):
+            raise Excluded(f"{node.op} has no finite value")
+        if value != 0 and node.op not in ("neg", "abs"):
+            raise Excluded("a result leaves the range of normal numbers")
+    # A rounding is relative to the value, which may be less than M.
+    share = 1.0 if magnitude == absolute or not magnitude else float(absolute / magnitude)
+    return Error(value, magnitude, _units(node, args, own * min(share, 1.0), u))
+
+
+def _condition(node: Term, args: list[Error], u: float) -> Error:
+    match node.op:
+        case "and":
+            truth = args[0].value and args[1].value
+        case "not":
+            truth = not args[0].value
+        case "nan":
+            truth = False
+        case "lt" | "le" | "eq":
+            a, b = args
+            doubt = u * (a.units * a.magnitude + b.units * b.magnitude)
+            if doubt and abs(a.value - b.value) <= doubt:
+                raise Excluded("a condition is as close as its rounding")
+            compare = {"lt": a.value < b.value, "le": a.value <= b.value, "eq": a.value == b.value}
+            truth = compare[node.op]
+        case _:
+            raise Excluded(f"nothing is known about the condition {node.op}")
+    return Error(bool(truth), 0, 0.0)
+
+
+def _value(node: Term, args: list[Error]) -> tuple[Any, Any]:
+    """The exact value and M."""
+    values, ms = [a.value for a in args], [a.magnitude for a in args]
+    match node.op.removesuffix(".ftz"):
+        case "add":
+            total = values[0] + values[1]
+            exact = args[0].units == 0 == args[1].units
+            return total, abs(total) if exact else ms[0] + ms[1]
+        case "mul":
+            return values[0] * values[1], ms[0] * ms[1]
+        case "fma":
+            return values[0] * values[1] + values[2], ms[0] * ms[1] + ms[2]
+        case "div" | "div.full" | "div.approx" | "div.rn" | "rcp.approx":
+            if values[-1] == 0:
+                raise Excluded("a denominator is zero")
+            numerator, m = (values[0], ms[0]) if len(args) == 2 else (mp.mpf(1), mp.mpf(1))
+            return numerator / values[-1], m / abs(values[-1])
+        case "sqrt" | "sqrt.approx" | "sqrt.rn":
+            if values[0] < 0:
+                raise Excluded("a root of a negative number")
+            return mp.sqrt(values[0]), mp.sqrt(values[0])
+        case "neg" | "cvt" | "abs":
+            value = {"neg": -values[0], "cvt": values[0], "abs": abs(values[0])}[node.op]
+            return value, ms[0]
+        case op if op in _EXTREMES:
+            value = max(values) if "max" in op else min(values)
+            steady = min(values) >= 0 and all(a.condition == 1 for a in args)
+            return value, value if steady else max(ms)
+        case "exp" | "exp.approx" | "ex2.approx" as op:
+            value = mp.power(2, values[0]) if op == "ex2.approx" else mp.exp(values[0])
+            return value, value
+        case "log" | "lg2.approx":
+            if values[0] <= 0:
+                raise Excluded("a logarithm of no positive number")
+            value = mp.log(values[0])
+            value = value if node.op == "log" else value / mp.log(2)
+            return value, abs(value)
+        case "pow":
+            if values[0] < 0 or (values[0] == 0 and values[1] <= 0):
+                raise Excluded("a power of no positive number")
+            value = power(mp, values[0], values[1])
+            return value, value
+        case _:
+            raise NoBound(f"`{node.op}` has no documented error")
+
+
+def _both(a: float, b: float, u: float) -> float:
+    """`(1 + a*u)*(1 + b*u) - 1` in units of u."""
+    return a + b + u * a * b
+
+
+def _inverse(units: float, u: float) -> float:
+    """`1/(1 - units*u) - 1` in units of u."""
+    if units * u >= 0.5:
+        raise Excluded("a denominator is as small as its rounding error")
+    return units / (1 - units * u)
+
+
+def _units(node: Term, args: list[Error], own: float, u: float) -> float:
+    """The error after an operation; `own` is what its own rounding adds, in units of u."""
+    op = node.op.removesuffix(".ftz")
+    units = [a.units for a in args]
+    if op in _EXACT:
+        return max(units)
+    if op in ("add", "fma"):
+        if op == "fma":
+            units = [_both(units[0], units[1], u), units[2]]
+        return _both(max(units), own, u)
+    if op == "mul":
+        return _both(_both(units[0], units[1], u), own, u)
+    if op in ("div", "div.rn", "div.full", "div.approx", "rcp.approx"):
+        denominator = _inverse(units[-1] * args[-1].condition, u)
+        before = _both(units[0] if len(units) == 2 else 0.0, denominator, u)
+        return _both(before, own * APPROXIMATE.get(op, 1.0), u)
+    if op in ("sqrt", "sqrt.rn", "sqrt.approx"):
+        before = _inverse(units[0] * args[0].condition, u) / 2 if units[0] else 0.0
+        return _both(before, own * APPROXIMATE.get(op, 1.0), u)
+    if op == "cvt":
+        source = node.args[0].kind
+        return units[0] if UNIT[source] >= UNIT[node.kind] else _both(units[0], own, u)
+    return _transcendental(op, args, own, u)
+
+
+def _transcendental(op: str, args: list[Error], own: float, u: float) -> float:
+    """exp and powers turn absolute errors of the exponent into relative ones, log the reverse."""
+    x = args[0]
+    if op == "exp.approx":
+        # Of the power of two 2**-22; of its argument, a product with a rounded constant, twice u.
+        before = x.units * x.magnitude + 2 * abs(x.value)
+        return _both(float(mp.expm1(before * u)) / u, own * 4.0, u)
+    ulps = 2.0 * OPERATIONS[{"ex2.approx": "exp", "lg2.approx": "log"}.get(op, op)].ulps
+    relative = x.units * x.condition
+    if op in ("exp", "ex2.approx"):
+        before = float(mp.expm1(x.units * u * x.magnitude)) / u
+    elif op == "pow":
+        exponent = args[1]
+        before = relative * float(abs(exponent.value))
+        if exponent.units:
+            before += exponent.units * float(exponent.magnitude * abs(mp.log(x.value)))
+        before = _inverse(before, u)
+    else:
+        result = abs(mp.log(x.value)) if op == "log" else abs(mp.log(x.value, 2))
+        if relative and result == 0:
+            raise Excluded("a logarithm cancels")
+        before = float(_inverse(relative, u) / result) if relative else 0.0
+    return _both(before, own * ulps, u)
+
+
+Sign = Callable[[Term], int]
+"""1 for a term that is never negative, -1 for one that is never positive, 0 if neither is known."""
+
+
+def universal(term: Term, unit: float, sign: Sign) -> float:
+    """The bound in units that holds at every point that `analyse` does not exclude.
+
+    Host scalars count as exact before they are rounded to the compute type: their own float64
+    errors depend on the hyperparameters.
+
+    Args:
+        term: The term.
+        unit: u of the compute type.
+        sign: What is known about the signs of its parts.
+
+    Raises:
+        NoBound: There is none: a denominator or radicand may cancel, for example.
+    """
+    one = mp.mpf(1)
+    units: dict[Term, float] = {}
+    steady: dict[Term, bool] = {}
+    varying: set[Term] = set()
+    for node in nodes([term]):
+        if node.op == "load" or any(a in varying for a in node.args):
+            varying.add(node)
+        if not node.args or node.kind == "bool" or (node.kind == "f64" and node not in varying):
+            units[node], steady[node] = 0.0, True
+            continue
+        for argument in _relative_arguments(node):
+            if units[argument] and not steady[argument]:
+                raise NoBound(f"an argument of {node.op} may cancel")
+        arguments = node.args[1:] if node.op == "select" else node.args
+        errors = [Error(one, one, units[a]) for a in arguments]
+        try:
+            units[node] = _units(node, errors, UNIT[node.kind] / unit, unit)
+        except Excluded as reason:
+            raise NoBound(str(reason)) from None
+        steady[node] = _is_steady(node, arguments, units, steady, sign)
+    return units[term]
+
+
+def _relative_arguments(node: Term) -> Sequence[Term]:
+    """The arguments whose relative errors count, which cancellation makes large."""
+    op = node.op.removesuffix(".ftz")
+    if op in ("exp", "log", "pow", "exp.approx", "ex2.approx", "lg2.approx"):
+        raise NoBound(f"the error of {op} depends on its argument")
+    return node.args[-1:] if op.startswith(("div", "sqrt", "rcp")) else ()
+
+
+def _is_steady(
+    node: Term, arguments: Sequence[Term], units: Mapping[Term, float],
+    steady: Mapping[Term, bool], sign: Sign,
+) -> bool:  # fmt: skip
+    """Whether M is the absolute value itself."""
+    all_steady = all(steady[a] for a in arguments)
+    signs = {sign(a) for a in arguments}
+    if node.op == "add":
+        exact = all(units[a] == 0 for a in arguments)
+        return exact or (all_steady and signs in ({1}, {-1}))
+    if node.op == "fma":
+        return False
+    if node.op in _EXTREMES:
+        return all_steady and signs == {1}
+    return all_steady

@@ -1,0 +1,1 @@
+"""Running rungs: tasks, worker processes, verdicts that are kept."""

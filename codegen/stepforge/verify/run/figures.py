@@ -1,0 +1,104 @@
+"""Static figures of the kernels that R5 compiled, for their verdicts' evidence.
+
+The resources of a kernel are known as soon as it is assembled. Instructions are counted in the
+disassembly, and the disassembler takes as long to start as a kernel takes to compile: so all
+kernels of a target are measured together, when everything else is done.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from typing import Any
+
+from stepforge.verify import processes
+from stepforge.verify.certificate import Verdict
+from stepforge.verify.ptx import sass
+
+
+def of_cubin(kernel: sass.Compiled) -> dict[str, Any]:
+    """Registers, memory and occupancy of a kernel for NVIDIA.
+
+    Raises:
+        sass.ToolMissing: A tool of Triton is not there or fails.
+        sass.Unmeasured: The cubin, or what the target can hold, is not known.
+    """
+    usage = sass.resources(kernel.cubin, kernel.name)
+    shared = usage["SHARED"] + kernel.dynamic_shared
+    return {
+        "registers": usage["REG"],
+        "local_bytes": usage["STACK"] + usage["LOCAL"],
+        "shared_bytes": shared,
+        "occupancy": sass.occupancy(kernel.target, usage["REG"], kernel.threads, shared),
+    }
+
+
+_AMD = {
+    "registers": r"\.vgpr_count:\s+(\d+)",
+    "scalar_registers": r"\.sgpr_count:\s+(\d+)",
+    "local_bytes": r"\.private_segment_fixed_size:\s+(\d+)",
+    "shared_bytes": r"\.group_segment_fixed_size:\s+(\d+)",
+}
+
+
+def of_amdgcn(text: str) -> dict[str, Any]:
+    """Registers and memory of a kernel for AMD, as far as its metadata names them."""
+    found = {name: re.search(pattern, text) for name, pattern in _AMD.items()}
+    return {name: int(match[1]) for name, match in found.items() if match}
+
+
+def completed(verdicts: Iterable[Verdict], jobs: int) -> list[Verdict]:
+    """The verdicts with the figures of their machine code, which they carry no longer.
+
+    A kernel that cannot be measured says why, under "unmeasured".
+    """
+    verdicts = list(verdicts)
+    batches: dict[str, list[tuple[int, str, sass.Compiled]]] = {}
+    for index, verdict in enumerate(verdicts):
+        for name, kernel in verdict.machine_code.items():
+            batches.setdefault(kernel.target, []).append((index, name, kernel))
+    kernels = [[kernel for _, _, kernel in batch] for batch in batches.values()]
+    for batch, found in zip(batches.values(), _together(kernels, jobs), strict=True):
+        for (index, name, _), figures in zip(batch, found, strict=True):
+            verdicts[index] = _with(verdicts[index], name, figures)
+    return verdicts
+
+
+def _together(
+    batches: Sequence[Sequence[sass.Compiled]], jobs: int
+) -> list[list[Mapping[str, Any]]]:
+    """The figures of batches of kernels, several at a time: disassemblers are processes."""
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            return list(pool.map(_measured, batches))
+        except BaseException:  # such as Ctrl-C: nobody waits for them any more
+            pool.shutdown(wait=False, cancel_futures=True)
+            processes.kill()
+            raise
+
+
+def _measured(kernels: Sequence[sass.Compiled]) -> list[Mapping[str, Any]]:
+    try:
+        found = sass.measure_each(kernels)
+    except (sass.ToolMissing, sass.Unmeasured) as error:
+        return [{"unmeasured": str(error)}] * len(kernels)
+    return [
+        {"unmeasured": str(figures)} if isinstance(figures, sass.Unmeasured) else asdict(figures)
+        for figures in found
+    ]
+
+
+def _with(verdict: Verdict, name: str, figures: Mapping[str, Any]) -> Verdict:
+    evidence = copy.deepcopy(verdict.evidence)
+    of_kernel(evidence, name).setdefault("figures", {}).update(figures)
+    left = {k: v for k, v in verdict.machine_code.items() if k != name}
+    return replace(verdict, machine_code=left, evidence=evidence)
+
+
+def of_kernel(evidence: dict[str, Any], name: str) -> dict[str, Any]:
+    """Where evidence about a kernel stands; it is made if it is not there."""
+    found: dict[str, Any] = evidence if name == "triton" else evidence.setdefault(name, {})
+    return found

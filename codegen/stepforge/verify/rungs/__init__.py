@@ -1,0 +1,1 @@
+"""The rungs: one file for each kind of evidence."""

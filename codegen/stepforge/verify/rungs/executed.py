@@ -1,0 +1,317 @@
+"""R6: the PTX, executed on the CPU by the generated launcher, against NumPy, every bit.
+
+The interpreter runs the kernel's source; this runs what the compiler made of it, 16-bit types
+included, on tensors that are aligned and on such that are not. Every access is checked against its
+tensor, no byte may be written twice in a launch, and none of a stored tensor be left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from stepforge.language.names import aside, kernel_of
+from stepforge.language.spec import Options, Spec
+from stepforge.lowering.lower import tensors_of
+from stepforge.verify.cases import inputs, locate, shrink
+from stepforge.verify.cases.reference import failure
+from stepforge.verify.cases.tensors import Tensor
+from stepforge.verify.certificate import Counterexample, Status, Verdict
+from stepforge.verify.files.generated import KERNELS, Pair, Variant
+from stepforge.verify.ptx.executor import Buffer, Executor, Fault
+from stepforge.verify.ptx.parser import Program, Unsupported, parse
+from stepforge.verify.rounding.bounds import apart
+from stepforge.verify.rungs import compiled, contract, interpreter, proof, tables
+from stepforge.verify.rungs.compiled import CannotCompile
+from stepforge.verify.rungs.interpreter import Bench, Case, Step
+
+NUMPY = {
+    "fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64),
+    "bf16": np.dtype(ml_dtypes.bfloat16), "fp16": np.dtype(np.float16),
+}  # fmt: skip
+"""Triton's names of types → NumPy's."""
+
+
+class Launcher:
+    """Stands in for the `triton.jit` function: a launch executes compiled PTX.
+
+    Attributes:
+        approximate: Executed instructions whose result PTX does not fix to the bit.
+        contracts: A launch lets the compiler contract operations.
+        approximates: A launch asks for approximate divisions and square roots.
+    """
+
+    def __init__(
+        self, program: Program, kernel: compiled.Kernel, spec: Spec, options: Options, aligned: bool
+    ) -> None:
+        """Takes the program that the kernel was compiled to."""
+        self.program = program
+        self.names = [p.name for p in kernel.function.params]
+        self.aligned = aligned
+        self.approximate: set[str] = set()
+        self.contracts = self.approximates = False
+        self.stored = {f"{t.name}_ptr" for t in tensors_of(spec, options) if t.stored}
+        constants = {name.upper(): value for name, value in options.items()}
+        own = {aside(spec, "BLOCK"): kernel.block, aside(spec, "EXACT"): True}
+        self.constants = {**constants, **own}
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        def launch(*arguments: Any, **keywords: Any) -> None:
+            for name, value in self.constants.items():
+                if keywords.get(name, value) != value:
+                    raise Fault(f"the kernel is launched with {name}={keywords[name]}")
+            given = dict(zip(self.names, arguments, strict=False))
+            present = {name: value for name, value in given.items() if value is not None}
+            buffers: dict[int, Buffer] = {}
+            for name, value in present.items():
+                if isinstance(value, Tensor) and value.data_ptr() not in buffers:
+                    address = (len(buffers) + 1 << 40) + self._shift(value)
+                    data = value.array.view(np.uint8)
+                    buffers[value.data_ptr()] = Buffer(name.removesuffix("_ptr"), address, data)
+            values = [
+                buffers[v.data_ptr()].address if isinstance(v, Tensor) else v
+                for v in present.values()
+            ]
+            executor = Executor(self.program, values, list(buffers.values()))
+            executor.run(int(grid[0]))
+            self.approximate |= executor.approximate
+            for name, value in present.items():
+                if name in self.stored:
+                    _check_written(buffers[value.data_ptr()])
+
+        return launch
+
+    def _shift(self, tensor: Tensor) -> int:
+        return 0 if self.aligned else tensor.element_size()
+
+
+def _check_written(buffer: Buffer) -> None:
+    if not buffer.complete:
+        raise Fault(f"leaves elements of `{buffer.name}` as they were")
+
+
+class Compiled(Bench):
+    """Both files of a pair, the launcher of the Triton file with a compiled kernel."""
+
+    def __init__(
+        self, spec: Spec, pair: Pair, launcher: Launcher, bounded: proof.Subject | None
+    ) -> None:
+        """Takes the launcher, and the rule if it has operations that nobody rounds correctly."""
+        super().__init__(spec, pair)
+        self.launcher = launcher
+        self.bounded = bounded
+        setattr(self.triton, kernel_of(spec), launcher)
+
+    def again(self) -> Compiled:
+        """The same files, imported afresh, with the same kernel."""
+        return Compiled(self.spec, self.pair, self.launcher, self.bounded)
+
+    def differing(
+        self, name: str, ours: inputs.Array, theirs: inputs.Array,
+        before: tuple[inputs.Array, dict[str, Any]], step: Step,
+    ) -> inputs.Array:  # fmt: skip
+        """As `Bench.differing`; without correct rounding, by more than the bounds of both."""
+        differ = super().differing(name, ours, theirs, before, step)
+        if self.bounded is None:
+            return differ
+        columns = {"p": before[0], "g": step.g, **before[1]}
+        values = {**step.values, "t": float(step.t)}
+        return apart(self.bounded, name, differ, (ours, theirs), columns, values)
+
+
+def check(
+    spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
+    seed: int, brief: bool = False, kernels: Sequence[Variant] = KERNELS,
+) -> Verdict:  # fmt: skip
+    """R6 on one option set.
+
+    Args:
+        spec: The spec.
+        folder: The folder of generated code.
+        options: The option set.
+        targets: GPUs to compile for.
+        dtypes: Types of parameters and gradients.
+        seed: Of the inputs.
+        brief: Whether a smaller selection of inputs is enough.
+        kernels: Which of its kernels.
+    """
+    compared = 0
+    for dtype, target, (backend, mode) in itertools.product(dtypes, targets, kernels):
+        subject = proof.Subject.of(spec, options, dtype, seed, backend, mode)
+        try:
+            texts = {a: proof.ptx_of(subject, folder, target, a, True) for a in (True, False)}
+        except CannotCompile as error:
+            return _verdict(spec, options, Status.REFUTED, str(error), seed)
+        if backend == "triton":
+            found = [
+                of_ptx(spec, folder, options, target, dtype, text, aligned, seed, brief)
+                for aligned, text in texts.items()
+            ]
+        else:
+            # What a thousand tensors show is in the table, the same for all of them.
+            is_first = (dtype, target, mode) == (dtypes[0], targets[0], "host")
+            most = tables.MANY if is_first and not brief else 0
+            found = [of_tables(subject, folder, target, texts, most)]
+        compared += sum(v.values for v in found)
+        for verdict in found:
+            if not verdict.status.passed:
+                return replace(verdict, values=compared)
+    how = "within the bounds of exp and log" if contract.uses_bounded(spec) else "in every bit"
+    detail = f"{compared} values agree with NumPy {how}; aligned tensors and unaligned ones"
+    return _verdict(spec, options, Status.TESTED, detail, seed, compared)
+
+
+def _verdict(
+    spec: Spec, options: Options, status: Status, detail: str, seed: int, values: int = 0,
+    counter: Counterexample | None = None,
+) -> Verdict:  # fmt: skip
+    return Verdict("R6", spec.name, dict(options), status, values, detail, seed, counter)
+
+
+def of_ptx(
+    spec: Spec, folder: Path, options: Options, target: str, dtype: str, text: str, aligned: bool,
+    seed: int, brief: bool = False,
+) -> Verdict:  # fmt: skip
+    """R6 for PTX that belongs to the launcher of a generated file; arguments as those of `check`.
+
+    Args:
+        spec: The spec.
+        folder: The folder of generated code.
+        options: The option set.
+        target: The GPU that it was compiled for.
+        dtype: Type of parameters and gradients.
+        text: The PTX.
+        aligned: Whether it was compiled for aligned tensors.
+        seed: Of the inputs.
+        brief: Whether a smaller selection of inputs is enough.
+    """
+    subject = proof.Subject.of(spec, options, dtype, seed)
+    key = (proof.proof_key(subject, folder, text), aligned, brief)
+    if (known := _PASSED.get(key)) is not None:
+        return known
+    name = f"PTX for {target}, {dtype}{'' if aligned else ', unaligned'}"
+
+    def verdict(status: Status, detail: str, counter: Counterexample | None = None) -> Verdict:
+        compared = bench.compared if bench is not None else 0
+        return _verdict(spec, options, status, detail, seed, compared, counter)
+
+    bench: Bench | None = None
+    try:
+        kernel = compiled.load(spec, folder)
+        launcher = Launcher(parse(text), kernel, spec, options, aligned)
+        bounded = subject if contract.uses_bounded(spec) else None
+        bench = Compiled(spec, Pair.of(spec, folder), launcher, bounded)
+    except Unsupported as error:
+        return verdict(Status.UNSUPPORTED, f"{name}: {error}")
+    except Exception as error:  # whatever an edited file does when it is imported
+        return verdict(Status.REFUTED, f"{name} cannot be run: {failure(error)}")
+    rng = np.random.default_rng([seed, 6])
+    for case in cases(spec, options, kernel.block, dtype, aligned, brief, rng):
+        mismatch = bench.run(case)
+        if mismatch is None:
+            continue
+        if "Unsupported: " in mismatch.got:
+            return verdict(Status.UNSUPPORTED, f"{name}: {mismatch.got}")
+        if mismatch.kind == "failure":
+            detail = f"{name}: {mismatch.got}"
+        else:
+            detail = f"{name}: the `{mismatch.tensor}` that is stored differs from NumPy's"
+        case, mismatch = shrink.smallest(bench, case, mismatch)
+        counter = locate.counterexample(bench, case, mismatch)
+        return verdict(Status.REFUTED, detail, _located(counter, subject, folder, text, name))
+    allowed = {i for i in launcher.approximate if bounded and i.startswith(("ex2.", "lg2."))}
+    if launcher.approximate - allowed:
+        shown = ", ".join(f"`{i}`" for i in sorted(launcher.approximate - allowed))
+        return verdict(Status.REFUTED, f"{name} executes {shown}, which no bits follow from")
+    if not bench.compared:
+        reason = "no step that was tried has a value"
+        return replace(verdict(Status.UNSUPPORTED, reason), evidence={"no value": reason})
+    agree = "agree within the bounds of exp and log" if bounded else "agree in every bit"
+    _PASSED[key] = verdict(Status.TESTED, f"{bench.compared} values {agree}")
+    return _PASSED[key]
+
+
+def of_tables(
+    subject: proof.Subject, folder: Path, target: str, texts: Mapping[bool, str], most: int
+) -> Verdict:
+    """R6 for the PTX of a multi-tensor kernel.
+
+    Args:
+        subject: The rule.
+        folder: The folder of generated code.
+        target: The GPU that it was compiled for.
+        texts: The PTX for aligned tensors, and for such that are not.
+        most: Tensors of the largest table, if that is more than a few.
+    """
+    spec, options, seed = subject.spec, subject.options, subject.seed
+    keys = (proof.proof_key(subject, folder, texts[aligned]) for aligned in (True, False))
+    key = (*keys, most)
+    if (known := _PASSED.get(key)) is not None:
+        return known
+    name = f"PTX for {target}, {subject.dtype}{proof.variant(subject)}"
+    try:
+        programs = {aligned: parse(text) for aligned, text in texts.items()}
+    except Unsupported as error:
+        return _verdict(spec, options, Status.UNSUPPORTED, f"{name}: {error}", seed)
+    dtype = NUMPY[subject.dtype].name
+    bounded = contract.uses_bounded(spec)
+    found, compared = tables.executed(
+        spec,
+        folder,
+        options,
+        programs,
+        dtype,
+        seed,
+        most,
+        subject if bounded else None,
+        subject.mode,
+    )
+    if found is None:
+        agree = "agree in every bit"
+        _PASSED[key] = _verdict(spec, options, Status.TESTED, agree, seed, compared)
+        return _PASSED[key]
+    is_unknown = "Unsupported: " in found.detail
+    status = Status.UNSUPPORTED if is_unknown else Status.REFUTED
+    detail = f"{name}: {found.detail}"
+    return _verdict(spec, options, status, detail, seed, compared, found.counterexample)
+
+
+_PASSED: dict[Any, Verdict] = {}
+"""What has passed in this process: compilers write one text for several GPUs."""
+
+
+def cases(
+    spec: Spec, options: Options, block: int, dtype: str, aligned: bool, brief: bool,
+    rng: inputs.Generator,
+) -> Iterator[Case]:  # fmt: skip
+    """Inputs of the interpreter's rung in one type: sizes, special values, a trajectory."""
+    kind = NUMPY[dtype].name
+    sizes = (1, block + 1) if brief or not aligned else (1, block - 1, block, 2 * block + 17)
+    for n in sizes:
+        yield interpreter.single(spec, options, inputs.ordinary(spec, options, n, kind, rng), rng)
+    special = inputs.specials(spec, options, kind, rng)
+    yield interpreter.single(spec, options, inputs.everywhere(special, block), rng)
+    if aligned and not contract.uses_bounded(spec):  # errors would add up
+        yield interpreter.trajectory(spec, options, kind, 3 if brief else 6, (37,), rng)
+
+
+def _located(
+    counter: Counterexample, subject: proof.Subject, folder: Path, text: str, name: str
+) -> Counterexample:
+    """With the first lines where PTX and rule part, if the PTX can be lifted."""
+    found = proof.parting_lines(subject, folder, text, name, counter.tensor)
+    if found is None:
+        return counter
+    spec_line, generated_line, artefact_line = found
+    return replace(
+        counter,
+        spec_line=spec_line or counter.spec_line,
+        generated_line=generated_line or counter.generated_line,
+        artefact_line=artefact_line,
+    )

@@ -1,0 +1,572 @@
+"""R3 and R7: code lifted to terms, against the rule, for every `n` and every input.
+
+Stored terms that are the same object as the rule's, or become it whatever the comparisons in them
+come to, are proved to the bit. Others are decided over the reals by `equality`; what that can only
+test is TESTED, with the probability of an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stepforge.backends.triton import WARPS
+from stepforge.language.spec import Interval, Options, Spec
+from stepforge.lowering.lower import tensors_of
+from stepforge.verify.cases import inputs
+from stepforge.verify.certificate import Counterexample, Status, Verdict
+from stepforge.verify.files.generated import KERNELS, Pair, Text, Variant
+from stepforge.verify.ptx import ptx_terms
+from stepforge.verify.rungs import compiled
+from stepforge.verify.rungs.compiled import ALIGNMENT, CannotCompile, Kernel
+from stepforge.verify.terms import (
+    equality,
+    evaluation,
+    launcher,
+    reference_proof,
+    rule,
+    terms,
+    ttir,
+)
+from stepforge.verify.terms.launcher import Launch, launch
+from stepforge.verify.terms.lifted import (
+    Binding,
+    Lifted,
+    Pointer,
+    ProgramTable,
+    Refuted,
+    RowTable,
+    Unsupported,
+    findings,
+)
+from stepforge.verify.terms.parting import Artefact, artefact_line, counterexample, spec_line
+from stepforge.verify.terms.rule import Expected
+from stepforge.verify.terms.source_terms import Source, Table, Tensor
+from stepforge.verify.terms.terms import Term
+
+KINDS = {"fp32": "f32", "fp64": "f64", "bf16": "bf16", "fp16": "f16"}
+"""Triton's names of types → kinds of terms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a comparison of stored terms with the rule gives.
+
+    Attributes:
+        status: The verdict.
+        strength: "bits" or "reals" for PROVED.
+        detail: The reason, or what was proved.
+        values: How many stored terms were compared.
+        counterexample: Where there is one.
+    """
+
+    status: Status
+    strength: str
+    detail: str
+    values: int = 0
+    counterexample: Counterexample | None = None
+
+
+def storage(spec: Spec, options: Options, dtype: str) -> dict[str, str]:
+    """The kind of every tensor of an option set: 16-bit parameters have float32 states."""
+    kind = KINDS[dtype]
+    wide = kind if kind in ("f32", "f64") else "f32"
+    active = [t.name for t in tensors_of(spec, options)]
+    return {name: kind if name in ("p", "g") else wide for name in active}
+
+
+def domains(spec: Spec) -> dict[str, Interval]:
+    """The domain of every leaf that has one; `t` counts from 1."""
+    return _of_leaves(spec, {h.name: h.domain for h in spec.hyperparameters})
+
+
+def usual(spec: Spec) -> dict[str, Interval]:
+    """The same with the usual ranges of hyperparameters: what bounds are shown for."""
+    return _of_leaves(spec, {h.name: h.usual for h in spec.hyperparameters})
+
+
+def _of_leaves(spec: Spec, found: dict[str, Interval]) -> dict[str, Interval]:
+    found = found | {s.name: s.domain for s in spec.states}
+    return {**found, "t": Interval(low=1, low_open=False), rule.SCALE: Interval(low=0)}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is compared: a spec under one option set with tensors of one type.
+
+    Attributes:
+        spec: The spec.
+        options: The option set.
+        dtype: Type of parameters and gradients.
+        expected: The rule as terms.
+        seed: Of random points.
+        backend: Whose kernel it is, "triton" or "multi_tensor".
+        mode: One of `generated.MODES`.
+    """
+
+    spec: Spec
+    options: Options
+    dtype: str
+    expected: Expected
+    seed: int
+    backend: str = "triton"
+    mode: str = "host"
+
+    @classmethod
+    def of(
+        cls, spec: Spec, options: Options, dtype: str, seed: int, backend: str = "triton",
+        mode: str = "host",
+    ) -> Subject:  # fmt: skip
+        """The rule for these."""
+        kinds = storage(spec, options, dtype)
+        expected = rule.expected(spec, options, kinds, mode == "scaled")
+        return cls(spec, options, dtype, expected, seed, backend, mode)
+
+    def file(self, folder: Path) -> Path:
+        """The generated file that launches the kernel."""
+        return Pair.of(self.spec, folder).launches(self.backend)
+
+    @property
+    def stored(self) -> list[str]:
+        """The tensors that a step has to write."""
+        return list(self.expected.stores)
+
+
+def bindings(
+    made: Launch, kinds: Mapping[str, str], source: Source, numbers: Sequence[Term] = ()
+) -> list[Binding]:
+    """What the parameters of the compiled kernel are, from what the launcher passes.
+
+    Args:
+        made: The launch.
+        kinds: Of the tensors.
+        source: The generated file.
+        numbers: Those that the rows of the table have on the device.
+    """
+    found: list[Binding] = []
+    for argument in made.arguments:
+        if isinstance(argument, Tensor):
+            found.append(Pointer(argument.name, kinds[argument.name]))
+        elif argument == Table("programs"):
+            found.append(ProgramTable())
+        elif argument == Table("rows"):
+            names = source.globals.get("COLUMNS", ())
+            columns = [Pointer(n, kinds[n]) if n in kinds else None for n in names]
+            found.append(RowTable(tuple(columns), tuple(numbers)))
+        elif isinstance(argument, Table):
+            raise Refuted(made.line, f"passes `table.{argument.part}` as a number")
+        else:
+            found.append(argument)
+    return found
+
+
+def compare(subject: Subject, artefact: Artefact, lifted: Lifted, block: int) -> Outcome:
+    """Every access and every stored term of a lifted kernel against the rule."""
+    pairs: dict[tuple[str, Term], int] = {}
+    for path in lifted.paths:
+        for line, what in findings(path, block, subject.stored):
+            return _refuted_at(artefact, line, what)
+    for access in lifted.stores():
+        pairs.setdefault((access.tensor, access.value), access.line)
+    found = [_value(subject, artefact, tensor, got) for tensor, got in pairs]
+    return _worst(found)
+
+
+def _worst(found: Sequence[Outcome]) -> Outcome:
+    """A refutation, best with an input, or the weakest of the outcomes that pass."""
+    failed = [outcome for outcome in found if not outcome.status.passed]
+    if failed:
+        return min(failed, key=_doubt)
+    ranked = sorted(found, key=lambda o: (o.status is Status.PROVED, o.strength == "bits"))
+    weakest = ranked[0]
+    return Outcome(weakest.status, weakest.strength, weakest.detail, len(found))
+
+
+def _doubt(failed: Outcome) -> int:
+    """Less for what is better evidence."""
+    if failed.status is not Status.REFUTED:
+        return 2
+    return 0 if failed.counterexample is None or failed.counterexample.inputs else 1
+
+
+def _refuted_at(artefact: Artefact, line: int, what: str) -> Outcome:
+    """A refutation with the lines of artefact and generated file."""
+    places = [artefact.line(line), artefact.source_line(line)]
+    return Outcome(Status.REFUTED, "", "\n  ".join([what, *filter(None, places)]))
+
+
+def _value(subject: Subject, artefact: Artefact, name: str, got: Term) -> Outcome:
+    """One stored term against the rule's."""
+    spec, expected = subject.spec, subject.expected
+    wanted = expected.stores[name] if name in expected.stores else expected.scalars[name]
+    if got is wanted:
+        return Outcome(Status.PROVED, "bits", "the rule's rounded operations in its order")
+    if equality.same_operations(got, wanted):
+        detail = "the rule's rounded operations, whatever its comparisons come to"
+        return Outcome(Status.PROVED, "bits", detail)
+
+    def refuted(
+        detail: str, at: Mapping[str, float], values: tuple[str, str] | None = None
+    ) -> Outcome:
+        values = values or _values(got, wanted, at)
+        given = {leaf: inputs.shown(value) for leaf, value in at.items()}
+        dtype = subject.dtype
+        found = counterexample(spec, expected, artefact, name, got, dtype, given, values)
+        return Outcome(Status.REFUTED, "", detail, 0, found)
+
+    def undecided(reason: str) -> Outcome:
+        detail = f"{artefact.name}: `{name}` cannot be decided: {reason}"
+        return Outcome(Status.UNSUPPORTED, "", detail)
+
+    if (narrow := equality.narrowed(got, wanted, expected.real)) is not None:
+        detail = f"`{name}` is computed in {narrow.kind}, where the rule has more digits: {narrow}"
+        at = _seen(subject, got, wanted, {})
+        return undecided(f"{detail}, {_UNSEEN}") if at is None else refuted(detail, at)
+    decision = _decided(spec, got, wanted, subject.seed)
+    if decision.status == "equal":
+        note = "equal over the reals; the rounded operations are not the rule's"
+        return Outcome(Status.PROVED, "reals", note)
+    if decision.status == "tested":
+        note = f"equal in a prime field; the probability of an error is below {decision.error:.1g}"
+        return Outcome(Status.TESTED, "", note)
+    if decision.status == "different":
+        detail = f"the formula of `{name}` differs from the rule's"
+        at = _seen(subject, got, wanted, decision.witness)
+        if at is None:
+            return undecided(f"{detail}, {_UNSEEN}")
+        return refuted(detail, at, decision.values if at is decision.witness else None)
+    return undecided(decision.reason)
+
+
+_UNSEEN = "yet the same bits come out for every input that was tried"
+"""A compiler may have computed with numbers what it then computes with other roundings."""
+
+
+def _seen(
+    subject: Subject, got: Term, wanted: Term, at: Mapping[str, float]
+) -> Mapping[str, float] | None:
+    """An input at which the two differ in a bit, first of all the given one; None without one.
+
+    A difference of the formulas need not be one of what they compute.
+    """
+    try:
+        if at and equality.bits_differ(got, wanted, at):
+            return at
+        return equality.bits_witness(got, wanted, domains(subject.spec), subject.seed)
+    except evaluation.NoValue:
+        return at
+
+
+_DECISIONS: dict[Any, equality.Decision] = {}
+"""Of this process, by the terms and the domains of their leaves."""
+
+
+def _decided(spec: Spec, got: Term, wanted: Term, seed: int) -> equality.Decision:
+    key = (spec.source.text, got.digest, wanted.digest, seed)
+    if key not in _DECISIONS:
+        _DECISIONS[key] = equality.decide(got, wanted, domains(spec), seed)
+    return _DECISIONS[key]
+
+
+def _values(got: Term, wanted: Term, at: Mapping[str, float]) -> tuple[str, str]:
+    """What the rule and the artefact give at an input, in their own arithmetic."""
+    if not at:
+        return str(wanted), str(got)
+    columns = {name: np.asarray([value]) for name, value in at.items()}
+    pair = [float(np.ravel(evaluation.evaluate(t, columns))[0]) for t in (wanted, got)]
+    return inputs.shown(pair[0]), inputs.shown(pair[1])
+
+
+# R3: NumPy file, launcher, Triton IR.
+
+
+def check_source(
+    spec: Spec, folder: Path, options: Options, dtypes: Sequence[str], seed: int,
+    target: str = "sm_90", kernels: Sequence[Variant] = KERNELS,
+) -> Verdict:  # fmt: skip
+    """R3 on one option set: all three legs, for every type.
+
+    Args:
+        spec: The spec.
+        folder: The folder of generated code.
+        options: The option set.
+        dtypes: Types of parameters and gradients.
+        seed: Of random points.
+        target: Triton IR is the same for all; this is the one that it is compiled for.
+        kernels: Which of its kernels.
+    """
+    found = []
+    for dtype in dtypes:
+        subject = Subject.of(spec, options, dtype, seed)
+        found.append(_guarded(partial(_numpy, subject, folder), Pair.of(spec, folder).numpy))
+        for backend, mode in kernels:
+            one = Subject.of(spec, options, dtype, seed, backend, mode)
+            found.append(_guarded(partial(_launcher, one, folder), one.file(folder)))
+            if all(outcome.status.passed for outcome in found):
+                found.append(_triton(one, folder, target))
+    return _verdict("R3", spec, options, found, seed)
+
+
+def _guarded(run: Callable[[], Outcome], path: Path) -> Outcome:
+    """An outcome even where a file cannot be lifted."""
+    try:
+        return run()
+    except (Refuted, Unsupported) as error:
+        return _not_lifted(error, Artefact(str(path), "\n".join(Text(path).lines), {}))
+
+
+def _not_lifted(error: Refuted | Unsupported, artefact: Artefact) -> Outcome:
+    if isinstance(error, Refuted):
+        return _refuted_at(artefact, error.line, str(error))
+    places = [artefact.line(error.line) or artefact.name, artefact.source_line(error.line)]
+    detail = "\n  ".join([f"cannot be lifted: {error}", *filter(None, places)])
+    return Outcome(Status.UNSUPPORTED, "", detail)
+
+
+def _numpy(subject: Subject, folder: Path) -> Outcome:
+    """The NumPy file: its tensors and scalar states."""
+    spec, path = subject.spec, Pair.of(subject.spec, folder).numpy
+    text = path.read_text(encoding="utf-8")
+    source = Source(text)
+    kinds = storage(spec, subject.options, subject.dtype)
+    values = reference_proof.values(source, spec, subject.options, kinds)
+    artefact = Artefact(str(path), text, source.origin)
+    found = []
+    for name, got in {**values.stores, **values.scalars}.items():
+        wanted = kinds.get(name, rule.HOST)
+        if got.kind != wanted:
+            return Outcome(Status.REFUTED, "", f"{path}: `{name}` is {got.kind}, not {wanted}")
+        found.append(_value(subject, artefact, name, got))
+    return _worst(found)
+
+
+def _launch(subject: Subject, folder: Path, exact: bool) -> tuple[Launch, list[Binding]]:
+    """How a kernel is launched, and what its parameters are.
+
+    Numbers on the device are those that the launch from the host passes, in its order; the last of
+    them is the scale.
+    """
+    source = Source(subject.file(folder).read_text(encoding="utf-8"))
+    spec, options = subject.spec, subject.options
+    kinds = storage(spec, options, subject.dtype)
+    made = launch(source, spec, options, exact, subject.backend == "multi_tensor")
+    if subject.mode == "host":
+        return made, bindings(made, kinds, source)
+    passed = [argument for argument in made.arguments if isinstance(argument, Term)]
+    numbers = [*passed[:-1], terms.scalar(rule.SCALE)]
+    made = launch(source, spec, options, exact, True, subject.mode)
+    return made, bindings(made, kinds, source, numbers)
+
+
+def _launcher(subject: Subject, folder: Path) -> Outcome:
+    """How the kernel is launched in both modes, and the scalar states."""
+    path = subject.file(folder)
+    found = []
+    for exact in (True, False):
+        source = Source(path.read_text(encoding="utf-8"))
+        tabular = subject.backend == "multi_tensor"
+        made = launch(source, subject.spec, subject.options, exact, tabular, subject.mode)
+        artefact = Artefact(str(path), "\n".join(Text(path).lines), source.origin)
+        for line, what in launcher.findings(
+            subject.spec, made, subject.options, exact, WARPS, subject.mode
+        ):
+            return _refuted_at(artefact, line, what)
+        found += [_value(subject, artefact, name, got) for name, got in made.scalars.items()]
+    return _worst(found) if found else Outcome(Status.PROVED, "bits", "no scalar states", 0)
+
+
+def _triton(subject: Subject, folder: Path, target: str) -> Outcome:
+    """Triton IR."""
+    try:
+        kernel = compiled.load(subject.spec, folder, subject.backend)
+        text = compiled.triton_ir(
+            kernel, subject.spec, subject.options, target, subject.dtype, subject.mode
+        )
+    except CannotCompile as error:
+        return Outcome(Status.REFUTED, "", str(error))
+    return of_triton(subject, folder, text)
+
+
+def of_triton(subject: Subject, folder: Path, text: str) -> Outcome:
+    """Triton IR that belongs to the launcher of a generated file."""
+    path = subject.file(folder)
+    lines = ttir.source_lines(text)
+    name = f"Triton IR, {subject.dtype}{variant(subject)}"
+    try:
+        made, given = _launch(subject, folder, True)
+        lifted = ttir.lift(text, given, made.block)
+    except (Refuted, Unsupported) as error:
+        return _not_lifted(error, Artefact(name, text, {}, lines, path))
+    return compare(subject, Artefact(name, text, lifted.origin, lines, path), lifted, made.block)
+
+
+# R7: PTX.
+
+
+def check_compiled(
+    spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
+    seed: int, exact: bool = True, kernels: Sequence[Variant] = KERNELS,
+) -> Verdict:  # fmt: skip
+    """R7 on one option set: the PTX for tensors that are aligned, and for such that are not.
+
+    Args:
+        spec: The spec.
+        folder: The folder of generated code.
+        options: The option set.
+        targets: GPUs to compile for.
+        dtypes: Types of parameters and gradients.
+        seed: Of random points.
+        exact: The mode that the launcher is called with.
+        kernels: Which of its kernels.
+    """
+    found = []
+    for dtype, (backend, mode) in itertools.product(dtypes, kernels):
+        subject = Subject.of(spec, options, dtype, seed, backend, mode)
+        for target, aligned in itertools.product(targets, (False, True)):
+            try:
+                text = ptx_of(subject, folder, target, aligned, exact)
+            except CannotCompile as error:
+                found.append(Outcome(Status.REFUTED, "", str(error)))
+                continue
+            found.append(of_ptx(subject, folder, target, text, aligned, exact))
+    return _verdict("R7", spec, options, found, seed)
+
+
+def ptx_of(subject: Subject, folder: Path, target: str, aligned: bool, exact: bool) -> str:
+    """The PTX of a generated kernel; raises `CannotCompile`."""
+    kernel: Kernel = compiled.load(subject.spec, folder, subject.backend)
+    options, dtype = subject.options, subject.dtype
+    made = compiled.compile_kernel(
+        kernel, subject.spec, options, target, dtype, aligned, exact, subject.mode
+    )
+    return str(made["ptx"])
+
+
+def of_ptx(
+    subject: Subject, folder: Path, target: str, text: str, aligned: bool, exact: bool
+) -> Outcome:
+    """PTX that belongs to the launcher of a generated file."""
+    key = (proof_key(subject, folder, text), aligned, exact)
+    if (known := _PASSED.get(key)) is not None:
+        return known
+    artefact = _artefact(subject, folder, target, text, aligned)
+    try:
+        lifted, block = _lifted(subject, folder, text, aligned, exact)
+    except (Refuted, Unsupported) as error:
+        return _not_lifted(error, artefact)
+    outcome = compare(subject, replace(artefact, origin=lifted.origin), lifted, block)
+    if outcome.status.passed:
+        _PASSED[key] = outcome
+    return outcome
+
+
+_PASSED: dict[Any, Outcome] = {}
+"""What has passed in this process: compilers write one text for several GPUs."""
+
+
+def proof_key(subject: Subject, folder: Path, text: str) -> tuple[Any, ...]:
+    """All that a verdict about a PTX depends on; what GPU it is for changes no instruction."""
+    pair = Pair.of(subject.spec, folder)
+    paths = (pair.numpy, subject.file(folder))
+    files = tuple(hashlib.sha256(path.read_bytes()).digest() for path in paths)
+    body = re.sub(r"^(\.target|\.version|//).*$", "", text, flags=re.MULTILINE)
+    code = hashlib.sha256(body.encode()).digest()
+    options = tuple(subject.options.items())
+    return subject.spec.source.text, options, subject.dtype, subject.seed, subject.mode, files, code
+
+
+def lifted_stores(
+    subject: Subject, folder: Path, target: str, text: str, exact: bool
+) -> tuple[Artefact, list[tuple[str, Term]]]:
+    """The stored tensors of PTX for aligned tensors, each different value once.
+
+    Raises:
+        Refuted, Unsupported: It cannot be lifted.
+    """
+    lifted, _ = _lifted(subject, folder, text, True, exact)
+    artefact = replace(_artefact(subject, folder, target, text, True), origin=lifted.origin)
+    stores = [(a.tensor, a.value) for a in lifted.stores()]
+    return artefact, list(dict.fromkeys(stores))
+
+
+def parting_lines(
+    subject: Subject, folder: Path, text: str, name: str, tensor: str
+) -> tuple[str, str, str] | None:
+    """The first lines of spec, generated file and PTX that part, where one tensor is wrong.
+
+    Args:
+        subject: The rule.
+        folder: The folder of generated code.
+        text: The PTX.
+        name: What it is called.
+        tensor: The tensor.
+
+    Returns:
+        None if the PTX cannot be lifted.
+    """
+    path = subject.file(folder)
+    try:
+        lifted, _ = _lifted(subject, folder, text, True, True)
+    except (Refuted, Unsupported):
+        return None
+    artefact = Artefact(name, text, lifted.origin, ptx_terms.source_lines(text), path)
+    got = [a.value for a in lifted.stores() if a.tensor == tensor]
+    wrong = [term for term in got if term is not subject.expected.stores.get(tensor)]
+    if not wrong:
+        return None
+    line = artefact_line(artefact, wrong[0], [term for _, term in subject.expected.trace])
+    place = spec_line(subject.spec, subject.expected, wrong[:1], tensor)
+    return place, artefact.source_line(line), artefact.line(line)
+
+
+def variant(subject: Subject) -> str:
+    """Which of the kernels it is, behind the words for the single-tensor one."""
+    if subject.backend != "multi_tensor":
+        return ""
+    where = {"host": "", "device": ", numbers on the device", "scaled": ", scaled gradients"}
+    return f", multi-tensor{where[subject.mode]}"
+
+
+def _artefact(subject: Subject, folder: Path, target: str, text: str, aligned: bool) -> Artefact:
+    name = f"PTX for {target}, {subject.dtype}{'' if aligned else ', unaligned'}{variant(subject)}"
+    path = subject.file(folder)
+    return Artefact(name, text, {}, ptx_terms.source_lines(text), path)
+
+
+def _lifted(
+    subject: Subject, folder: Path, text: str, aligned: bool, exact: bool
+) -> tuple[Lifted, int]:
+    """The lifted PTX and the elements of a program; the last ones are kept."""
+    key = (proof_key(subject, folder, text), aligned, exact)
+    if key not in _LIFTED:
+        made, given = _launch(subject, folder, exact)
+        program = ptx_terms.parsed(text)
+        found = ptx_terms.lift(program, given, made.block, ALIGNMENT if aligned else 1)
+        while len(_LIFTED) >= KEPT:
+            del _LIFTED[next(iter(_LIFTED))]
+        _LIFTED[key] = found, made.block
+    return _LIFTED[key]
+
+
+_LIFTED: dict[Any, tuple[Lifted, int]] = {}
+KEPT = 2 * len(KERNELS)
+"""Lifted kernels of this process: those of one target and type, which two rungs look at."""
+
+
+def _verdict(
+    rung: str, spec: Spec, options: Options, found: Sequence[Outcome], seed: int
+) -> Verdict:
+    worst = _worst(found)
+    values = sum(o.values for o in found)
+    return Verdict(
+        rung, spec.name, dict(options), worst.status, values, worst.detail, seed,
+        worst.counterexample, strength=worst.strength,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Code as graphs of rounded operations: lifted, compared, and proved equal."""

@@ -1,0 +1,219 @@
+"""Tables are whole at every width: no name and no verdict is ever cut or broken."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from fcntl import ioctl
+
+import pytest
+from rich.cells import cell_len
+from support import ROOT, STOCK, environment, run_command
+
+from stepforge.commands.terminal import campaigns as fuzz_summary
+from stepforge.commands.terminal import mutations as mutate_summary
+from stepforge.commands.terminal import report, table
+from stepforge.commands.terminal import screen as terminal
+from stepforge.commands.terminal.table import Cell, print_table
+from stepforge.fuzz.campaign import BUILD, TEXTS, Report
+from stepforge.mutate.report import Report as Mutations
+from stepforge.mutate.report import Result
+from stepforge.verify.certificate import RUNGS, Certificate, Status, Verdict
+
+WIDTHS = (40, 60, 80, 100, 120, 200)
+
+
+@pytest.fixture(autouse=True)
+def _without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+class Terminal(io.StringIO):
+    """A terminal without colours, as wide as the environment says."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def printed(width: int | None, *arguments: object, **options: object) -> tuple[str, str]:
+    stream = io.StringIO()
+    form = print_table(table.console(stream), *arguments, width, **options)  # type: ignore[arg-type]
+    return form, stream.getvalue()
+
+
+HEADER = ("name", "verdict", "count")
+ROWS = [("a", Cell("PROVED (bits) n=56", brief="PROVED (bits)"), "7"), ("longer", "–", "1234")]
+
+
+def test_the_first_form_that_fits_is_taken() -> None:
+    whole = (
+        "name    verdict             count\n"
+        "a       PROVED (bits) n=56      7\n"
+        "longer  –                    1234\n"
+    )
+    assert printed(None, HEADER, ROWS, right={"count"}) == ("whole", whole)
+    assert printed(33, HEADER, ROWS, right={"count"}) == ("whole", whole)
+    form, text = printed(32, HEADER, ROWS, right={"count"})
+    assert (form, max(map(len, text.splitlines()))) == ("brief", 28)
+    assert "n=56" not in text
+    assert printed(27, HEADER, ROWS) == (
+        "stacked",
+        "a\n  verdict: PROVED (bits)\n  count: 7\nlonger\n  verdict: –  count: 1234\n",
+    )
+
+
+def test_a_column_without_short_texts_is_left_out() -> None:
+    rows = [("a", Cell("a long description", brief=""))]
+    assert printed(10, ("name", ""), rows) == ("brief", "name\na\n")
+
+
+def test_wide_characters_count_twice() -> None:
+    form, text = printed(None, ("name", "n"), [("最適化", "1"), ("abc", "2")])
+    assert form == "whole"
+    assert {cell_len(line) for line in text.splitlines()} == {9}
+
+
+@pytest.mark.parametrize("width", range(1, 40))
+def test_no_word_is_broken_at_any_width(width: int) -> None:
+    _, text = printed(width, HEADER, ROWS, right={"count"})
+    for word in ("longer", "PROVED", "(bits)", "1234"):
+        assert word in text
+
+
+def certificates() -> list[Certificate]:
+    """Of the whole catalogue, with the longest verdicts there are."""
+
+    def verdict(name: str, rung: str, maximize: bool) -> Verdict:
+        if rung in ("R3", "R7"):
+            return Verdict(rung, name, {"m": maximize}, Status.PROVED, 123456, strength="bits")
+        status = Status.UNSUPPORTED if rung == "R8" else Status.TESTED
+        return Verdict(rung, name, {"m": maximize}, status, 1234567)
+
+    return [
+        Certificate(name, tuple(verdict(name, r, m) for r in RUNGS for m in (False, True)))
+        for name in STOCK
+    ]
+
+
+def words(line: str) -> list[str]:
+    return [word.strip() for word in re.split(r"  +", line)]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_name_and_verdict_is_whole(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = Terminal()
+    report.print_table(certificates(), stream)
+    top = stream.getvalue().split("\n\n")[0].splitlines()
+    assert max(map(len, top)) <= width
+    firsts = [line.split()[0] for line in top if not line.startswith(" ")]
+    assert [first for first in firsts if first in STOCK] == STOCK
+    cells = [cell for line in top for cell in words(line)]
+    proofs = [cell for cell in cells if re.fullmatch(r"(R[37]: )?PROVED \(bits\)( n=\d+)?", cell)]
+    assert len(proofs) == 2 * len(STOCK)
+    assert sum("UNSUPPORTED" in cell for cell in cells) == len(STOCK)
+    assert sum("TESTED" in cell for cell in cells) == (len(RUNGS) - 4) * len(STOCK)
+
+
+def test_wide_is_one_row_for_each_whatever_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    narrow, pipe = Terminal(), io.StringIO()
+    report.print_table(certificates(), narrow, wide=True)
+    report.print_table(certificates(), pipe)
+    rows = len(STOCK) + 1
+    assert narrow.getvalue().splitlines()[:rows] == pipe.getvalue().splitlines()[:rows]
+    assert "n=2469134" in pipe.getvalue()
+    assert all(len(line) > 150 for line in pipe.getvalue().splitlines()[:rows])
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_tables_of_fuzz_and_mutate_fit(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = Terminal()
+    found = Report()
+    for outcome in ("passed", "no value", "undecided", "spills", "not run", "refused", "failed"):
+        for stage in (BUILD, *RUNGS, TEXTS):
+            found.outcomes[stage, outcome] = 1234
+    fuzz_summary.print_report(found, 0, stream)
+    rungs = {rung: "REFUTED" for rung in RUNGS if rung not in ("files", "R12")}
+    results = tuple(
+        Result(f"lion-{kind}-{n}", "lion", "rule", kind, "x", rungs)
+        for kind in "ABCDEFGHIJK"
+        for n in range(3)
+    )
+    mutate_summary.print_report(Mutations(results), stream)
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    for word in (BUILD, TEXTS, "undecided", "3/3", "arithmetic:", "cheats:", "killed"):
+        assert any(word in line for line in lines), word
+
+
+@pytest.mark.parametrize("columns", ["", "0", "-3", "wide", "９０", "9" * 30])
+def test_a_variable_that_is_no_width_is_not_one(
+    columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert terminal.room(Terminal()) == 80
+    assert terminal.room(io.StringIO()) is None
+
+
+# The command.
+
+
+def on_terminal(columns: int, *arguments: str, **extra: str) -> str:
+    """What the command prints on a terminal of so many columns."""
+    leader, follower = pty.openpty()
+    ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    variables = {**environment(), "TERM": "xterm", **extra}
+    if "COLUMNS" not in extra:
+        variables.pop("COLUMNS", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stepforge", *arguments],
+        cwd=ROOT, env=variables, stdin=follower, stdout=follower, stderr=follower,
+    )  # fmt: skip
+    os.close(follower)
+    text = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        text += part
+    os.close(leader)
+    assert process.wait() == 0
+    return text.decode().replace("\r\n", "\n")
+
+
+def test_the_list_fits_the_terminal() -> None:
+    lines = on_terminal(80, "list").splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines if line.split()[0] in STOCK] == STOCK
+
+
+def test_columns_is_how_wide_a_terminal_is_and_pipes_have_no_width() -> None:
+    whole = on_terminal(60, "list", COLUMNS="300")
+    ci = dict.fromkeys(("CI", "GITHUB_ACTIONS", "FORCE_COLOR"), "1")
+    assert run_command("list", env={"COLUMNS": "30", **ci}).stdout == whole
+    assert on_terminal(60, "list", "--wide") == whole
+
+
+def test_names_and_verdicts_of_verify_are_whole_on_80_columns() -> None:
+    text = on_terminal(80, "verify", "lion", "--kernel", "triton")
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "\n")
+    rows = plain[plain.index("lion  options") :].split("\n\n")[0].splitlines()
+    assert max(map(len, rows)) <= 80
+    cells = [cell for row in rows for cell in words(row)]
+    assert [cell for cell in cells if cell in STOCK] == ["lion"]
+    verdicts = [cell.split(": ") for cell in cells if re.match(r"R\d+: ", cell)]
+    assert [rung for rung, _ in verdicts] == ["R0", "R1", "R2", "R3", "R5", "R6", "R7"]
+    assert all(re.fullmatch(r"(TESTED|PROVED \(bits\)) n=\d+", v) for _, v in verdicts)
+    assert "left out: fp64 bf16 fp16, sm_80 sm_100 sm_120 gfx942, fast mode, R9;" in plain
+    assert "`stepforge verify lion --level full`" in plain

@@ -1,0 +1,143 @@
+"""The mutator: what it plants, how it counts, and that the rungs find what it plants."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support import ROOT, STOCK, stock
+
+from stepforge.language.diagnostics import SpecError
+from stepforge.mutate import rules, texts
+from stepforge.mutate.log import Log
+from stepforge.mutate.mutant import CLASSES, LEVELS
+from stepforge.mutate.report import Report
+from stepforge.mutate.score import Result, collect, mutate
+from stepforge.verify.certificate import RUNGS
+
+FOLDER = ROOT / "generated"
+REFUTED, TESTED, BITS, REALS = "REFUTED: so", "TESTED", "PROVED (bits)", "PROVED (reals)"
+
+
+def result(kind: str = "A", level: str = "triton", **rungs: str) -> Result:
+    return Result(f"{kind} {level} {sorted(rungs.items())}", "adamw", level, kind, "op", rungs)
+
+
+def test_every_optimizer_has_mutants_of_every_class_and_level() -> None:
+    chosen = collect({name: stock(name) for name in ("adamw", "sgd")}, FOLDER, 260, 20, 0)
+    assert {m.level for m in chosen} == set(LEVELS)
+    assert {m.kind for m in chosen} == set(CLASSES)
+    count = Counter(m.spec.name for m in chosen)
+    assert min(count.values()) >= 100
+    names = [m.name for m in chosen]
+    assert len(set(names)) == len(names)
+
+
+def test_the_choice_is_the_same_for_a_seed() -> None:
+    specs = {"lion": stock("lion")}
+    first, again = (collect(specs, FOLDER, 30, 6, 5) for _ in range(2))
+    other = collect(specs, FOLDER, 30, 6, 6)
+    assert [m.name for m in first] == [m.name for m in again]
+    assert [m.name for m in first] != [m.name for m in other]
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_mutants_of_the_rule_differ_from_what_is_built(name: str) -> None:
+    spec = stock(name)
+    built = {b: (FOLDER / b / f"{name}.py").read_text() for b in ("numpy", "triton")}
+    mutants = list(rules.mutants(spec, next(spec.option_sets())))
+    assert len(mutants) > 20
+    for mutant in mutants:
+        assert mutant.files != built, mutant.name
+
+
+def test_named_bugs_are_still_in_the_stock_specs() -> None:
+    found = {m.what for m in rules.bugs({name: stock(name) for name in STOCK})}
+    assert found == {name for name, *_ in rules.BUGS}
+
+
+def test_only_lines_that_run_are_changed() -> None:
+    spec = stock("adamw")
+    text = (FOLDER / "triton" / "adamw.py").read_text()
+    for mutant in texts.mutants(spec, {"amsgrad": False, "maximize": False}, text):
+        if mutant.kind in "FGI":
+            assert not mutant.what.startswith("v_max"), mutant.name
+
+
+def test_kills_survivors_and_alarms_are_counted() -> None:
+    report = Report((
+        result(R2=REFUTED, R7=REFUTED),
+        result(R2=TESTED, R7=REFUTED),
+        result(kind="G", R2=TESTED, R7=TESTED),
+        result(kind="H", R2="UNSUPPORTED: no", R7=TESTED),
+        result(kind="EQ", R2=TESTED, R7=REALS),
+        result(kind="EQ", R2="UNSUPPORTED: no", R7=REALS),
+        result(kind="B", R3=BITS, R7=BITS),
+    ))  # fmt: skip
+    assert (report.faults, report.killed) == (4, 2)
+    assert [r.kind for r in report.survivors] == ["G", "H"]
+    assert report.kills("A") == {"R2": 1, "R7": 2}
+    assert {rung: len(found) for rung, found in report.alone.items()} == {"R7": 1}
+    assert len(report.false_alarms) == 1
+    assert not report.passed
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (result(R3=BITS, R7=BITS, R2=TESTED), True),
+        (result(R3=BITS, R7=REALS, R2=TESTED), False),
+        (result(level="rule", R3=REALS, R7=REALS), True),
+        (result(level="rule", kind="G", R3=REALS, R7=REALS), False),
+        (result(R3=BITS, R7=BITS, R5=REFUTED), False),
+        (result(level="spec", R8=TESTED), False),
+    ],
+)
+def test_what_is_no_fault_is_shown_by_a_proof(one: Result, expected: bool) -> None:
+    assert one.same is expected
+
+
+def test_the_goals_are_shares_of_classes() -> None:
+    killed = [result(kind="G", R2=REFUTED, R9=str(i)) for i in range(19)]
+    alive = result(kind="G", R2=TESTED)
+    assert Report((*killed, alive)).passed
+    assert not Report((*killed[1:], alive)).passed
+    assert not Report((result(kind="A", R2=TESTED), *[result(R2=REFUTED)] * 99)).passed
+
+
+def test_the_rungs_find_planted_faults_and_pass_rewritings() -> None:
+    report = mutate({"sgd": stock("sgd")}, FOLDER, 15, 2, seed=3, jobs=2)
+    assert report.faults >= 12
+    assert report.killed >= report.faults - 1
+    assert report.false_alarms == []
+    assert len(report.equivalents) == 2
+    for one in report.results:
+        assert set(one.rungs) <= set(RUNGS)
+
+
+def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.jsonl"
+    with Log(path) as log:
+        log.add("a", {"R2": TESTED})
+    with Log(path) as log:
+        assert log.known == {"a": {"R2": TESTED}}
+        assert log.add("b", {"R2": REFUTED}) == 2
+    assert [json.loads(line)["name"] for line in path.read_text().splitlines()] == ["a", "b"]
+    chosen = collect({"sgd": stock("sgd")}, FOLDER, 3, 0, 0)
+    known = {m.name: {"R2": REFUTED} for m in chosen}
+    asked: list[str] = []
+    report = mutate(
+        {"sgd": stock("sgd")}, FOLDER, 3, 0, known=known,
+        done=lambda mutant, *_: asked.append(mutant.name),
+    )  # fmt: skip
+    assert asked == []
+    assert report.killed == 3
+
+
+def test_a_file_that_is_no_log_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.txt"
+    path.write_text("[1, 2]\n")
+    with pytest.raises(SpecError, match="no file of verdicts"):
+        Log(path)

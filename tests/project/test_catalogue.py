@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from front_end import text
+
+from stepforge.language.diagnostics import SpecError
+from stepforge.project import catalogue
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_local_spec_comes_before_a_stock_spec(empty: Path) -> None:
+    assert catalogue.locate("adamw").path == catalogue.stock() / "adamw.toml"
+    (empty / "specs").mkdir()
+    (empty / "specs" / "adamw.toml").write_text(text())
+    assert catalogue.locate("adamw").path == Path("specs/adamw.toml")
+    assert catalogue.locate("lion").path == catalogue.stock() / "lion.toml"
+
+
+def test_the_local_folder_replaces_the_stock_specs(empty: Path) -> None:
+    assert [s.shown for s in catalogue.everything()][:2] == [
+        "specs/adadelta.toml",
+        "specs/adagrad.toml",
+    ]
+    (empty / "specs").mkdir()
+    (empty / "specs" / "mine.toml").write_text(text())
+    assert [s.shown for s in catalogue.everything()] == ["specs/mine.toml"]
+
+
+def test_an_empty_local_folder_is_an_error_not_an_empty_catalogue(empty: Path) -> None:
+    (empty / "specs").mkdir()
+    with pytest.raises(SpecError) as error:
+        catalogue.everything()
+    assert error.value.diagnostics[0].message == "there are no specs"
+
+
+@pytest.mark.parametrize("path", ["mine.toml", "./mine", "a/b/mine.toml"])
+def test_a_path_is_taken_as_it_is(path: str, empty: Path) -> None:
+    assert catalogue.locate(path) == catalogue.Located(Path(path), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "help"),
+    [
+        ("adamx", "adamx", "did you mean `adamax`?"),
+        ("qqqq", "qqqq", "there are adadelta, adagrad, "),
+        ("x" * 5000, "x" * 39 + "…", "there are "),
+        ("\x1b[31m", "\\x1b[31m", "there are "),
+        ("", "", "there are "),
+        ("folder", "folder", "`folder` is a directory"),
+    ],
+)
+def test_an_unknown_name_is_an_error_with_a_suggestion(
+    name: str, shown: str, help: str, empty: Path
+) -> None:
+    (empty / "folder").mkdir()
+    with pytest.raises(SpecError) as error:
+        catalogue.locate(name)
+    (diagnostic,) = error.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == ("E006", f"no spec named `{shown}`")
+    assert diagnostic.help.startswith(help)

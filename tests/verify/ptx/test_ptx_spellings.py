@@ -1,0 +1,97 @@
+"""The same operations as other versions of Triton spell them in PTX."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stepforge.verify.terms.evaluation import evaluate
+from stepforge.verify.terms.lifted import Refuted, Unsupported
+from stepforge.verify.terms.terms import apply, constant, load
+from verify.test_ptx_terms import data, elementwise, executed, lift, stored
+
+JOIN = """\
+cvt.u64.u32 %rd30, %r50;
+cvt.u64.u32 %rd31, %r51;
+shl.b64 %rd32, %rd31, 32;
+or.b64 %rd33, %rd30, %rd32;
+"""
+SAME_BITS = {
+    "the upper of two floats in one register": JOIN + "mov.b64 {%r4, %r60}, %rd33;",
+    "the lower of two, cut off": JOIN + "cvt.u32.u64 %r60, %rd33;",
+    "the upper of two, moved down": JOIN + "shr.u64 %rd34, %rd33, 32;\ncvt.u32.u64 %r60, %rd34;",
+    "packed arithmetic on them": JOIN + "mul.rn.f32x2 %rd34, %rd33, %rd33;\n"
+    "mov.b64 {%r60, %r4}, %rd34;",
+    "a negative by its sign bit": "xor.b32 %r60, %r50, -2147483648;",
+    "an absolute value by its sign bit": "and.b32 %r60, %r50, 2147483647;",
+}
+
+
+@pytest.mark.parametrize("lines", SAME_BITS.values(), ids=SAME_BITS)
+@pytest.mark.parametrize("count", [1, 33, 200])
+def test_lifted_values_are_those_of_execution(lines: str, count: int) -> None:
+    text, at = elementwise(lines, "f32"), data("f32", count)
+    got = np.broadcast_to(evaluate(stored(lift(text)), at), (count,))
+    wanted = executed(text, "f32", at)
+    numbers = ~np.isnan(wanted)
+    np.testing.assert_array_equal(np.isnan(got), ~numbers)
+    np.testing.assert_array_equal(got[numbers].view(np.uint32), wanted[numbers].view(np.uint32))
+
+
+def test_integers_that_share_a_register_are_themselves_again() -> None:
+    lines = """\
+add.s32 %r5, %r2, 1;
+mov.b64 %rd30, {%r2, %r5};
+mov.b64 {%r6, %r7}, %rd30;
+ld.param.b64 %rd31, [x];
+shl.b64 %rd32, %rd2, 2;
+add.s64 %rd33, %rd31, %rd32;
+mul.wide.u32 %rd34, %r6, 4;
+add.s64 %rd35, %rd33, %rd34;
+mov.b32 %r60, 0;
+@%p1 ld.global.b32 { %r60 }, [ %rd35 + 0 ];"""
+    for path in lift(elementwise(lines, "f32")).paths:
+        first, _, _, again = path.loads
+        assert (again.tensor, again.index.program) == (first.tensor, first.index.program)
+        np.testing.assert_array_equal(again.index.base, first.index.base)
+    with pytest.raises(Refuted, match="behind the last element of `x`"):
+        lift(elementwise(lines.replace("%r6, 4", "%r7, 4"), "f32"))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        JOIN.replace("32;\nor", "31;\nor") + "mov.b64 {%r4, %r60}, %rd33;",
+        "cvt.u64.u32 %rd30, %r50;\ncvt.u64.u32 %rd31, %r51;\nor.b64 %rd33, %rd30, %rd31;\n"
+        "mov.b64 {%r60, %r4}, %rd33;",
+        JOIN + "shr.s64 %rd34, %rd33, 32;\ncvt.u32.u64 %r60, %rd34;",
+        "xor.b32 %r60, %r50, 1;",
+        "and.b32 %r60, %r50, 1073741823;",
+        "mov.b64 %rd30, {%r1, %r2};\nmov.b64 {%r60, %r4}, %rd30;",
+    ],
+)
+def test_other_bits_of_floats_are_unsupported(lines: str) -> None:
+    with pytest.raises(Unsupported):
+        lift(elementwise(lines, "f32"))
+
+
+# `max` of float64 by Triton 3.6: IEEE's maximum, and a choice between zeros that it has made.
+
+
+@pytest.mark.parametrize(("op", "zero"), [("max", 0), ("min", 1 << 63)])
+def test_a_zero_extreme_that_is_chosen_again_is_the_extreme(op: str, zero: int) -> None:
+    x, y = load("x", "f64"), load("y", "f64")
+    extreme = apply(op, x, y)
+
+    def chosen(bits: int, operand: object, rest: object) -> object:
+        return apply("select", apply("bits", operand, kind="bool", data=bits), operand, rest)
+
+    is_zero = apply("eq", extreme, constant(0.0, "f64"))
+    inner = chosen(zero, y, chosen(zero, x, extreme))
+    assert apply("select", is_zero, inner, extreme) is extreme
+    other = chosen(1 << 63 if zero == 0 else 0, y, extreme)
+    assert apply("select", is_zero, other, extreme) is not extreme
+    foreign = chosen(zero, load("z", "f64"), extreme)
+    assert apply("select", is_zero, foreign, extreme) is not extreme
+    unguarded = apply("eq", extreme, constant(1.0, "f64"))
+    assert apply("select", unguarded, inner, extreme) is not extreme
