@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT / "codegen"))
 
 from stepforge.language.reader import load  # noqa: E402
 from stepforge.language.spec import Options, Spec  # noqa: E402
+from stepforge.verify.certificate import Compiled  # noqa: E402
 from stepforge.verify.files.generated import KERNELS  # noqa: E402
 from stepforge.verify.ptx import sass  # noqa: E402
 from stepforge.verify.rungs import compiled  # noqa: E402
@@ -121,7 +122,7 @@ def chosen(spec: Spec) -> Iterator[Options]:
             yield options
 
 
-Made = tuple[str, tuple[str, ...], bool, str, sass.Compiled]
+Made = tuple[str, tuple[str, ...], bool, str, Compiled]
 """Optimizer, options that are on, exact, how the kernel gets its numbers, and the kernel."""
 
 

@@ -27,8 +27,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "codegen"), str(ROOT)]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "codegen"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 os.environ["TRITON_INTERPRET"] = "0"
 
 import numpy as np
@@ -39,11 +40,12 @@ from torch_optim.support import CASES, WITH_TORCH, Case, parameters
 
 import generated.torch as ours
 from stepforge.backends.torch import class_name
+from stepforge.operations.formats import UNIT
+from stepforge.verify.cases.bench import Bench
 from stepforge.verify.cases.tensors import Tensor
 from stepforge.verify.files.generated import KERNELS, Pair, fresh
-from stepforge.verify.rounding.errors import UNIT
 from stepforge.verify.run.tasks import DTYPES
-from stepforge.verify.rungs import bounded, executed, interpreter, proof, tables
+from stepforge.verify.rungs import bounded, executed, proof, tables
 from stepforge.verify.rungs.bounded import Problem
 from stepforge.verify.terms.terms import Term
 
@@ -142,7 +144,7 @@ def replay(name: str, number: int, dtype: str) -> tuple[int, str]:
     options = list(spec.option_sets())[number]
     compared = 0
     for aligned in (True, False):
-        bench = interpreter.Bench(spec, Pair.of(spec, GENERATED))
+        bench = Bench(spec, Pair.of(spec, GENERATED))
         kernel = getattr(bench.triton, f"{name}_kernel")._kernel
         setattr(bench.triton, f"{name}_kernel", Single(kernel, aligned))
         rng = np.random.default_rng([SEED, 6])

@@ -1,24 +1,19 @@
 """stepforge: from the formula of an optimizer to kernels that can be trusted.
 
-The pipeline, one module for each stage::
+The pipeline, one folder for each part; a folder imports only from those above it::
 
-    catalogue    which specs there are
-    source       TOML text → values with positions
-    parser       rule text → expressions in source order       (tokens, slips, expression: the tree)
-    reader       values and expressions → the frozen model     (spec: the model, names)
-    rules        semantic rules, each with an error code       (literals, signs, kinds)
-    lower        spec → kernel: host scalars │ element stages  (kernel: the lowered program)
-    render       kernel → text                                 (backends/, templates/)
-    emit         text → files, atomically                      (manifest: what a folder holds)
-    verify/      files → certificate               (report: how it looks; faults, table)
+    operations   the table of operations, which every part reads
+    language     TOML text → checked spec (source, parser, reader, rules)
+    lowering     spec → kernel: host scalars │ element program
+    backends     kernel → text (numpy, triton, multi_tensor, torch, and their templates)
+    output       text → the folder of generated files, written atomically
+    project      the settings and the specs of a user's project
+    verify       files → certificate
+    fuzz         random specs through all of it
+    mutate       faults planted on purpose: how many of them `verify` finds
+    commands     the command line: the only place that prints and exits
 
-`config` reads the settings of a project and `selection` says which specs a command is about;
-`collisions` and `shadow` refuse names and folders that would hide something else. `operations` is
-THE table that every stage reads. `mathematics` gives expressions a SymPy meaning,
-`notebook` takes rules from there, `show` prints views, `scaffold` writes new specs, `diagnostics`
-has the error codes, `gpus` the names of targets, `terminal` what a stream can show. `cli` is the
-command, and `commands/` has a file for each of its subcommands: the only place that prints and
-exits.
+`notebook` takes rules from Python as SymPy expressions.
 """
 
 from __future__ import annotations
@@ -27,7 +22,15 @@ from stepforge.language.diagnostics import Diagnostic, GeneratorBug, SpecError
 from stepforge.language.reader import load, loads
 from stepforge.language.spec import Spec
 from stepforge.notebook import spec_from_sympy
+from stepforge.version import __version__
 
-__version__ = "0.1.0"
-
-__all__ = ["Diagnostic", "GeneratorBug", "Spec", "SpecError", "load", "loads", "spec_from_sympy"]
+__all__ = [
+    "Diagnostic",
+    "GeneratorBug",
+    "Spec",
+    "SpecError",
+    "__version__",
+    "load",
+    "loads",
+    "spec_from_sympy",
+]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from stepforge.verify.rounding.bounds import apart
+from stepforge.verify.rungs.bounds import apart
 from stepforge.verify.rungs.proof import Subject
 
 from .support import (

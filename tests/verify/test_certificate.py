@@ -13,10 +13,10 @@ import pytest
 from support import ROOT, run_command, stock
 
 from stepforge.commands.terminal import report
-from stepforge.verify.certificate import FORMAT, Certificate, Status, Verdict
+from stepforge.verify.certificate import FORMAT, Certificate, Compiled, Status, Verdict
 from stepforge.verify.driver import TARGETS
-from stepforge.verify.ptx import sass
-from stepforge.verify.run import figures, provenance
+from stepforge.verify.ptx import figures, sass
+from stepforge.verify.run import provenance
 from stepforge.verify.run.tasks import Level, groups
 from verify.support import copy_of, edit, run, task
 
@@ -145,7 +145,7 @@ def verdict(**changes: Any) -> Verdict:
 
 
 def test_machine_code_that_cannot_be_measured_says_why() -> None:
-    code = sass.Compiled(b"no ELF file", "k", "sm_90", 128, 1024, 20)
+    code = Compiled(b"no ELF file", "k", "sm_90", 128, 1024, 20)
     held = verdict(
         machine_code={"triton": code, "multi_tensor": code},
         evidence={"figures": {"registers": 7}, "multi_tensor": {"figures": {"registers": 8}}},
@@ -159,7 +159,7 @@ def test_machine_code_that_cannot_be_measured_says_why() -> None:
 
 
 def test_a_certificate_is_json_whatever_its_verdicts_carry() -> None:
-    code = sass.Compiled(b"\0", "k", "sm_90", 128, 1024, 20)
+    code = Compiled(b"\0", "k", "sm_90", 128, 1024, 20)
     found = Certificate("lion", (verdict(machine_code={"triton": code}),)).as_dict()
     assert strict(json.dumps(found, allow_nan=False))["verdicts"][0]["rung"] == "R5"
 

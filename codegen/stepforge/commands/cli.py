@@ -74,7 +74,7 @@ def _epilog(examples: tuple[str, ...], *more: str) -> str:
 
 def _version(value: bool) -> None:
     if value:
-        from stepforge import __version__
+        from stepforge.version import __version__
 
         print(f"stepforge {__version__}")
         raise typer.Exit

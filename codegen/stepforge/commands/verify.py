@@ -84,6 +84,7 @@ def verify(
     Without --level the level is fast, and the last line says what that leaves out.
     """
     from stepforge.commands.terminal import report
+    from stepforge.mutate.score import score
     from stepforge.verify import driver as verify
     from stepforge.verify.processes import scratch
 
@@ -102,7 +103,7 @@ def verify(
     depth = verify.Level(level.value)
     with scratch(), report.progress(sys.stderr) as advance:
         certificates = verify.verify(
-            loaded, folder, seed, targets, jobs, advance, depth, keep, chosen
+            loaded, folder, seed, targets, jobs, advance, depth, keep, chosen, score
         )
     left_out = verify.left_out(loaded, depth, targets)
     passed = bool(certificates) and all(certificate.passed for certificate in certificates)

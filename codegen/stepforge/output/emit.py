@@ -133,7 +133,7 @@ def _plan(order: Order, out: Path, held: Manifest) -> Planned:
     for file in manifest.files_of(kept):
         if (text := _read(out / file)) is not None:
             hashes[file] = held.files.get(file) or manifest.sha256(text)
-    from stepforge import __version__
+    from stepforge.version import __version__
 
     everything = held.everything or (order.whole if order.everything is None else order.everything)
     made = Manifest(__version__, everything, entries, hashes)

@@ -112,7 +112,7 @@ def to_verify(named: Sequence[Located] | None, out: Path) -> Selection:
 
 
 def _is_older(held: Manifest) -> bool:
-    from stepforge import __version__
+    from stepforge.version import __version__
 
     return held.version != __version__
 
@@ -121,7 +121,7 @@ _ADVICE = ": rebuild it, or verify it as it is"
 
 
 def _built_by(held: Manifest, out: Path, advice: str = _ADVICE) -> str:
-    from stepforge import __version__
+    from stepforge.version import __version__
 
     return f"{out} was built by stepforge {held.version}, this is {__version__}{advice}"
 

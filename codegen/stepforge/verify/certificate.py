@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from stepforge.verify.ptx.sass import Compiled
-
 
 class Status(StrEnum):
     """Strength of a verdict; only PROVED and TESTED are passes."""
@@ -39,6 +37,31 @@ RUNGS: dict[str, str] = {
 """Every rung, in the order of the table."""
 FORMAT = 1
 """Of the machine-readable form; it counts up when a key changes its meaning or goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A kernel to measure.
+
+    Attributes:
+        cubin: The compiled kernel as an ELF file.
+        name: The kernel's function.
+        target: What it was compiled for, such as "sm_90".
+        threads: Of one program.
+        elements: Of one program.
+        bytes_per_element: That a step has to move: every tensor read once and written once.
+        dynamic_shared: Bytes of shared memory that a launch asks for, which no cubin says.
+        table_bytes: That a thread reads from a table beside them.
+    """
+
+    cubin: bytes
+    name: str
+    target: str
+    threads: int
+    elements: int
+    bytes_per_element: float
+    dynamic_shared: int = 0
+    table_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 from stepforge.language.spec import Spec
 from stepforge.output import manifest
@@ -24,7 +25,8 @@ from stepforge.verify.certificate import RUNGS, Certificate, Status, Verdict
 from stepforge.verify.files import generated
 from stepforge.verify.files.generated import LAUNCHERS
 from stepforge.verify.files.inspection import Inspection, inspect
-from stepforge.verify.run import figures, provenance
+from stepforge.verify.ptx import figures
+from stepforge.verify.run import provenance
 from stepforge.verify.run.kept import Kept
 from stepforge.verify.run.tasks import (
     ARCHITECTURES,
@@ -60,6 +62,13 @@ ASSUMPTIONS = (
 )
 
 
+class Score(Protocol):
+    """How good the other rungs are: R12 of one spec."""
+
+    def __call__(self, spec: Spec, folder: Path, seed: int, *, jobs: int | None) -> Verdict:
+        """The share of planted faults that the rungs find."""
+
+
 def _usual(spec: Spec) -> Iterator[str]:
     """Of hyperparameters whose domain is larger than what is looked at."""
     if ranges := ", ".join(h.usual_text for h in spec.hyperparameters if h.usual_text):
@@ -77,6 +86,7 @@ def verify(
     level: Level = Level.fast,
     keep: Path | None = None,
     backends: Sequence[str] = LAUNCHERS,
+    score: Score | None = None,
 ) -> list[Certificate]:
     """Verifies the generated files of specs.
 
@@ -91,13 +101,17 @@ def verify(
         keep: A file of verdicts of earlier runs, which stand where all of their inputs are the
             same; those of this run are added to it.
         backends: Whose kernels to look at, where the folder has them; R12 looks at all of them.
+        score: R12, which the deep level needs: `stepforge.mutate.score.score`.
 
     Returns:
         One certificate for every spec, in the same order.
 
     Raises:
+        ValueError: The level is deep, and there is no `score`.
         SpecError: The file holds something else, or the folder's manifest cannot be used.
     """
+    if level is Level.deep and score is None:
+        raise ValueError("the deep level needs a `score`")
     kept = Kept(keep)
     held = manifest.read(folder)
     verdicts: dict[str, list[Verdict]] = {}
@@ -138,8 +152,7 @@ def verify(
         kept.write()
         raise
     for number, spec in enumerate(scored, done + 1):
-        from stepforge.mutate.score import score
-
+        assert score is not None
         verdicts[spec.name].append(score(spec, folder, seed, jobs=jobs))
         if progress:
             progress(number, total, f"{spec.name} R12")

@@ -8,7 +8,7 @@ import pytest
 from stepforge.verify.terms.evaluation import evaluate
 from stepforge.verify.terms.lifted import Refuted, Unsupported
 from stepforge.verify.terms.terms import apply, constant, load
-from verify.test_ptx_terms import data, elementwise, executed, lift, stored
+from verify.ptx.test_ptx_terms import data, elementwise, executed, lift, stored
 
 JOIN = """\
 cvt.u64.u32 %rd30, %r50;

@@ -8,20 +8,21 @@ import pytest
 from support import ROOT, stock
 
 from stepforge.backends.triton import WARPS
+from stepforge.verify.certificate import Compiled
 from stepforge.verify.ptx import sass
 from stepforge.verify.ptx.sass import Instruction
 from stepforge.verify.rungs import compiled, contract
 
 
 @cache
-def kernel(name: str, target: str, exact: bool = True, *on: str) -> sass.Compiled:
+def kernel(name: str, target: str, exact: bool = True, *on: str) -> Compiled:
     spec = stock(name)
     options = {option.name: option.name in on for option in spec.options}
     loaded = compiled.load(spec, ROOT / "generated")
     made = compiled.compile_kernel(loaded, spec, options, target, "fp32", exact=exact)
     moved = contract.bytes_moved(spec, options, "fp32")
     threads = 32 * WARPS
-    return sass.Compiled(made["cubin"], f"{name}_kernel", target, threads, loaded.block, moved)
+    return Compiled(made["cubin"], f"{name}_kernel", target, threads, loaded.block, moved)
 
 
 def program(text: str) -> list[Instruction]:

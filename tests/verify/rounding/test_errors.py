@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stepforge.operations.formats import UNIT
 from stepforge.verify.rounding import errors as rounding
-from stepforge.verify.rounding.errors import UNIT, Excluded, NoBound, analyse, universal
+from stepforge.verify.rounding.errors import Excluded, NoBound, analyse, universal
 from stepforge.verify.terms.terms import Term, apply, constant, load, nodes, scalar
 
 U = UNIT["f32"]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from support import ROOT, STOCK, stock
 
+from stepforge.operations.formats import UNIT
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import ON_HOST
-from stepforge.verify.rounding.errors import UNIT
 from stepforge.verify.rungs import bounded, proof
 from stepforge.verify.rungs.bounded import Excess, Problem, Rounding, study
 from stepforge.verify.terms.evaluation import evaluate

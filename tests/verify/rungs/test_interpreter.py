@@ -9,24 +9,24 @@ import numpy as np
 import pytest
 from support import ROOT, STOCK, stock
 
+from stepforge.verify.cases.sequences import cases
 from stepforge.verify.cases.tensors import Tensor
 from stepforge.verify.certificate import Status
-from stepforge.verify.files.generated import fresh
-from stepforge.verify.rungs import interpreter
+from stepforge.verify.files.generated import fresh, same_bits
 from verify.support import build, copy_of, edit, run, task
 
 
 def test_bits_are_compared_with_any_nan_equal_to_any_nan() -> None:
     a = np.array([0.0, 1.0, np.nan, np.inf, 1.0], "float32")
     b = np.array([-0.0, 1.0, -np.nan, np.inf, np.nextafter(np.float32(1), 2)], "float32")
-    assert interpreter.same_bits(a, b).tolist() == [False, True, True, True, False]
+    assert same_bits(a, b).tolist() == [False, True, True, True, False]
 
 
 @pytest.mark.parametrize("name", STOCK)
 def test_cases_have_all_sizes_both_types_and_long_trajectories(name: str) -> None:
     spec = stock(name)
     options = next(spec.option_sets())
-    found = list(interpreter.cases(spec, options, 1024, np.random.default_rng(0)))
+    found = list(cases(spec, options, 1024, np.random.default_rng(0)))
     for dtype in ("float32", "float64"):
         sizes = {case.p.size for case in found if case.dtype == dtype}
         assert {0, 1, 2, 1023, 1024, 1025, 3 * 1024 + 17} <= sizes

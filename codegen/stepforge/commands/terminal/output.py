@@ -49,7 +49,7 @@ def answer(
         status: The exit status.
         more: What is about the whole run.
     """
-    from stepforge import __version__
+    from stepforge.version import __version__
 
     document = {
         "format": FORMAT,

@@ -14,10 +14,10 @@ from stepforge.language.names import kernel_of
 from stepforge.lowering.kernel import lets
 from stepforge.lowering.lower import lower
 from stepforge.verify.cases import inputs, trace
+from stepforge.verify.cases.bench import Bench, Case, Mismatch
 from stepforge.verify.cases.shrink import elements, values_of
 from stepforge.verify.certificate import Counterexample
 from stepforge.verify.files.generated import Pair, Text, expected_text
-from stepforge.verify.rungs.interpreter import Bench, Case, Mismatch
 
 Events = list[trace.Event]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stepforge.verify.rungs.interpreter import Bench, Case, Mismatch, narrowed
+from stepforge.verify.cases.bench import Bench, Case, Mismatch, narrowed
 
 _TRIALS = 150
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stepforge import __version__
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import COPIED, copied, origin
 from stepforge.language.spec import Spec
@@ -19,6 +18,7 @@ from stepforge.output.manifest import Manifest
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.foreign import foreign
 from stepforge.verify.files.generated import LAUNCHERS, expected_text
+from stepforge.version import __version__
 
 _ALLOWED = "a generated file computes with math, numpy and triton, and changes nothing else"
 _TABLES = "multi_tensor/_tables.py"

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from stepforge.verify import processes
+from stepforge.verify.certificate import Compiled
 
 
 class ToolMissing(Exception):
@@ -28,31 +29,6 @@ class ToolMissing(Exception):
 
 class Unmeasured(Exception):
     """Machine code whose figures are not known: a loop, an unknown jump, no path without calls."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """A kernel to measure.
-
-    Attributes:
-        cubin: The compiled kernel as an ELF file.
-        name: The kernel's function.
-        target: What it was compiled for, such as "sm_90".
-        threads: Of one program.
-        elements: Of one program.
-        bytes_per_element: That a step has to move: every tensor read once and written once.
-        dynamic_shared: Bytes of shared memory that a launch asks for, which no cubin says.
-        table_bytes: That a thread reads from a table beside them.
-    """
-
-    cubin: bytes
-    name: str
-    target: str
-    threads: int
-    elements: int
-    bytes_per_element: float
-    dynamic_shared: int = 0
-    table_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

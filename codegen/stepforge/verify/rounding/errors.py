@@ -19,6 +19,7 @@ from typing import Any
 
 import mpmath
 
+from stepforge.operations.formats import UNIT
 from stepforge.operations.powers import power
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.terms.terms import Term, nodes
@@ -26,8 +27,6 @@ from stepforge.verify.terms.terms import Term, nodes
 mp = mpmath.MPContext()
 mp.dps = 50
 
-UNIT = {"bf16": 2.0**-8, "f16": 2.0**-11, "f32": 2.0**-24, "f64": 2.0**-53}
-"""Largest relative error of one rounding to nearest."""
 _NORMAL = {
     kind: (mp.mpf(2) ** least, mp.mpf(most))
     for kind, least, most in (

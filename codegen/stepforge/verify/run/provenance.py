@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import metadata, resources
 
-from stepforge import __version__
 from stepforge.backends.registry import BACKENDS
 from stepforge.verify.certificate import Verdict
+from stepforge.version import __version__
 
 LIBRARIES = ("numpy", "mpmath", "triton", "torch")
 _FOLDER = re.compile(r'include "(\w+)/"')

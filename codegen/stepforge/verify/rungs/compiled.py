@@ -22,10 +22,9 @@ from stepforge.backends.triton import WARPS
 from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Held, Options, Spec, holds
 from stepforge.lowering.lower import tensors_of
-from stepforge.verify.certificate import Status, Verdict
+from stepforge.verify.certificate import Compiled, Status, Verdict
 from stepforge.verify.files.generated import KERNELS, Pair, Variant, fresh
-from stepforge.verify.ptx import sass
-from stepforge.verify.run import figures
+from stepforge.verify.ptx import figures, sass
 from stepforge.verify.rungs import contract
 
 WIDE = {"fp32": "fp32", "fp64": "fp64", "bf16": "fp32", "fp16": "fp32"}
@@ -112,7 +111,7 @@ def check(
         kernels: Which of its kernels.
     """
     evidence: dict[str, Any] = {}
-    machine_code: dict[str, sass.Compiled] = {}
+    machine_code: dict[str, Compiled] = {}
     made = 0
 
     def verdict(status: Status, detail: str) -> Verdict:
@@ -200,18 +199,18 @@ def _violations(
 def machine_code_of(
     artefacts: Mapping[str, Any], spec: Spec, options: Options, target: str, dtype: str,
     kernel: Kernel,
-) -> sass.Compiled | None:  # fmt: skip
+) -> Compiled | None:  # fmt: skip
     """What the figures are measured of; None for AMD."""
     if "cubin" not in artefacts:
         return None
-    return sass.Compiled(
+    return Compiled(
         artefacts["cubin"], kernel_of(spec), target, contract.THREADS, kernel.block,
         contract.bytes_moved(spec, options, dtype), artefacts["shared"],
         8 + 8 * contract.entries(spec, options) if kernel.is_tabular else 0,
     )  # fmt: skip
 
 
-def _figures(artefacts: Mapping[str, Any], machine_code: sass.Compiled | None) -> dict[str, Any]:
+def _figures(artefacts: Mapping[str, Any], machine_code: Compiled | None) -> dict[str, Any]:
     if machine_code is None:
         return figures.of_amdgcn(artefacts["amdgcn"])
     return figures.of_cubin(machine_code)

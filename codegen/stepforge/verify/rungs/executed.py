@@ -20,16 +20,17 @@ from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Options, Spec
 from stepforge.lowering.lower import tensors_of
 from stepforge.verify.cases import inputs, locate, shrink
+from stepforge.verify.cases.bench import Bench, Case, Step
 from stepforge.verify.cases.reference import failure
+from stepforge.verify.cases.sequences import single, trajectory
 from stepforge.verify.cases.tensors import Tensor
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import KERNELS, Pair, Variant
 from stepforge.verify.ptx.executor import Buffer, Executor, Fault
 from stepforge.verify.ptx.parser import Program, Unsupported, parse
-from stepforge.verify.rounding.bounds import apart
-from stepforge.verify.rungs import compiled, contract, interpreter, proof, tables
+from stepforge.verify.rungs import compiled, contract, proof, tables
+from stepforge.verify.rungs.bounds import apart
 from stepforge.verify.rungs.compiled import CannotCompile
-from stepforge.verify.rungs.interpreter import Bench, Case, Step
 
 NUMPY = {
     "fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64),
@@ -294,11 +295,11 @@ def cases(
     kind = NUMPY[dtype].name
     sizes = (1, block + 1) if brief or not aligned else (1, block - 1, block, 2 * block + 17)
     for n in sizes:
-        yield interpreter.single(spec, options, inputs.ordinary(spec, options, n, kind, rng), rng)
+        yield single(spec, options, inputs.ordinary(spec, options, n, kind, rng), rng)
     special = inputs.specials(spec, options, kind, rng)
-    yield interpreter.single(spec, options, inputs.everywhere(special, block), rng)
+    yield single(spec, options, inputs.everywhere(special, block), rng)
     if aligned and not contract.uses_bounded(spec):  # errors would add up
-        yield interpreter.trajectory(spec, options, kind, 3 if brief else 6, (37,), rng)
+        yield trajectory(spec, options, kind, 3 if brief else 6, (37,), rng)
 
 
 def _located(

@@ -27,7 +27,7 @@ from stepforge.verify.files.generated import Pair, Text, fresh, same_bits
 from stepforge.verify.ptx.buffers import Buffer, Fault
 from stepforge.verify.ptx.executor import Executor
 from stepforge.verify.ptx.parser import Program
-from stepforge.verify.rounding.bounds import apart
+from stepforge.verify.rungs.bounds import apart
 from stepforge.verify.rungs.proof import Subject
 from stepforge.verify.terms.rule import SCALE
 

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from stepforge.language.spec import Interval
+from stepforge.operations.formats import UNIT
 from stepforge.verify.cases import inputs
-from stepforge.verify.rounding.errors import UNIT
 from stepforge.verify.terms import evaluation, terms
 from stepforge.verify.terms.algebra import (
     PRIME,

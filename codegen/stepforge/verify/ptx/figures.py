@@ -15,11 +15,11 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from stepforge.verify import processes
-from stepforge.verify.certificate import Verdict
+from stepforge.verify.certificate import Compiled, Verdict
 from stepforge.verify.ptx import sass
 
 
-def of_cubin(kernel: sass.Compiled) -> dict[str, Any]:
+def of_cubin(kernel: Compiled) -> dict[str, Any]:
     """Registers, memory and occupancy of a kernel for NVIDIA.
 
     Raises:
@@ -56,7 +56,7 @@ def completed(verdicts: Iterable[Verdict], jobs: int) -> list[Verdict]:
     A kernel that cannot be measured says why, under "unmeasured".
     """
     verdicts = list(verdicts)
-    batches: dict[str, list[tuple[int, str, sass.Compiled]]] = {}
+    batches: dict[str, list[tuple[int, str, Compiled]]] = {}
     for index, verdict in enumerate(verdicts):
         for name, kernel in verdict.machine_code.items():
             batches.setdefault(kernel.target, []).append((index, name, kernel))
@@ -67,9 +67,7 @@ def completed(verdicts: Iterable[Verdict], jobs: int) -> list[Verdict]:
     return verdicts
 
 
-def _together(
-    batches: Sequence[Sequence[sass.Compiled]], jobs: int
-) -> list[list[Mapping[str, Any]]]:
+def _together(batches: Sequence[Sequence[Compiled]], jobs: int) -> list[list[Mapping[str, Any]]]:
     """The figures of batches of kernels, several at a time: disassemblers are processes."""
     with ThreadPoolExecutor(jobs) as pool:
         try:
@@ -80,7 +78,7 @@ def _together(
             raise
 
 
-def _measured(kernels: Sequence[sass.Compiled]) -> list[Mapping[str, Any]]:
+def _measured(kernels: Sequence[Compiled]) -> list[Mapping[str, Any]]:
     try:
         found = sass.measure_each(kernels)
     except (sass.ToolMissing, sass.Unmeasured) as error:

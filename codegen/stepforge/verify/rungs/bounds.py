@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from stepforge.verify.rounding.errors import UNIT, Excluded, NoBound, analyse
+from stepforge.operations.formats import UNIT
+from stepforge.verify.rounding.errors import Excluded, NoBound, analyse
 from stepforge.verify.rungs.proof import Subject
 from stepforge.verify.terms.terms import Term, apply, nodes
 

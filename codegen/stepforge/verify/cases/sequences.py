@@ -1,0 +1,87 @@
+"""Cases: sizes around the block, special values, and trajectories of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from stepforge.language.spec import Interval, Options, Spec
+from stepforge.verify.cases import inputs
+from stepforge.verify.cases.bench import Case, Step
+from stepforge.verify.cases.reference import state_type
+
+DTYPES = ("float32", "float64")
+LONG_TRAJECTORY = 50
+
+
+def few_cases(spec: Spec, options: Options, block: int, rng: inputs.Generator) -> Iterator[Case]:
+    """One case of every kind, with short trajectories."""
+    for dtype in DTYPES:
+        for n in (1, block + 1):
+            tensors = inputs.ordinary(spec, options, n, dtype, rng)
+            yield single(spec, options, tensors, rng)
+        yield single(spec, options, inputs.specials(spec, options, dtype, rng), rng)
+        yield _with_numpy_scalars(trajectory(spec, options, dtype, 4, (3, 5, 2), rng))
+    yield single(spec, options, inputs.specials(spec, options, "float16", rng), rng)
+
+
+def cases(spec: Spec, options: Options, block: int, rng: inputs.Generator) -> Iterator[Case]:
+    """Sizes around the block, special values, and trajectories of up to 50 steps."""
+    for dtype in DTYPES:
+        for n in (1, 2, block - 1, block, block + 1, 3 * block + 17, 0):
+            tensors = inputs.ordinary(spec, options, n, dtype, rng)
+            yield single(spec, options, tensors, rng)
+        for _ in range(2):
+            yield single(spec, options, inputs.specials(spec, options, dtype, rng), rng)
+        yield trajectory(spec, options, dtype, LONG_TRAJECTORY, (37,), rng)
+        yield trajectory(spec, options, dtype, int(rng.integers(2, 20)), (block + 1,), rng)
+        for shape in ((), (5, 0), (3, 5, 2)):
+            yield _with_numpy_scalars(trajectory(spec, options, dtype, 8, shape, rng))
+    for tensors in (
+        inputs.ordinary(spec, options, block + 17, "float16", rng),
+        inputs.specials(spec, options, "float16", rng),
+    ):
+        yield single(spec, options, tensors, rng)
+    yield trajectory(spec, options, "float16", 3, (37,), rng)
+
+
+def _with_numpy_scalars(case: Case) -> Case:
+    """What callers may pass as well; float64 is then a type that spreads to float32 arrays."""
+    steps = tuple(
+        Step(s.g, {k: np.float64(v) for k, v in s.values.items()}, int(s.t)) for s in case.steps
+    )
+    return replace(case, steps=steps)
+
+
+def single(spec: Spec, options: Options, tensors: dict[str, inputs.Array], rng: Any) -> Case:
+    """One step from random states, somewhere in a training run."""
+    p, g = tensors.pop("p"), tensors.pop("g")
+    wide = state_type(p.dtype)
+    state: dict[str, Any] = {name: tensor.astype(wide) for name, tensor in tensors.items()}
+    state |= inputs.scalar_states(spec, options, rng)
+    t = int(rng.choice([1, 2, 3, 10, 1000, 123_456_789]))
+    step = Step(g, inputs.hyperparameters(spec, rng), t)
+    return Case(options, p.dtype.name, p, state, (step,))
+
+
+def trajectory(
+    spec: Spec, options: Options, dtype: str, count: int, shape: tuple[int, ...],
+    rng: inputs.Generator,
+) -> Case:  # fmt: skip
+    """Steps from `init`; the learning rate changes in between, now and then everything does."""
+    n = int(np.prod(shape))
+    values = inputs.hyperparameters(spec, rng)
+    p = inputs.log_uniform(n, dtype, Interval(), rng, 3).reshape(shape)
+    steps = []
+    for t in range(1, count + 1):
+        drawn = inputs.hyperparameters(spec, rng)
+        if t % 10 == 0:
+            values = drawn
+        elif "lr" in values:
+            values = {**values, "lr": drawn["lr"]}
+        g = inputs.log_uniform(n, dtype, Interval(), rng, 3).reshape(shape)
+        steps.append(Step(g, values, t))
+    return Case(options, dtype, p, None, tuple(steps))

@@ -1,0 +1,3 @@
+"""The version of stepforge, which `build` writes into manifests."""
+
+__version__ = "0.1.0"
