@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
-from support import Command
+from support import ROOT, Command
 
 from examples import pytest_configure
 from stepforge.verify import driver as verify
@@ -15,6 +16,10 @@ from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.run.tasks import Group
 
 __all__ = ["pytest_configure"]
+
+# Processes that tests start have the package of this checkout, too, installed or not.
+_FOLDERS = [str(ROOT / "codegen"), os.environ.get("PYTHONPATH", "")]
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _FOLDERS))
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ def test_a_layout_is_one_line_if_it_fits_then_indented_then_one_item_a_line() ->
 
 def test_names_that_generated_code_uses_are_known_to_step_aside() -> None:
     """Everything that a file with every helper binds or reads."""
-    from test_operations import EVERYTHING
+    from operations.test_operations import EVERYTHING
 
     from stepforge.backends.torch import OF_TORCH
     from stepforge.language.names import GENERATED

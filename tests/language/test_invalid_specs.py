@@ -2,8 +2,8 @@
 
 `invalid_specs/` has a spec and its message for every code that one file can show; `stepforge
 explain` prints the pair that is named after the code alone. Each file is named after the `name` in
-it, so that it is checked the way an author's file is. `python tests/test_invalid_specs.py` writes
-the messages anew, to be reviewed as a diff.
+it, so that it is checked the way an author's file is. `python
+tests/language/test_invalid_specs.py` writes the messages anew, to be reviewed as a diff.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stepforge.language.diagnostics import CODES, SpecError, render
 from stepforge.language.reader import load
 from stepforge.language.source import MAX_BYTES
 
-FOLDER = Path(__file__).parent / "invalid_specs"
+FOLDER = Path(__file__).parents[1] / "invalid_specs"
 CASES = sorted(path.stem for path in FOLDER.glob("*.toml"))
 NO_FILE_SHOWS = {
     "E001": "the file is missing or a directory",

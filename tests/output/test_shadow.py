@@ -118,7 +118,7 @@ def test_the_command_and_its_workers_use_the_real_packages(
         (out / name).mkdir(exist_ok=True)
         with (out / name / "__init__.py").open("a") as stream:
             stream.write("\nraise RuntimeError('not the real one')\n")
-    path = os.pathsep.join([str(out), str(ROOT)])
+    path = os.pathsep.join([str(out), str(ROOT / "codegen")])
     done = subprocess.run(
         [sys.executable, "-m", "stepforge", *arguments],
         cwd=out, env=environment({"PYTHONPATH": path}), capture_output=True, text=True,

@@ -44,7 +44,7 @@ def replay(folder: Path, name: str, found: Counterexample) -> tuple[str, str]:
         text=True,
         check=True,
         cwd=ROOT,
-        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT / "codegen")},
     )
     ours, theirs = done.stdout.split()
     return ours, theirs

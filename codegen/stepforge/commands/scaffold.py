@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 from stepforge.backends.render import environment
@@ -43,7 +42,7 @@ def scaffold(name: str, origin: str | None, force: bool = False) -> Path:
     text = (
         _copy(name, title, origin)
         if origin is not None
-        else environment().from_string(_blank()).render(name=name, title=title)
+        else environment().get_template("spec.toml.jinja").render(name=name, title=title)
     )
     try:
         path.parent.mkdir(exist_ok=True)
@@ -54,11 +53,6 @@ def scaffold(name: str, origin: str | None, force: bool = False) -> Path:
             [Diagnostic("E007", f"cannot write the spec: {reason}", str(path))]
         ) from None
     return path
-
-
-def _blank() -> str:
-    """The template of a new spec."""
-    return (resources.files(__package__) / "spec.toml.jinja").read_text(encoding="utf-8")
 
 
 def _copy(name: str, title: str, origin: str) -> str:

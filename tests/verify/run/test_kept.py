@@ -159,7 +159,11 @@ def test_variables_that_a_library_may_read_are_in_the_key(
 
 def test_code_and_libraries_are_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     package = dict(kept._package(kept.resources.files("stepforge")))
-    assert {"lower.py", "verify/terms.py", "templates/triton.py.jinja"} <= set(package)
+    assert {
+        "lowering/lower.py",
+        "verify/terms/terms.py",
+        "backends/templates/triton.py.jinja",
+    } <= set(package)
     triton = kept._library("triton")
     assert any(part[0].endswith("bin/ptxas") and part[1] > 10**6 for part in triton[2:])
     assert kept._library("no-such-library") == ["no-such-library"]

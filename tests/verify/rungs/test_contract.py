@@ -105,7 +105,7 @@ def test_an_edit_that_the_interpreter_does_not_see_is_refuted(
 
 def test_a_rule_with_exp_is_held_to_the_rules_about_memory_alone(tmp_path: Path) -> None:
     text = (
-        (Path(__file__).parents[2] / "specs" / "lion.toml")
+        (Path(__file__).parents[3] / "specs" / "lion.toml")
         .read_text()
         .replace("sign(c)", "exp(-abs(c))*sign(c)")
     )
