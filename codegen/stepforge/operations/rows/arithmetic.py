@@ -187,7 +187,10 @@ ROWS: Mapping[str, Operation] = {
     ),
     "square": _row(
         symbol="square", arity=1, usage="", syntax="",
-        spellings=everywhere(Spelling("square({0})", helper="square")),
+        spellings=everywhere(
+            Spelling("{0} * {0}", PRODUCT), numpy=function("square", 1),
+            triton=function("square", 1),
+        ),
         notation=Notation("call"), spoken="square_{0}",
         meaning=lambda sympy, x: x**2, value=lambda mp, x: x * x, rational=lambda x: x * x,
         nonnegative=always, enclose=lambda intervals, x: intervals.mul(x, x),
