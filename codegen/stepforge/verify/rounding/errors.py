@@ -13,7 +13,7 @@ the PTX ISA for the approximate instructions of the fast mode.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ import mpmath
 from stepforge.operations.formats import UNIT
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.terms.operations import NoValue, Propagation, row
-from stepforge.verify.terms.terms import Term, nodes
+from stepforge.verify.terms.terms import Term
 from stepforge.verify.terms.walk import walk
 
 mp = mpmath.MPContext()
@@ -269,50 +269,65 @@ def universal(term: Term, unit: float, sign: Sign) -> float:
     Raises:
         NoBound: There is none: a denominator or radicand may cancel, for example.
     """
-    one = mp.mpf(1)
-    units: dict[Term, float] = {}
-    steady: dict[Term, bool] = {}
-    varying: set[Term] = set()
-    for node in nodes([term]):
-        if node.op == "load" or any(a in varying for a in node.args):
-            varying.add(node)
-        if not node.args or node.kind == "bool" or (node.kind == "f64" and node not in varying):
-            units[node], steady[node] = 0.0, True
-            continue
-        for argument in _relative_arguments(node):
-            if units[argument] and not steady[argument]:
-                raise NoBound(f"an argument of {node.op} may cancel")
-        arguments = node.args[1:] if node.op == "select" else node.args
-        errors = [Error(one, one, units[a]) for a in arguments]
+    return walk(term, Bounds(unit, sign)).units
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A bound that holds at every point.
+
+    Attributes:
+        units: Of the error.
+        steady: Whether M is the absolute value itself.
+        varies: Whether the value differs from element to element.
+    """
+
+    units: float = 0.0
+    steady: bool = True
+    varies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Bounds of errors, whatever the leaves are.
+
+    Attributes:
+        unit: u of the compute type.
+        sign: What is known about the signs of terms.
+    """
+
+    unit: float
+    sign: Sign
+
+    def leaf(self, term: Term) -> Bound:
+        """A given value, without error."""
+        return Bound(varies=term.op == "load")
+
+    def constant(self, _: Term) -> Bound:
+        """A number, which is what it is."""
+        return Bound()
+
+    def apply(self, term: Term, args: list[Bound]) -> Bound:
+        """The bound of a result."""
+        varies = any(a.varies for a in args)
+        if not args or term.kind == "bool" or (term.kind == "f64" and not varies):
+            return Bound(varies=varies)
+        rule, one = _rule(term), mp.mpf(1)
+        if rule in ("exponential", "logarithm", "power"):
+            raise NoBound(f"the error of {term.op} depends on its argument")
+        if rule in ("quotient", "root") and args[-1].units and not args[-1].steady:
+            raise NoBound(f"an argument of {term.op} may cancel")
+        first = 1 if term.op == "select" else 0
+        args = args[first:]
         try:
-            units[node] = _units(node, errors, UNIT[node.kind] / unit, unit)
+            errors = [Error(one, one, a.units) for a in args]
+            units = _units(term, errors, UNIT[term.kind] / self.unit, self.unit)
         except Excluded as reason:
             raise NoBound(str(reason)) from None
-        steady[node] = _is_steady(node, arguments, units, steady, sign)
-    return units[term]
-
-
-def _relative_arguments(term: Term) -> Sequence[Term]:
-    """The arguments whose relative errors count, which cancellation makes large."""
-    rule = _rule(term)
-    if rule in ("exponential", "logarithm", "power"):
-        raise NoBound(f"the error of {term.op} depends on its argument")
-    return term.args[-1:] if rule in ("quotient", "root") else ()
-
-
-def _is_steady(
-    term: Term, arguments: Sequence[Term], units: Mapping[Term, float],
-    steady: Mapping[Term, bool], sign: Sign,
-) -> bool:  # fmt: skip
-    """Whether M is the absolute value itself."""
-    all_steady = all(steady[a] for a in arguments)
-    signs = {sign(a) for a in arguments}
-    match _rule(term):
-        case "sum":
-            exact = all(units[a] == 0 for a in arguments)
-            return exact or (all_steady and signs in ({1}, {-1}))
-        case "fused":
-            return False
-        case "extreme":
-            return all_steady and signs == {1}
-    return all_steady
+        steady = all(a.steady for a in args)
+        if rule in ("sum", "extreme", "fused"):
+            signs = {self.sign(a) for a in term.args}
+            one_sign = signs == {1} or (rule == "sum" and signs == {-1})
+            is_exact = rule == "sum" and not any(a.units for a in args)
+            steady = rule != "fused" and (is_exact or (steady and one_sign))
+        return Bound(units, steady, varies)

@@ -154,9 +154,11 @@ def _middle(domain: Interval) -> float:
 
 # Proofs and tests, case by case.
 
-_CHOICES = {"max": "max", "anymax": "max", "maxnum": "max"} | {
-    "min": "min", "anymin": "min", "minnum": "min", "abs": "abs",
-}  # fmt: skip
+
+def _choice(term: Term) -> str:
+    """By which sign it is one of its operands, or ""."""
+    operation = TERM_OPERATIONS.get(plain(term.op))
+    return operation.choice if operation else ""
 
 
 def _is_function(term: Term) -> bool:
@@ -306,7 +308,7 @@ def _is_open(node: Term) -> bool:
     """Whether its value depends on a sign that is not decided yet."""
     if node.op == "bits":
         raise Undecided("a comparison of bits")
-    return node.op in ("lt", "le", "eq", "nan") or plain(node.op) in _CHOICES
+    return node.op in ("lt", "le", "eq", "nan") or _choice(node) != ""
 
 
 def _difference(node: Term) -> Term:
@@ -320,7 +322,7 @@ def _difference(node: Term) -> Term:
 
 def _chosen(node: Term, sign: int) -> tuple[Term, ...]:
     """What is left of a node when the sign of its difference is known; of equals, either."""
-    match _CHOICES.get(plain(node.op), node.op):
+    match _choice(node) or node.op:
         case "lt":
             return (terms.truth(sign < 0),)
         case "le":

@@ -46,6 +46,7 @@ class TermOperation:
         error: How errors propagate.
         algebraic: `algebraic(algebra, *elements)`: in `verify.terms.algebra`; None of what is no
             rational function of its operands and their roots.
+        choice: "max", "min" or "abs" of what is one of its operands, or its negative, by a sign.
         bounded: The row of `operations.table` that says how far off implementations are, or "".
     """
 
@@ -54,6 +55,7 @@ class TermOperation:
     span: Callable[..., Range]
     error: Propagation
     algebraic: Callable[..., Any] | None = None
+    choice: Literal["", "max", "min", "abs"] = ""
     bounded: str = ""
 
 
@@ -161,7 +163,7 @@ def _extreme(larger: bool, propagate: bool = True) -> TermOperation:
     choose = max if larger else min
     return TermOperation(
         lambda _, a, b: function(a, b, propagate), lambda mp, a, b: choose(a, b),
-        _extreme_span(choose), "extreme",
+        _extreme_span(choose), "extreme", choice="max" if larger else "min",
     )  # fmt: skip
 
 
@@ -204,7 +206,7 @@ TERM_OPERATIONS: Mapping[str, TermOperation] = {
     ),
     "abs": TermOperation(
         _numpy(np.abs), lambda mp, x: abs(x),
-        lambda _, x: (max(x[0], -x[1], 0.0), max(-x[0], x[1])), "exact",
+        lambda _, x: (max(x[0], -x[1], 0.0), max(-x[0], x[1])), "exact", choice="abs",
     ),
     "cvt": TermOperation(
         _converted, lambda mp, x: x, lambda _, x: x, "cast", lambda algebra, x: x
