@@ -22,7 +22,7 @@ from stepforge.backends.registry import BACKENDS
 from stepforge.commands.cli import app
 from stepforge.language.diagnostics import SpecError, render
 from stepforge.language.reader import loads
-from stepforge.operations.table import FUNCTIONS
+from stepforge.operations.table import author_functions
 from stepforge.project import config
 from stepforge.verify.certificate import RUNGS, Certificate, Status, describe
 from stepforge.verify.driver import Level, Task, execute
@@ -237,9 +237,9 @@ def test_the_words_of_the_command_are_explained() -> None:
         assert f"`{key}`" in PAGES["docs/json.md"]
     for backend in BACKENDS:
         assert f"| `{backend}/NAME.py` |" in PAGES["docs/generated.md"]
-    for function in FUNCTIONS:
+    for function in author_functions():
         assert f"`{function}(" in PAGES["docs/language.md"]
-    assert f"`{' '.join(FUNCTIONS)}`" in README
+    assert f"`{' '.join(author_functions())}`" in README
 
 
 def test_every_key_of_the_torch_table_is_explained() -> None:

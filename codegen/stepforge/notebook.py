@@ -18,7 +18,7 @@ from stepforge.language.spec import Spec
 if TYPE_CHECKING:
     from stepforge.language.expression import Expression
     from stepforge.lowering.kernel import Value
-    from stepforge.operations.table import Operation, Spelling
+    from stepforge.operations.operation import Operation, Spelling
 
 Entries = Mapping[Any, Mapping[str, Any]]
 
@@ -116,10 +116,11 @@ def _text(value: Any) -> str:
 
 def _authors(operation: Operation) -> Spelling:
     """The column of the rule language itself."""
-    from stepforge.operations.table import ATOM, Spelling
+    from stepforge.operations.operation import ATOM, Spelling
 
-    if operation.scalar.precedence is not ATOM:
-        return operation.scalar
+    scalar = operation.spellings["scalar"]
+    if scalar.precedence is not ATOM:
+        return scalar
     arguments = ", ".join(f"{{{index}}}" for index in range(operation.arity))
     return Spelling(f"{operation.symbol}({arguments})")
 

@@ -23,7 +23,7 @@ from stepforge.backends.torch import OF_TORCH
 from stepforge.language.names import GENERATED, OF_TRITON, aside
 from stepforge.language.spec import Spec
 from stepforge.lowering.lower import lower
-from stepforge.operations.table import FUNCTIONS
+from stepforge.operations.table import author_functions
 from stepforge.verify.files.foreign import foreign
 
 OTHERS = {
@@ -31,7 +31,7 @@ OTHERS = {
     "params", "fused", "foreach", "capturable", "state_dtype", "initial_lr", "constexpr", "int64",
     "float64", "hasattr", "args", "cls", "key", "value", "table_", "state_", "n_", "ALIGNED",
 }  # fmt: skip
-NAMES = sorted({*GENERATED, *OF_TRITON, *OTHERS} - {*FUNCTIONS})
+NAMES = sorted({*GENERATED, *OF_TRITON, *OTHERS} - {*author_functions()})
 
 
 def hyperparameters(names: list[str]) -> Spec:

@@ -21,7 +21,7 @@ from stepforge.language.reader import MAX_DIAGNOSTICS, load, loads
 from stepforge.language.spec import Interval, constant, holds
 from stepforge.lowering.kernel import lets
 from stepforge.lowering.lower import lower
-from stepforge.operations.table import BUILT_IN, FUNCTIONS
+from stepforge.operations.table import BUILT_IN, author_functions
 from stepforge.project import catalogue
 
 INF = math.inf
@@ -193,7 +193,7 @@ def test_keywords_are_not_names_but_have_an_alternative(name: str) -> None:
     assert name_problem(problem[2].removeprefix("write `").removesuffix("`")) is None
 
 
-@pytest.mark.parametrize("name", ["p", "g", "t", *FUNCTIONS])
+@pytest.mark.parametrize("name", ["p", "g", "t", *author_functions()])
 def test_names_of_the_rule_language_are_reserved(name: str) -> None:
     problem = name_problem(name)
     assert problem is not None
@@ -242,7 +242,7 @@ def test_every_name_of_generated_code_is_known_to_step_aside(backend: str) -> No
     rest = {n for n in names - chosen if not n.endswith("_ptr") and "__" not in n}
     kernel_of_it = kernel_name(model.name)
     # No author has the names of helper functions' arguments there, nor those of torch's keywords.
-    known = GENERATED | {*FUNCTIONS, *BUILT_IN, *OF_TORCH, "x", "y", kernel_of_it}
+    known = GENERATED | {*author_functions(), *BUILT_IN, *OF_TORCH, "x", "y", kernel_of_it}
     rest = {n for n in rest if n[0] != "_" and not n.endswith("_type")}
     assert rest <= known | {torch.class_name(model)}
     assert kernel_of_it in rest or backend != "triton"

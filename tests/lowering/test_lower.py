@@ -376,7 +376,8 @@ def test_host_and_stage_together_compute_the_rule(rule: str, keep: bool, t: int)
         space = host(kernel, **values, t=float(t), c=0.5, keep=keep)
         after = {"c": space["c"]}
         space |= vars(reference) | {"real": np.float32, "p": p, "g": g, "m": m}
-        exec("\n".join(Writer(lambda o: o.numpy).steps(kernel.stages[0].body, 0)), space)
+        writer = Writer(lambda o: o.spellings["numpy"])
+        exec("\n".join(writer.steps(kernel.stages[0].body, 0)), space)
         return [space["p"], space["m"], np.float64(after["c"])]
 
     def whole() -> list[np.ndarray]:

@@ -9,12 +9,12 @@ from stepforge.backends.python import expression, under
 from stepforge.backends.writer import Writer
 from stepforge.language.spec import State
 from stepforge.lowering.kernel import Kernel, lets
-from stepforge.operations.table import Operation, Spelling
+from stepforge.operations.operation import Operation, Spelling
 
 
 def column(operation: Operation) -> Spelling:
     """The column of NumPy arrays."""
-    return operation.numpy
+    return operation.spellings["numpy"]
 
 
 def context(kernel: Kernel) -> Mapping[str, object]:

@@ -15,7 +15,7 @@ from stepforge.language.kinds import Kind
 from stepforge.language.names import NAME, stepped_aside
 from stepforge.language.spec import TORCH_SETTINGS, Hyperparameter, Spec, Torch
 from stepforge.lowering.kernel import Kernel, lets, without_paths
-from stepforge.operations.table import Operation, Spelling
+from stepforge.operations.operation import Operation, Spelling
 
 OF_TORCH = ("params", "param_names", "initial_lr", *TORCH_SETTINGS, "state_dtype")
 """Keys of parameter groups that are torch's own, or the base class's."""
@@ -178,7 +178,7 @@ def _numbers(kernel: Kernel) -> tuple[list[str], list[str]]:
 
 def _column(operation: Operation) -> Spelling:
     """The column of torch's tensors."""
-    return operation.torch
+    return operation.spellings["torch"]
 
 
 def _arguments(spec: Spec, table: Torch) -> Iterator[Argument]:

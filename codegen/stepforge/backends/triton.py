@@ -12,7 +12,7 @@ from stepforge.language.kinds import Kind
 from stepforge.language.names import OF_TRITON, kernel_name, owned, stepped_aside
 from stepforge.language.spec import Spec, State
 from stepforge.lowering.kernel import Argument, Kernel, Tensor, lets
-from stepforge.operations.table import Operation, Spelling
+from stepforge.operations.operation import Operation, Spelling
 
 WARPS = 4
 """Of 32 threads each, in one program; the verifier compiles kernels as the launcher does."""
@@ -47,7 +47,7 @@ def block(kernel: Kernel) -> int:
 
 def column(operation: Operation) -> Spelling:
     """The column of Triton tensors."""
-    return operation.triton
+    return operation.spellings["triton"]
 
 
 def _arrives(kernel: Kernel, argument: Argument) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from stepforge.language.kinds import Kind
 from stepforge.lowering.kernel import Branch, Let, Step, Value
-from stepforge.operations.table import (
+from stepforge.operations.operation import (
     ATOM,
-    OPERATIONS,
+    COMPARE,
     POWER,
     PRODUCT,
     SUM,
@@ -18,6 +18,7 @@ from stepforge.operations.table import (
     Operation,
     Spelling,
 )
+from stepforge.operations.table import OPERATIONS
 
 WIDTH = 100
 Column = Callable[[Operation], Spelling]
@@ -25,7 +26,7 @@ Column = Callable[[Operation], Spelling]
 
 def scalar(operation: Operation) -> Spelling:
     """The column of host scalars."""
-    return operation.scalar
+    return operation.spellings["scalar"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Writer:
         operation = OPERATIONS[value.op]
         decided_on_host = value.op == "select" and value.args[0].kind <= self.decided
         if value.kind < self.columnar or decided_on_host:
-            return operation.scalar
+            return operation.spellings["scalar"]
         return self.column(operation)
 
     def steps(self, steps: Iterable[Step], depth: int) -> list[str]:
@@ -133,10 +134,6 @@ class Writer:
         return sorted(needed)
 
 
-_COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
-_SPLITTABLE = {"add": (SUM, "+"), "sub": (SUM, "-"), "mul": (PRODUCT, "*"), "div": (PRODUCT, "/")}
-
-
 def _needed(value: Value, precedence: int, index: int) -> int:
     """The weakest precedence that an argument may have without parentheses.
 
@@ -151,7 +148,7 @@ def _needed(value: Value, precedence: int, index: int) -> int:
     if precedence is UNARY:
         return UNARY
     last = index == len(value.args) - 1
-    return stronger if last or value.op in _COMPARISONS else precedence
+    return stronger if last or precedence is COMPARE else precedence
 
 
 def _terms(writer: Writer, value: Value) -> list[str]:
@@ -159,14 +156,19 @@ def _terms(writer: Writer, value: Value) -> list[str]:
     if value.op == "select" and writer.spelling(value).precedence is TERNARY:
         condition, left, right = writer.operands(value)
         return [left, f"if {condition}", f"else {right}"]
-    if value.op not in _SPLITTABLE or writer.spelling(value).precedence is ATOM:
+    if not _is_splittable(writer, value):
         return [writer.value(value)]
-    precedence = _SPLITTABLE[value.op][0]
+    precedence = writer.spelling(value).precedence
     terms: list[str] = []
-    while value.op in _SPLITTABLE and writer.spelling(value).precedence is precedence:
-        terms.insert(0, f"{_SPLITTABLE[value.op][1]} {writer.operands(value)[1]}")
+    while _is_splittable(writer, value) and writer.spelling(value).precedence is precedence:
+        terms.insert(0, f"{OPERATIONS[value.op].symbol} {writer.operands(value)[1]}")
         first, value = writer.operands(value)[0], value.args[0]
     return [first, *terms]
+
+
+def _is_splittable(writer: Writer, value: Value) -> bool:
+    """Whether it is a chain of terms or factors, which may stand one below the other."""
+    return len(value.args) == 2 and writer.spelling(value).precedence in (SUM, PRODUCT)
 
 
 def _number(text: str) -> str:

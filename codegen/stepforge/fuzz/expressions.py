@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import partial
 
 import numpy as np
 
-from stepforge.operations.table import (
+from stepforge.operations.draws import Maker, Sign
+from stepforge.operations.operation import (
     AND,
     ATOM,
     COMPARE,
@@ -25,14 +25,7 @@ from stepforge.operations.table import (
     TERNARY,
     UNARY,
 )
-
-
-class Sign(IntEnum):
-    """What is known of a value; each is also what stands above it."""
-
-    ANY = 0
-    NONNEGATIVE = 1
-    POSITIVE = 2
+from stepforge.operations.table import OPERATIONS, author_functions
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +49,19 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A text and the precedence of its outermost operation, as in `stepforge.operations.table`."""
+    """A text and the precedence of its outermost operation, as in `stepforge.operations`."""
 
     text: str
     level: int = ATOM
 
 
 _NAME = re.compile(
-    r"(?<![\w.])(?!(?:sqrt|abs|sign|min|max|exp|log|clip|if|else|and|or|not)\b)[A-Za-z_]"
+    rf"(?<![\w.])(?!(?:{'|'.join(author_functions())}|if|else|and|or|not)\b)[A-Za-z_]"
 )
+
+
+def _made_by(maker: Maker, expressions: Expressions, tensor: bool) -> Make:
+    return lambda depth: maker(expressions, depth, tensor)
 
 
 def has_name(piece: Piece) -> bool:
@@ -81,10 +78,6 @@ _LITERALS = {
         "7e-1", "0.30000000000000004",
     ),
 }  # fmt: skip
-_EXPONENTS = (
-    "2", "2", "2", "3", "3", "4", "5", "7", "16", "1", "0", "-1", "-1", "-2", "-3", "0.5", "0.5",
-    "0.5", "-0.5", "-0.5", "(1/2)", "2.0", "(1 + 1)",
-)  # fmt: skip
 
 
 class Expressions:
@@ -130,7 +123,7 @@ class Expressions:
         """What one of the makers makes."""
         return makers[int(self.rng.integers(len(makers)))](depth)
 
-    def _split(self, depth: int) -> int:
+    def split(self, depth: int) -> int:
         """The depth of an operand: one less, at times much less."""
         return max(0, depth - 1 - int(self.rng.integers(0, 2)))
 
@@ -144,6 +137,14 @@ class Expressions:
         return self.number(depth, tensor, sign) if wild and not has_name(piece) else piece
 
     # Printing.
+
+    def text(self, text: str) -> Piece:
+        """A name or a literal."""
+        return Piece(text)
+
+    def has_name(self, piece: Piece) -> bool:
+        """Whether it is made of more than literals."""
+        return has_name(piece)
 
     def within(self, piece: Piece, level: int) -> str:
         """A text as an operand of something that binds as tightly as `level`."""
@@ -179,28 +180,15 @@ class Expressions:
         """A tensor or a scalar, at least of the sign."""
         if depth <= 0:
             return self.leaf(tensor, sign)
-        makers: dict[Sign, tuple[Callable[..., Piece], ...]] = {
-            Sign.ANY: (
-                self._sum, self._difference, self._difference, self._product, self._product,
-                self._quotient, self._minus, self._sign, self._smaller, self._larger, self._clip,
-                self._power, self._power, self._log, self._select_any, self._select_any,
-                self._not_negative, self._positive,
-            ),
-            Sign.NONNEGATIVE: (
-                self._abs, self._abs, self._root, self._root, self._even, self._even,
-                self._half_power, self._sum_up, self._product_up, self._quotient_up, self._floor,
-                self._select_up, self._clip_up, self._exp, self._positive,
-            ),
-            Sign.POSITIVE: (
-                self._shifted, self._shifted, self._shifted, self._at_least, self._exp,
-                self._root_up, self._select_positive,
-            ),
-        }  # fmt: skip
-        chosen: list[Make] = [partial(make, tensor=tensor) for make in makers[sign]]
-        if not tensor and sign is Sign.POSITIVE:
-            chosen += [self._correction, self._correction]
-        if not tensor and sign is Sign.ANY:
-            chosen += [self._host_power, self._host_power]
+        chosen: list[Make] = [
+            _made_by(draw.make, self, tensor)
+            for row in OPERATIONS.values()
+            if not (tensor and self.exact and row.is_function and row.rounding == "bounded")
+            for draw in row.draws
+            if draw.sign is sign and (draw.tensors or not tensor)
+            for _ in range(draw.weight)
+        ]
+        chosen += [partial(self.number, tensor=tensor, sign=s) for s in Sign if s > sign]
         return self.among(chosen, depth)
 
     def leaf(self, tensor: bool, sign: Sign = Sign.ANY) -> Piece:
@@ -222,143 +210,13 @@ class Expressions:
         kinds = [tensor, tensor and not self.chance(0.4)]
         if self.chance(0.5):
             kinds.reverse()
-        left, right = (self.number(self._split(depth), kind, sign) for kind in kinds)
+        left, right = (self.number(self.split(depth), kind, sign) for kind in kinds)
         return left, right
-
-    def _sum(self, depth: int, tensor: bool, sign: Sign = Sign.ANY) -> Piece:
-        left, right = self.pair(depth, tensor, sign)
-        return self.infix(left, "+", right, SUM)
-
-    def _difference(self, depth: int, tensor: bool) -> Piece:
-        left, right = self.pair(depth, tensor)
-        return self.infix(left, "-", right, SUM)
-
-    def _product(self, depth: int, tensor: bool, sign: Sign = Sign.ANY) -> Piece:
-        left, right = self.pair(depth, tensor, sign)
-        return self.infix(left, "*", right, PRODUCT)
-
-    def _quotient(self, depth: int, tensor: bool, sign: Sign = Sign.ANY) -> Piece:
-        left_is = not tensor or self.chance(0.7)
-        right_is = tensor if not left_is else tensor and self.chance(0.6)
-        left = self.number(self._split(depth), tensor and left_is, sign)
-        right = self.operand(self._split(depth), right_is, Sign.POSITIVE)
-        return self.infix(left, "/", right, PRODUCT)
-
-    def _minus(self, depth: int, tensor: bool) -> Piece:
-        return self.negated(self.number(depth - 1, tensor))
-
-    def _sign(self, depth: int, tensor: bool) -> Piece:
-        return self.call("sign", self.number(depth - 1, tensor))
-
-    def _abs(self, depth: int, tensor: bool) -> Piece:
-        return self.call("abs", self.number(depth - 1, tensor))
-
-    def _extreme(self, function: str, depth: int, tensor: bool, sign: Sign) -> Piece:
-        left, right = self.pair(depth, tensor, sign)
-        more = [self.number(0, tensor, sign)] if self.chance(0.15) else []
-        return self.call(function, left, right, *more)
-
-    def _smaller(self, depth: int, tensor: bool) -> Piece:
-        return self._extreme("min", depth, tensor, Sign.ANY)
-
-    def _larger(self, depth: int, tensor: bool) -> Piece:
-        return self._extreme("max", depth, tensor, Sign.ANY)
-
-    def _floor(self, depth: int, tensor: bool) -> Piece:
-        zero = self.leaf(tensor=False, sign=Sign.NONNEGATIVE)
-        return self.call("max", self.number(depth - 1, tensor), zero)
-
-    def _clip(self, depth: int, tensor: bool) -> Piece:
-        kinds = [tensor, tensor and self.chance(0.2), tensor and self.chance(0.2)]
-        if tensor and self.chance(0.15):
-            kinds = [False, True, self.chance(0.5)]
-        return self.call("clip", *(self.number(self._split(depth), kind) for kind in kinds))
-
-    def _clip_up(self, depth: int, tensor: bool) -> Piece:
-        value = self.number(depth - 1, tensor)
-        bounds = (self.leaf(tensor=False, sign=Sign.NONNEGATIVE) for _ in range(2))
-        return self.call("clip", value, *bounds)
-
-    def _power(self, depth: int, tensor: bool) -> Piece:
-        exponent = self.one(_EXPONENTS)
-        needed = Sign.NONNEGATIVE if "0.5" in exponent or "/" in exponent else Sign.ANY
-        needed = Sign.POSITIVE if exponent.startswith("-") else needed
-        base = self.operand(depth - 1, tensor, needed)
-        if not has_name(base):  # a tower of literals may be too high
-            base = self.leaf(tensor=False, sign=Sign.POSITIVE)
-        return self.power(base, exponent)
-
-    def _even(self, depth: int, tensor: bool) -> Piece:
-        base = self.number(depth - 1, tensor)
-        if base.level == ATOM and self.chance(0.2):
-            return self.infix(base, "*", base, PRODUCT)
-        return self.power(base, self.one(("2", "2", "4")))
-
-    def _root(self, depth: int, tensor: bool) -> Piece:
-        return self.call("sqrt", self.operand(depth - 1, tensor, Sign.NONNEGATIVE))
-
-    def _root_up(self, depth: int, tensor: bool) -> Piece:
-        return self.call("sqrt", self.number(depth - 1, tensor, Sign.POSITIVE))
-
-    def _half_power(self, depth: int, tensor: bool) -> Piece:
-        base = self.operand(depth - 1, tensor, Sign.NONNEGATIVE)
-        return self.power(base, "0.5")
-
-    def _log(self, depth: int, tensor: bool) -> Piece:
-        value = self.operand(depth - 1, tensor, Sign.POSITIVE)
-        return self.negated(value) if tensor and self.exact else self.call("log", value)
-
-    def _exp(self, depth: int, tensor: bool) -> Piece:
-        if tensor and self.exact:
-            return self._shifted(depth, tensor)
-        power = self.number(depth - 1, tensor, Sign.NONNEGATIVE)
-        return self.call("exp", self.negated(power))
-
-    def _sum_up(self, depth: int, tensor: bool) -> Piece:
-        return self._sum(depth, tensor, Sign.NONNEGATIVE)
-
-    def _product_up(self, depth: int, tensor: bool) -> Piece:
-        return self._product(depth, tensor, Sign.NONNEGATIVE)
-
-    def _quotient_up(self, depth: int, tensor: bool) -> Piece:
-        return self._quotient(depth, tensor, Sign.NONNEGATIVE)
-
-    def _shifted(self, depth: int, tensor: bool) -> Piece:
-        value = self.number(depth - 1, tensor, Sign.NONNEGATIVE)
-        return self.infix(value, "+", self.leaf(tensor=False, sign=Sign.POSITIVE), SUM)
-
-    def _at_least(self, depth: int, tensor: bool) -> Piece:
-        low = self.leaf(tensor=False, sign=Sign.POSITIVE)
-        return self.call("max", self.number(depth - 1, tensor), low)
-
-    def _not_negative(self, depth: int, tensor: bool) -> Piece:
-        return self.number(depth, tensor, Sign.NONNEGATIVE)
-
-    def _positive(self, depth: int, tensor: bool) -> Piece:
-        return self.number(depth, tensor, Sign.POSITIVE)
-
-    # Scalars alone.
-
-    def _correction(self, depth: int) -> Piece:
-        """`1 - beta**t`, or `1 - beta`."""
-        decays = [v.name for v in self.scope.values() if v.below_one]
-        if not decays:
-            return self.leaf(tensor=False, sign=Sign.POSITIVE)
-        decay = Piece(self.one(decays))
-        power = self.power(decay, self.one(("t", "t", "2", "(t + 1)", "(2*t)")))
-        return self.infix(Piece("1"), "-", power if self.chance(0.7) else decay, SUM)
-
-    def _host_power(self, depth: int) -> Piece:
-        """A power of scalars with any exponent."""
-        base = self.operand(self._split(depth), tensor=False, sign=Sign.POSITIVE)
-        exponent = self.number(min(1, self._split(depth)), tensor=False)
-        if not has_name(base):
-            base, exponent = (self.leaf(False, sign) for sign in (Sign.POSITIVE, Sign.ANY))
-        return self.power(base, self.within(exponent, UNARY))
 
     # Choices.
 
-    def _select_any(self, depth: int, tensor: bool, sign: Sign = Sign.ANY) -> Piece:
+    def select(self, depth: int, tensor: bool, sign: Sign) -> Piece:
+        """A choice by options, or by a condition on values."""
         by_option = bool(self.options) and self.chance(0.35)
         if by_option:
             condition = self.switch()
@@ -371,14 +229,8 @@ class Expressions:
         if by_option and tensor and missing:
             state = missing[int(self.rng.integers(len(missing)))]
             condition, left = Piece(state.when, OR), Piece(state.name)
-            right = self.number(self._split(depth), tensor, sign)
+            right = self.number(self.split(depth), tensor, sign)
         return self.choice(condition, left, right)
-
-    def _select_up(self, depth: int, tensor: bool) -> Piece:
-        return self._select_any(depth, tensor, Sign.NONNEGATIVE)
-
-    def _select_positive(self, depth: int, tensor: bool) -> Piece:
-        return self._select_any(depth, tensor, Sign.POSITIVE)
 
     def condition(self, depth: int, tensor: bool) -> Piece:
         """A condition on values."""
@@ -390,7 +242,7 @@ class Expressions:
             left = self.condition(depth - 1, tensor)
             right = self.condition(depth - 1, tensor and self.chance(0.5))
             return self.infix(left, word, right, level)
-        symbol = self.one(("<", "<=", ">", ">=", "==", "!="))
+        symbol = self.one([row.symbol for row in OPERATIONS.values() if row.compares])
         options, self.options = self.options, ()  # a condition has either options or values in it
         left, right = self.pair(min(depth, 2), tensor)
         self.options = options

@@ -12,9 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from stepforge.fuzz.draft import Draft
-from stepforge.fuzz.expressions import Expressions, Piece, Sign, Variable
+from stepforge.fuzz.expressions import Expressions, Piece, Variable
 from stepforge.language.names import name_problem
-from stepforge.operations.table import PRODUCT, SUM
+from stepforge.operations.draws import Sign
+from stepforge.operations.operation import PRODUCT, SUM
 
 _AWKWARD = (
     "beta", "gamma", "zeta", "S", "N", "I", "E", "O", "Q", "base", "base_2", "one_minus_beta",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 
 from stepforge.language.diagnostics import nearest
-from stepforge.operations.table import BUILT_IN, FUNCTIONS
+from stepforge.operations.table import BUILT_IN, OPERATIONS, author_functions
 
 _NO_REDUCTION = (
     "a rule computes every element by itself, and this needs all of them",
@@ -30,7 +30,7 @@ _NO_RANDOMNESS = (
     "a rule has no random numbers: the same input gives the same step",
     "add noise to the gradient before the step",
 )
-_NO_TRIGONOMETRY = ("", f"there are {', '.join(FUNCTIONS)}")
+_NO_TRIGONOMETRY = ("", f"there are {', '.join(author_functions())}")
 
 FUNCTIONS_OF_OTHERS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("norm", "vector_norm", "l2norm"), _NO_NORM),
@@ -63,11 +63,6 @@ SAME_AS = {
     "zeros_like": "0", "ones_like": "1", "softsign": "x/(1 + abs(x))",
 }  # fmt: skip
 """Function of others → the expression that is the same."""
-
-USAGE = {
-    "sqrt": "sqrt(x)", "abs": "abs(x)", "sign": "sign(x)", "exp": "exp(x)", "log": "log(x)",
-    "min": "min(x, y)", "max": "max(x, y)", "clip": "clip(x, low, high)",
-}  # fmt: skip
 
 OPERATORS: dict[str, tuple[str, str]] = {
     "//": ("floor division, which the rule language does not have", _NO_ROUNDING[1]),
@@ -137,8 +132,8 @@ _TIMES = re.compile(r"(.+?)_(?:t|tm1|t_1|prev|previous|old|last|new|next|now|cur
 
 def about_name(name: str, known: Collection[str]) -> str:
     """What to write in place of a name that nothing declares or assigns, or ""."""
-    if name in FUNCTIONS:
-        return f"`{name}` is a function: write `{USAGE[name]}`"
+    if name in author_functions():
+        return f"`{name}` is a function: write `{OPERATIONS[name].usage}`"
     if name in CONSTANTS:
         return CONSTANTS[name]
     if built_in := spelled_otherwise(name):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from stepforge.language.diagnostics import Span
+from stepforge.operations.table import OPERATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def comparisons(statements: tuple[Statement, ...]) -> Iterator[Apply]:
     for statement in statements:
         own = statement.value if isinstance(statement, Assign) else statement.condition
         for e in subexpressions(own):
-            if e.op in ("lt", "le", "gt", "ge", "eq", "ne"):
+            if OPERATIONS[e.op].compares:
                 yield e
         if isinstance(statement, If):
             yield from comparisons(statement.body)

@@ -1,11 +1,11 @@
-"""The SymPy column of the table: what every operation means, and back from SymPy.
+"""What a rule means in SymPy, and rules from SymPy, by the `meaning` and `sympy` of every row.
 
-Apart from the other columns, because importing SymPy takes longer than checking a spec.
+Nothing else imports this: importing SymPy takes longer than checking a spec.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 import sympy
@@ -13,34 +13,7 @@ import sympy
 from stepforge.language.diagnostics import Span
 from stepforge.language.expression import Apply, Assign, Expression, Name, Number, Statement
 from stepforge.language.spec import Interval, Options, Spec, holds, is_option_condition
-
-MEANING: dict[str, Callable[..., sympy.Basic]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": lambda a, b: a / b,
-    "pow": lambda a, b: a**b,
-    "neg": lambda a: -a,
-    "sqrt": sympy.sqrt,
-    "abs": sympy.Abs,
-    "sign": sympy.sign,
-    "min": sympy.Min,
-    "max": sympy.Max,
-    "exp": sympy.exp,
-    "log": sympy.log,
-    "clip": lambda x, low, high: sympy.Min(sympy.Max(x, low), high),
-    "select": lambda c, a, b: sympy.Piecewise((a, c), (b, True)),
-    "lt": sympy.Lt,
-    "le": sympy.Le,
-    "gt": sympy.Gt,
-    "ge": sympy.Ge,
-    "eq": sympy.Eq,
-    "ne": sympy.Ne,
-    "and": sympy.And,
-    "or": sympy.Or,
-    "not": sympy.Not,
-}
-"""Each operation of the rule language as a SymPy constructor; numbers are exact rationals."""
+from stepforge.operations.table import OPERATIONS
 
 
 def symbols(spec: Spec) -> dict[str, sympy.Symbol]:
@@ -77,7 +50,12 @@ def to_sympy(
         return values[e.id]
     if e.op == "select" and is_option_condition(e.args[0]):
         return to_sympy(e.args[1] if holds(e.args[0], options) else e.args[2], values, options)
-    return MEANING[e.op](*(to_sympy(a, values, options) for a in e.args))
+    return applied(e.op, *(to_sympy(a, values, options) for a in e.args))
+
+
+def applied(op: str, *args: sympy.Basic) -> sympy.Basic:
+    """The mathematical meaning of an operation."""
+    return OPERATIONS[op].meaning(sympy, *args)
 
 
 def meaning(spec: Spec, options: Options) -> dict[str, sympy.Basic]:
@@ -104,7 +82,7 @@ def _after(
             values = {**right, **left}
             for name in left.keys() & right.keys():
                 if left[name] != right[name]:
-                    values[name] = MEANING["select"](condition, left[name], right[name])
+                    values[name] = applied("select", condition, left[name], right[name])
     return values
 
 
@@ -168,30 +146,11 @@ def from_sympy(e: sympy.Basic) -> Expression:
         for value, condition in reversed(arms):
             result = apply("select", from_sympy(condition), from_sympy(value), result)
         return result
-    for kind, op in _FROM.items():
-        if isinstance(e, kind):
+    for op, row in OPERATIONS.items():
+        if row.sympy and isinstance(e, getattr(sympy, row.sympy)):
             args = [from_sympy(a) for a in e.args]
-            return fold(op, args) if op in ("min", "max", "and", "or") else apply(op, *args)
+            return fold(op, args) if row.folds else apply(op, *args)
     raise ValueError(f"the rule language has no `{e}` ({type(e).__name__})")
-
-
-_FROM: dict[type[sympy.Basic], str] = {
-    sympy.Abs: "abs",
-    sympy.sign: "sign",
-    sympy.Min: "min",
-    sympy.Max: "max",
-    sympy.exp: "exp",
-    sympy.log: "log",
-    sympy.StrictLessThan: "lt",
-    sympy.LessThan: "le",
-    sympy.StrictGreaterThan: "gt",
-    sympy.GreaterThan: "ge",
-    sympy.Equality: "eq",
-    sympy.Unequality: "ne",
-    sympy.And: "and",
-    sympy.Or: "or",
-    sympy.Not: "not",
-}
 
 
 def _negated(e: sympy.Basic) -> sympy.Basic | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stepforge.language.expression import assignments
 from stepforge.language.tokens import spelled_out
-from stepforge.operations.table import BUILT_IN, FUNCTIONS, OPERATIONS
+from stepforge.operations.table import BUILT_IN, OPERATIONS, author_functions
 
 if TYPE_CHECKING:
     from stepforge.language.spec import Spec
@@ -28,7 +28,7 @@ GENERATED = frozenset({
 }) | {
     helper
     for operation in OPERATIONS.values()
-    for spelling in (operation.scalar, operation.numpy, operation.triton, operation.torch)
+    for spelling in operation.spellings.values()
     for helper in spelling.helper.split()
 }  # fmt: skip
 """What generated code calls its own where no author has the name; see `backends.aside`."""
@@ -61,7 +61,7 @@ def name_problem(name: str, also: Iterable[str] = ()) -> tuple[str, str, str] | 
     help = f"write `{name}_`"
     if keyword.iskeyword(name):
         return "E014", "is a keyword of Python", help
-    if name in FUNCTIONS:
+    if name in author_functions():
         return "E014", "is a function of the rule language", help
     if name in also:
         return "E014", "is reserved: generated code uses it", help

@@ -24,7 +24,7 @@ from stepforge.language.tokens import (
     tokens,
     word_problems,
 )
-from stepforge.operations.table import FUNCTIONS, OPERATIONS
+from stepforge.operations.table import OPERATIONS, author_functions
 
 MAX_RULE = 16 * 1024
 MAX_DEPTH = 120
@@ -57,21 +57,6 @@ class _Rejected(Exception):
     """Unwinds to the statement after its diagnostic was written."""
 
 
-_BINARY: dict[type[ast.operator], str] = {
-    ast.Add: "add",
-    ast.Sub: "sub",
-    ast.Mult: "mul",
-    ast.Div: "div",
-    ast.Pow: "pow",
-}
-_COMPARE: dict[type[ast.cmpop], str] = {
-    ast.Lt: "lt",
-    ast.LtE: "le",
-    ast.Gt: "gt",
-    ast.GtE: "ge",
-    ast.Eq: "eq",
-    ast.NotEq: "ne",
-}
 _REJECTED: dict[type[ast.AST], tuple[str, str]] = {
     ast.Attribute: ("attribute access", ""),
     ast.Subscript: ("indexing", "a state is one tensor; declare another state"),
@@ -246,7 +231,7 @@ class _Parser:
 
     def augmented(self, node: ast.AugAssign) -> _Rejected:
         """E120 with the assignment that says the same."""
-        op = _BINARY.get(type(node.op))
+        op = _operation(node.op)
         symbol = OPERATIONS[op].symbol if op else _UNKNOWN_OPERATORS[type(node.op)]
         help = ""
         if op and isinstance(node.target, ast.Name):
@@ -304,8 +289,8 @@ class _Parser:
         message, help = "attribute access is not part of the rule language", ""
         if node.attr in advice.CONSTANTS:
             help = advice.CONSTANTS[node.attr]
-        elif node.attr in FUNCTIONS:
-            help = f"write `{advice.USAGE[node.attr]}`"
+        elif node.attr in author_functions():
+            help = f"write `{OPERATIONS[node.attr].usage}`"
         elif node.attr in ("T", "mT"):
             help = advice.OPERATORS["@"][1]
         elif node.attr in advice.FUNCTIONS_OF_OTHERS or node.attr in advice.SAME_AS:
@@ -320,7 +305,8 @@ class _Parser:
         if name in advice.SAME_AS:
             return f"unknown function `{name}`", f"write `{advice.SAME_AS[name]}`"
         why, help = advice.FUNCTIONS_OF_OTHERS.get(name, ("", ""))
-        help = help or nearest(name, FUNCTIONS) or f"there are {', '.join(FUNCTIONS)}"
+        functions = author_functions()
+        help = help or nearest(name, functions) or f"there are {', '.join(functions)}"
         unknown = f"unknown function `{short(name)}`"
         return f"{unknown}: {why}" if why else unknown, help
 
@@ -343,8 +329,8 @@ class _Parser:
 
     def visit_BinOp(self, node: ast.BinOp) -> Expression:
         left, right = self.visit(node.left), self.visit(node.right)
-        op = _BINARY.get(type(node.op))
-        if op is not None:
+        op = _operation(node.op)
+        if op:
             return Apply(op, (left, right), self.span(node))
         symbol = _UNKNOWN_OPERATORS[type(node.op)]
         span = self.between(node.left, symbol, node.right) or self.span(node)
@@ -368,12 +354,11 @@ class _Parser:
         if isinstance(node.op, ast.Invert):
             message = "`~` is not part of the rule language"
             raise self.reject("E102", message, self.span(node), "write `not`")
-        op = "neg" if isinstance(node.op, ast.USub) else "not"
-        return Apply(op, (self.visit(node.operand),), self.span(node))
+        return Apply(_operation(node.op), (self.visit(node.operand),), self.span(node))
 
     def visit_BoolOp(self, node: ast.BoolOp) -> Expression:
-        op = "and" if isinstance(node.op, ast.And) else "or"
-        return self._fold(op, [self.visit(value) for value in node.values], self.span(node))
+        parts = [self.visit(value) for value in node.values]
+        return self._fold(_operation(node.op), parts, self.span(node))
 
     def visit_Compare(self, node: ast.Compare) -> Expression:
         values = (node.left, *node.comparators)
@@ -384,8 +369,8 @@ class _Parser:
         operands = [self.visit(value) for value in values]
         parts: list[Expression] = []
         for left, op, right in zip(operands, node.ops, operands[1:], strict=False):
-            name = _COMPARE.get(type(op))
-            if name is None:
+            name = _operation(op)
+            if not name:
                 identity = isinstance(op, ast.Is | ast.IsNot)
                 message, help = "`in` is not part of the rule language", ""
                 if identity:
@@ -402,20 +387,21 @@ class _Parser:
         if not isinstance(node.func, ast.Name):
             raise self.no_name(node, node.func)
         name, span = node.func.id, self.span(node.func)
-        if name not in FUNCTIONS:
+        if name not in author_functions():
             raise self.reject("E103", self._no_function(name)[0], span, self._no_function(name)[1])
+        row = OPERATIONS[name]
         if node.keywords:
             message = f"`{name}` takes no keyword arguments"
-            help = f"write `{advice.USAGE[name]}`"
+            help = f"write `{row.usage}`"
             raise self.reject("E105", message, self.span(node), help)
         args = [self.visit(argument) for argument in node.args]
-        arity = OPERATIONS[name].arity
-        variadic = name in ("min", "max") and len(args) > arity
+        arity = row.arity
+        variadic = row.folds and len(args) > arity
         if len(args) != arity and not variadic:
             plural = "s" if arity > 1 else ""
             message = f"`{name}` takes {arity} argument{plural}, not {len(args)}"
-            help = f"write `{advice.USAGE[name]}`"
-            if name in ("min", "max") and len(args) == 1:
+            help = f"write `{row.usage}`"
+            if row.folds and len(args) == 1:
                 help += "; there is no extreme of all elements of a tensor yet"
             raise self.reject("E105", message, self.span(node), help)
         if variadic:
@@ -424,7 +410,7 @@ class _Parser:
 
     def no_name(self, node: ast.Call, function: ast.expr) -> _Rejected:
         """E102 for a call of something else than a name, such as `np.sqrt(x)` or `x.sqrt()`."""
-        if not isinstance(function, ast.Attribute) or function.attr not in FUNCTIONS:
+        if not isinstance(function, ast.Attribute) or function.attr not in author_functions():
             self.visit(function)
             return self.reject("E102", "only functions can be called, by name", self.span(node))
         name, owner = function.attr, function.value
@@ -433,7 +419,7 @@ class _Parser:
         if not module:
             given.insert(0, ast.get_source_segment(self.code, owner))
         written = f"{name}({', '.join(text or '…' for text in given)})"
-        written = written if len(written) <= 60 and self.shift == 0 else advice.USAGE[name]
+        written = written if len(written) <= 60 and self.shift == 0 else OPERATIONS[name].usage
         what = "the name of a module" if module else "a tensor and a dot"
         message = f"functions are called without {what} before them"
         return self.reject("E102", message, self.span(function), f"write `{written}`")
@@ -445,6 +431,12 @@ class _Parser:
         for part in parts[1:]:
             result = Apply(op, (result, part), span)
         return result
+
+
+def _operation(operator: ast.AST) -> str:
+    """The operation that an operator of Python is, or ""."""
+    syntax = type(operator).__name__
+    return next((name for name, row in OPERATIONS.items() if row.syntax == syntax), "")
 
 
 def _depth(node: ast.AST) -> int:

@@ -25,7 +25,7 @@ from stepforge.language.expression import (
     subexpressions,
 )
 from stepforge.language.kinds import Kind
-from stepforge.language.literals import MAX_LITERAL_POWER, folded, literal
+from stepforge.language.literals import folded, literal
 from stepforge.language.names import name_problem
 from stepforge.language.signs import possibly_negative
 from stepforge.language.spec import (
@@ -38,6 +38,7 @@ from stepforge.language.spec import (
     straight,
     taken,
 )
+from stepforge.operations.powers import MAX_LITERAL_POWER
 from stepforge.operations.table import BUILT_IN, OPERATIONS
 
 Found = Iterator[Diagnostic]

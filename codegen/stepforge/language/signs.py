@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from stepforge.language.diagnostics import Diagnostic
 from stepforge.language.expression import Apply, Expression, Name, Number
 from stepforge.language.literals import literal
 from stepforge.language.spec import Interval, Options, Spec, holds, is_option_condition, steps
+from stepforge.operations.table import OPERATIONS
 
 
 def possibly_negative(spec: Spec) -> Iterator[Diagnostic]:
@@ -18,12 +20,11 @@ def possibly_negative(spec: Spec) -> Iterator[Diagnostic]:
         signs |= {s.name: s.domain for s in spec.states}
         for statement, surely in steps(spec.rule, options):
             for e in _evaluated(statement.value, options) if surely else ():
-                what = _needs_sign(e)
-                if what and not _nonnegative(e.args[0], signs, options):
+                if what := Signs(signs, options).restricted(e):
                     message = f"the {what} may be negative"
                     help = "declare a domain such as `v >= 0`, or clamp it with `max`"
                     yield spec.source.diagnostic("W201", message, e.args[0].span, help)
-            positive = _nonnegative(statement.value, signs, options)
+            positive = Signs(signs, options).nonnegative(statement.value)
             if not surely and statement.name in signs:  # it may keep its value
                 positive = positive and signs[statement.name].low >= 0
             declared = next((s for s in spec.states if s.name == statement.name), None)
@@ -45,63 +46,64 @@ def _evaluated(expression: Expression, options: Options) -> Iterator[Apply]:
     yield expression
 
 
-def _needs_sign(e: Apply) -> str:
-    """What of an operation must not be negative, or ""."""
-    if e.op in ("sqrt", "log"):
-        return f"argument of `{e.op}`"
-    return "base of a real power" if e.op == "pow" and not _whole(e.args[1]) else ""
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What domains and assignments tell about signs, for the rows of the table.
 
+    Attributes:
+        known: The interval of every name.
+        options: Decide conditions on options.
+    """
 
-def _whole(e: Expression) -> bool:
-    """Whether an expression is an integer by its form: literals and the step number."""
-    if isinstance(e, Name):
-        return e.id == "t"
-    if isinstance(e, Number):
-        return e.value.denominator == 1
-    return e.op in ("neg", "add", "sub", "mul") and all(_whole(a) for a in e.args)
+    known: dict[str, Interval]
+    options: Options
 
-
-def _nonnegative(e: Expression, signs: dict[str, Interval], options: Options) -> bool:
-    """Whether the value is zero or more, by signs alone; False when that does not decide."""
-    if isinstance(e, Number):
-        return True
-    if isinstance(e, Name):
-        return signs.get(e.id, Interval()).low >= 0
-
-    def positive(part: Expression) -> bool:
-        return _nonnegative(part, signs, options)
-
-    match e.op, e.args:
-        case (("add" | "mul" | "div" | "min"), (a, b)):
-            return (positive(a) and positive(b)) or (e.op == "mul" and a == b)
-        case "sub", (Number(value=one), b) if one == 1:
-            return _at_most_one(b, signs)
-        case "sub", (Name(id=name), Number(value=b)):
-            return signs.get(name, Interval()).low >= b
-        case "max", (a, b):
-            return positive(a) or positive(b)
-        case "pow", (a, b):
-            power = literal(b)
-            return positive(a) or (power is not None and power % 2 == 0)
-        case (("abs" | "sqrt" | "exp"), _):
+    def nonnegative(self, e: Expression) -> bool:
+        """Whether the value is zero or more; False when signs do not decide."""
+        if isinstance(e, Number):
             return True
-        case "sign", (a,):
-            return positive(a)
-        case "clip", (x, low, high):
-            return (positive(x) or positive(low)) and positive(high)
-        case "select", (condition, a, b):
-            if is_option_condition(condition):
-                return positive(a if holds(condition, options) else b)
-            return positive(a) and positive(b)
-        case _:
-            return False
+        if isinstance(e, Name):
+            return self.known.get(e.id, Interval()).low >= 0
+        return OPERATIONS[e.op].nonnegative(self, *e.args)
 
+    def restricted(self, e: Apply) -> str:
+        """What of an operation must not be negative and may be, or ""."""
+        what = OPERATIONS[e.op].restricted(self, *e.args)
+        return "" if self.nonnegative(e.args[0]) else what
 
-def _at_most_one(e: Expression, signs: dict[str, Interval]) -> bool:
-    """Whether a name, or a power of it, lies in [0, 1] by its domain."""
-    if isinstance(e, Apply) and e.op == "pow":
-        return _at_most_one(e.args[0], signs) and _nonnegative(e.args[1], signs, {})
-    if isinstance(e, Number):
-        return e.value <= 1
-    interval = signs.get(e.id, Interval()) if isinstance(e, Name) else Interval()
-    return interval.low >= 0 and interval.high <= 1
+    def arms(self, condition: Expression, a: Expression, b: Expression) -> tuple[Expression, ...]:
+        """The arms of a choice that the options leave."""
+        if not is_option_condition(condition):
+            return a, b
+        return (a if holds(condition, self.options) else b,)
+
+    def is_whole(self, e: Expression) -> bool:
+        """Whether it is an integer by its form: literals and the step number."""
+        if isinstance(e, Name):
+            return e.id == "t"
+        if isinstance(e, Number):
+            return e.value.denominator == 1
+        return OPERATIONS[e.op].whole and all(map(self.is_whole, e.args))
+
+    def is_even(self, e: Expression) -> bool:
+        """Whether it is an even number of literals."""
+        value = literal(e)
+        return value is not None and value % 2 == 0
+
+    def is_at_least(self, a: Expression, b: Expression) -> bool:
+        """Whether a number is at least another one: 1 and a decay, a name and its bound."""
+        match a, b:
+            case Number(value=one), _ if one == 1:
+                return self._at_most_one(b)
+            case Name(id=name), Number(value=bound):
+                return self.known.get(name, Interval()).low >= bound
+        return False
+
+    def _at_most_one(self, e: Expression) -> bool:
+        """Whether a name, or a power of it, lies in [0, 1] by its domain."""
+        if isinstance(e, Apply) and e.op == "pow":
+            return self._at_most_one(e.args[0]) and self.nonnegative(e.args[1])
+        if isinstance(e, Number):
+            return e.value <= 1
+        interval = self.known.get(e.id, Interval()) if isinstance(e, Name) else Interval()
+        return interval.low >= 0 and interval.high <= 1

@@ -13,18 +13,8 @@ from xml.sax.saxutils import escape
 
 from stepforge.language.expression import Apply, Assign, Expression, Name, Number, Statement, names
 from stepforge.language.spec import Options, Spec, holds, is_option_condition, under
-from stepforge.operations.table import (
-    AND,
-    ATOM,
-    COMPARE,
-    NOT,
-    OR,
-    POWER,
-    PRODUCT,
-    SUM,
-    TERNARY,
-    UNARY,
-)
+from stepforge.operations.operation import ATOM, POWER, PRODUCT, UNARY
+from stepforge.operations.table import OPERATIONS
 
 GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "eps": "ε", "epsilon": "ε", "zeta": "ζ",
@@ -35,15 +25,6 @@ GREEK = {
 """Names of letters → the letters."""
 ACCENTS = {"hat": "^", "bar": "¯", "tilde": "~", "dot": "˙"}
 """Last parts of a name that stand above the letter."""
-_SYMBOLS = {
-    "add": "+", "sub": "-", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "eq": "=", "ne": "≠",
-    "and": "∧", "or": "∨",
-}  # fmt: skip
-_PRECEDENCE = {
-    "add": SUM, "sub": SUM, "mul": PRODUCT, "neg": PRODUCT, "pow": POWER, "not": NOT, "and": AND,
-    "or": OR, "select": TERNARY, **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne"), COMPARE),
-}  # fmt: skip
-"""How strongly an operation binds its operands; those that are not here group by themselves."""
 Row = tuple[str, str, str]
 """Left side, right side and condition of an assignment."""
 
@@ -85,7 +66,7 @@ class Typesetter(ABC):
 
     @abstractmethod
     def sign(self, symbol: str) -> str:
-        """An operator, as in `_SYMBOLS`; "" and "·" are the two signs of a product."""
+        """An operator of the table; "" and "·" are the two signs of a product."""
 
     @abstractmethod
     def row(self, parts: Iterable[str]) -> str:
@@ -108,8 +89,8 @@ class Typesetter(ABC):
         """A superscript."""
 
     @abstractmethod
-    def call(self, function: str, arguments: Sequence[str]) -> str:
-        """A function of arguments."""
+    def call(self, function: str, command: str, arguments: Sequence[str]) -> str:
+        """A function of arguments; `command` is what LaTeX has for it, or ""."""
 
     @abstractmethod
     def cases(self, arms: Sequence[tuple[str, str]]) -> str:
@@ -189,8 +170,9 @@ class Typesetter(ABC):
             return self.shown[e.id], ATOM
         if (taken := self.taken(e)) is not e:
             return self.printed(taken)
-        method: Callable[[Apply], str] = getattr(self, f"print_{e.op}", self.print_call)
-        return method(e), _PRECEDENCE.get(e.op, ATOM)
+        notation = OPERATIONS[e.op].notation
+        method: Callable[[Apply], str] = getattr(self, f"print_{notation.form}")
+        return method(e), notation.precedence
 
     def taken(self, e: Expression) -> Expression:
         """The arm that the options choose, if they choose one."""
@@ -208,72 +190,65 @@ class Typesetter(ABC):
         text, precedence = self.printed(e)
         return text if precedence >= weakest else self.brackets(text)
 
+    def print_infix(self, e: Apply) -> str:
+        """An operator between its operands."""
+        notation = OPERATIONS[e.op].notation
+        return self._infix(e, notation.left, notation.right)
+
     def _infix(self, e: Apply, left: int, right: int) -> str:
         a, b = e.args
-        return self.row([self.within(a, left), self.sign(_SYMBOLS[e.op]), self.within(b, right)])
+        sign = self.sign(OPERATIONS[e.op].notation.sign)
+        return self.row([self.within(a, left), sign, self.within(b, right)])
 
-    def print_add(self, e: Apply) -> str:
+    def print_sum(self, e: Apply) -> str:
         """A sum; the author's grouping is kept."""
-        right = UNARY if _starts_negative(self.taken(e.args[1])) else PRODUCT
-        return self._infix(e, SUM, right)
+        notation = OPERATIONS[e.op].notation
+        right = UNARY if _starts_negative(self.taken(e.args[1])) else notation.right
+        return self._infix(e, notation.left, right)
 
-    print_sub = print_add
-
-    def print_mul(self, e: Apply) -> str:
+    def print_product(self, e: Apply) -> str:
         """A product; a dot where numbers would run together."""
         a, b = map(self.taken, e.args)
         dot = _begins_with_digits(b) or (_ends_with_digits(a) and _is_fraction(b))
         parts = [self.within(a, PRODUCT), self.sign("·" if dot else ""), self.within(b, UNARY)]
         return self.row(parts)
 
-    def print_div(self, e: Apply) -> str:
+    def print_fraction(self, e: Apply) -> str:
         """A fraction."""
         return self.fraction(*map(self.expression, e.args))
 
-    def print_neg(self, e: Apply) -> str:
+    def print_minus(self, e: Apply) -> str:
         """A sign; it binds like a product, which has the same value either way."""
         a = self.taken(e.args[0])
         weakest = UNARY if _starts_negative(a) else PRODUCT
         return self.row([self.sign("-"), self.within(a, weakest)])
 
-    def print_pow(self, e: Apply) -> str:
+    def print_power(self, e: Apply) -> str:
         """A power."""
         base, exponent = self.taken(e.args[0]), e.args[1]
-        grouped = isinstance(base, Apply) and base.op in ("sqrt", "abs")
+        grouped = _form(base) in ("root", "bars")
         text = self.expression(base) if grouped else self.within(base, _of_base(base))
         return self.power(text, self.expression(exponent))
 
-    def print_not(self, e: Apply) -> str:
-        """A negated condition."""
-        return self.row([self.sign("¬"), self.within(e.args[0], ATOM)])
+    def print_prefix(self, e: Apply) -> str:
+        """An operator before its operand."""
+        notation = OPERATIONS[e.op].notation
+        return self.row([self.sign(notation.sign), self.within(e.args[0], notation.right)])
 
-    def print_and(self, e: Apply) -> str:
-        """Both of two conditions."""
-        return self._infix(e, AND, NOT)
-
-    def print_or(self, e: Apply) -> str:
-        """One of two conditions."""
-        return self._infix(e, OR, AND)
-
-    def print_lt(self, e: Apply) -> str:
-        """A comparison."""
-        return self._infix(e, SUM, SUM)
-
-    print_le = print_gt = print_ge = print_eq = print_ne = print_lt
-
-    def print_sqrt(self, e: Apply) -> str:
+    def print_root(self, e: Apply) -> str:
         """A root."""
         return self.root(self.expression(e.args[0]))
 
-    def print_abs(self, e: Apply) -> str:
+    def print_bars(self, e: Apply) -> str:
         """An absolute value."""
         return self.brackets(self.expression(e.args[0]), "|", "|")
 
     def print_call(self, e: Apply) -> str:
         """A function; `min` and `max` of several have been written as of several."""
-        return self.call(e.op, [self.expression(a) for a in _arguments(e)])
+        command = OPERATIONS[e.op].notation.sign
+        return self.call(e.op, command, [self.expression(a) for a in _arguments(e)])
 
-    def print_select(self, e: Apply) -> str:
+    def print_cases(self, e: Apply) -> str:
         """Cases, those of the last one among them."""
         arms = []
         rest: Expression = e
@@ -299,6 +274,11 @@ def _names(spec: Spec) -> Iterator[str]:
             pending[:0] = [*statement.body, *statement.orelse]
 
 
+def _form(e: Expression) -> str:
+    """The form of an operation in the table; "" of a name or number."""
+    return OPERATIONS[e.op].notation.form if isinstance(e, Apply) else ""
+
+
 def _all(conditions: Sequence[Expression]) -> Expression:
     first, *others = conditions
     for other in others:
@@ -313,7 +293,7 @@ def _between(parts: Sequence[str], sign: str) -> list[str]:
 def _arguments(e: Apply) -> tuple[Expression, ...]:
     """The arguments as they were written: `max(x, y, z)` is a call of one place in the text."""
     first = e.args[0]
-    folded = isinstance(first, Apply) and first.op == e.op and e.op in ("min", "max")
+    folded = isinstance(first, Apply) and first.op == e.op and OPERATIONS[e.op].folds
     if folded and first.span == e.span:
         assert isinstance(first, Apply)
         return (*_arguments(first), *e.args[1:])
@@ -322,27 +302,27 @@ def _arguments(e: Apply) -> tuple[Expression, ...]:
 
 def _starts_negative(e: Expression) -> bool:
     """Whether it would be printed with a minus in front."""
-    if not isinstance(e, Apply) or e.op not in ("neg", "mul"):
+    if not isinstance(e, Apply) or _form(e) not in ("minus", "product"):
         return False
-    return e.op == "neg" or _starts_negative(e.args[0])
+    return _form(e) == "minus" or _starts_negative(e.args[0])
 
 
 def _begins_with_digits(e: Expression) -> bool:
-    if isinstance(e, Apply) and e.op in ("pow", "mul"):
+    if isinstance(e, Apply) and _form(e) in ("power", "product"):
         return _begins_with_digits(e.args[0])
     return isinstance(e, Number)
 
 
 def _ends_with_digits(e: Expression) -> bool:
-    if isinstance(e, Apply) and e.op in ("mul", "neg"):
+    if isinstance(e, Apply) and _form(e) in ("product", "minus"):
         return _ends_with_digits(e.args[-1])
     return isinstance(e, Number)
 
 
 def _is_fraction(e: Expression) -> bool:
-    if isinstance(e, Apply) and e.op == "mul":
+    if isinstance(e, Apply) and _form(e) == "product":
         return _is_fraction(e.args[0])
-    return isinstance(e, Apply) and e.op == "div"
+    return _form(e) == "fraction"
 
 
 def _of_base(base: Expression) -> int:
@@ -360,7 +340,6 @@ _LATEX_LETTERS = {
     "phi": r"\varphi",
     "inf": r"\infty",
 }
-_LATEX_FUNCTIONS = ("min", "max", "exp", "log")
 
 
 class Latex(Typesetter):
@@ -420,10 +399,9 @@ class Latex(Typesetter):
         """A superscript."""
         return f"{base}^{{{exponent}}}"
 
-    def call(self, function: str, arguments: Sequence[str]) -> str:
+    def call(self, function: str, command: str, arguments: Sequence[str]) -> str:
         """A function of arguments."""
-        known = function in _LATEX_FUNCTIONS
-        written = rf"\{function}" if known else rf"\operatorname{{{function}}}"
+        written = rf"\{command}" if command else rf"\operatorname{{{function}}}"
         return written + self.brackets(", ".join(arguments))
 
     def cases(self, arms: Sequence[tuple[str, str]]) -> str:
@@ -498,7 +476,7 @@ class MathML(Typesetter):
         """A superscript."""
         return f"<msup>{base}{exponent}</msup>"
 
-    def call(self, function: str, arguments: Sequence[str]) -> str:
+    def call(self, function: str, command: str, arguments: Sequence[str]) -> str:
         """A function of arguments, with an invisible sign between the two."""
         separator = '<mo separator="true">,</mo>'
         inside = self.row(_between(arguments, separator))

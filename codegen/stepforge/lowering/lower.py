@@ -36,6 +36,7 @@ from stepforge.lowering.kernel import (
     lets,
     validate,
 )
+from stepforge.operations.table import OPERATIONS
 
 Guard = tuple[Value, bool]
 """A condition that the host decides, and the arm that is taken."""
@@ -228,7 +229,7 @@ class _Typing:
         if base.op == "number" or (base.op == "name" and base.text in self.nonnegative):
             return True
         return all(
-            v.op in ("neg", "add", "sub", "mul") if v.args else v.text == "t" or v.text.isdecimal()
+            OPERATIONS[v.op].whole if v.args else v.text == "t" or v.text.isdecimal()
             for v in power.operations()
         )
 
@@ -289,7 +290,6 @@ def _unused(name: str, used: set[str]) -> str:
     return candidate
 
 
-_FALLIBLE = {"div", "pow", "real_pow", "sqrt", "log", "exp"}
 Key = tuple[Value, tuple[int, ...], bool]
 """A value, the versions of the names in it, and whether branches read it."""
 
@@ -371,7 +371,7 @@ class _Split:
 
     def is_constant(self, value: Value) -> bool:
         """Whether it depends on hyperparameters alone and cannot fail."""
-        fallible = any(v.op in _FALLIBLE for v in value.operations())
+        fallible = any(v.args and OPERATIONS[v.op].fallible for v in value.operations())
         return not fallible and all(name in self.fixed for name in value.names())
 
     def element(
@@ -424,11 +424,6 @@ class _Split:
         return self.bound[key]
 
 
-_LOOSE = {"min": "smaller", "max": "larger"}
-"""Extremes → those that may return either of two zeros."""
-_EXTREMES = frozenset((*_LOOSE, "clip", *_LOOSE.values()))
-
-
 def _loosened(body: Sequence[Step], signed: dict[str, bool]) -> tuple[Step, ...]:
     """Steps whose extremes see to the sign of zero where no later extreme does.
 
@@ -458,7 +453,7 @@ def _read(value: Value, matters: bool, signed: dict[str, bool]) -> None:
     if value.op == "name":
         signed[value.text] = signed.get(value.text, False) or matters
     for index, argument in enumerate(value.args):
-        passed = matters if value.op == "select" and index > 0 else value.op not in _EXTREMES
+        passed = matters if value.op == "select" and index > 0 else not OPERATIONS[value.op].settles
         _read(argument, passed, signed)
 
 
@@ -466,16 +461,16 @@ def _loose(value: Value, is_compared: bool) -> Value:
     """A value, perhaps an argument of an extreme, with fewer signs of zeros to see to."""
     if value.kind is not Kind.TENSOR:
         return value
-    arms_only = value.op == "select"
+    arms_only, settles = value.op == "select", bool(value.args) and OPERATIONS[value.op].settles
     args = tuple(
-        _loose(a, value.op in _EXTREMES or (arms_only and index > 0 and is_compared))
+        _loose(a, settles or (arms_only and index > 0 and is_compared))
         for index, a in enumerate(value.args)
     )
     if is_compared and value.op == "clip":
         larger = Value("larger", args[:2], Kind.TENSOR)
         return Value("smaller", (larger, args[2]), Kind.TENSOR)
-    op = _LOOSE.get(value.op, value.op) if is_compared else value.op
-    return replace(value, op=op, args=args)
+    loose = OPERATIONS[value.op].loose if value.args and is_compared else ""
+    return replace(value, op=loose or value.op, args=args)
 
 
 def _assigned_always(steps: Iterable[Step]) -> set[str]:
@@ -493,11 +488,6 @@ def _zero(boolean: bool) -> Value:
     return Value("number", (), Kind.SCALAR, "False" if boolean else "0.0")
 
 
-_WORDS = {
-    "add": "plus", "sub": "minus", "mul": "times", "div": "over", "pow": "to", "real_pow": "to",
-    "min": "or", "max": "or", "lt": "below", "le": "at_most", "gt": "above", "ge": "at_least",
-    "eq": "equals", "ne": "differs_from", "and": "and", "or": "or",
-}  # fmt: skip
 _DIGITS = {"1": "one", "2": "two", "0": "zero", "3": "three"}
 
 
@@ -509,13 +499,7 @@ def _spoken(value: Value, target: str) -> str:
             return v.text
         if v.op == "number":
             return _DIGITS.get(v.text) or re.sub(r"\W", "_", v.text)
-        if v.op in _WORDS:
-            return f"{say(v.args[0])}_{_WORDS[v.op]}_{say(v.args[1])}"
-        if v.op == "neg":
-            return f"minus_{say(v.args[0])}"
-        if v.op == "select":
-            return f"{say(v.args[1])}_or_{say(v.args[2])}"
-        return "_".join([v.op, *map(say, v.args)])
+        return OPERATIONS[v.op].spoken.format(*map(say, v.args))
 
     spoken = re.sub(r"_+", "_", say(value))
     if len(spoken) > 40 or not spoken[0].isalpha():

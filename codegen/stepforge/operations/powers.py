@@ -1,11 +1,19 @@
-"""Powers over the reals in bounded time, whatever the exponent."""
+"""Powers in bounded time and memory, whatever the exponent."""
 
 from __future__ import annotations
 
+import sys
+from fractions import Fraction
 from typing import Any
 
 LIMIT = 2000
 """Natural logarithm of what counts as infinite, and of its reciprocal; float64 ends at 745."""
+LARGEST = Fraction(sys.float_info.max)
+SMALLEST = Fraction(1, 2**1075)
+"""What float64 rounds to zero."""
+MAX_LITERAL_POWER = 300
+_MAX_BITS = 100_000
+"""Of an exact power; `1.000001**300` to the 300th, to the 300th, would take all memory."""
 
 
 def power(mp: Any, base: Any, exponent: Any) -> Any:
@@ -28,3 +36,22 @@ def power(mp: Any, base: Any, exponent: Any) -> Any:
         return mp.power(base, exponent)
     magnitude = mp.inf if size > 0 else mp.exp(-LIMIT)
     return -magnitude if base < 0 and mp.fmod(exponent, 2) else magnitude
+
+
+def rational_power(base: Fraction, exponent: Fraction) -> Fraction | None:
+    """The exact power; None where it may be irrational.
+
+    Raises:
+        ZeroDivisionError: Zero has no negative power.
+        OverflowError: The exponent, or the power, is beyond what a float64 holds.
+    """
+    if base == 0 and exponent < 0:
+        raise ZeroDivisionError
+    if abs(exponent) > MAX_LITERAL_POWER:
+        raise OverflowError
+    if exponent.denominator > 1:
+        return base if base == 0 else None
+    bits = base.numerator.bit_length() + base.denominator.bit_length()
+    if bits * abs(int(exponent)) > _MAX_BITS:
+        raise OverflowError
+    return base ** int(exponent)

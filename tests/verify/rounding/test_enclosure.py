@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepforge.language.reader import loads
-from stepforge.verify.rounding.enclosure import FORMATS, Enclosure, Evaluator, exactly, mp
+from stepforge.verify.rounding.enclosure import Evaluator
+from stepforge.verify.rounding.intervals import FORMATS, Enclosure, exactly, mp
 
 HEAD = """\
 name = "x"

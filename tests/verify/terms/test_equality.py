@@ -12,7 +12,7 @@ import pytest
 from stepforge.language.spec import Interval
 from stepforge.verify.terms import algebra, equality, evaluation, terms
 from stepforge.verify.terms.equality import bits_differ, bits_witness, decide, narrowed
-from stepforge.verify.terms.evaluation import NoValue
+from stepforge.verify.terms.operations import NoValue
 from stepforge.verify.terms.ranges import sign, span
 from stepforge.verify.terms.terms import Term, apply, constant, load, scalar
 

@@ -11,7 +11,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from stepforge.verify.terms.evaluation import NoValue, evaluate, exact, mp
+from stepforge.verify.terms.evaluation import evaluate, exact, mp
+from stepforge.verify.terms.operations import NoValue
 from stepforge.verify.terms.terms import FLOATS, Term, apply, constant, load, truth
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-40, -3e38, 1.5, 6e-8, 0.1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import operator
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +14,7 @@ import numpy as np
 
 from stepforge.language.expression import Apply, Assign, Expression, Statement
 from stepforge.language.spec import Options, Spec, constant, holds, is_option_condition, straight
+from stepforge.operations.table import OPERATIONS
 from stepforge.verify.files.generated import Text
 
 
@@ -144,24 +145,18 @@ def ran(spec: Spec, options: Options, scalars: Mapping[str, float]) -> list[bool
 
 def _holds(condition: Expression, scalars: Mapping[str, float]) -> bool:
     """A condition on numbers that are known; true if one of them is not."""
-    if isinstance(condition, Apply) and condition.op in _CONNECTIVES:
-        return _CONNECTIVES[condition.op]([_holds(a, scalars) for a in condition.args])
-    if not isinstance(condition, Apply) or condition.op not in _COMPARISONS:
+    if not isinstance(condition, Apply):
+        return True
+    row = OPERATIONS[condition.op]
+    if row.conditions:
+        return bool(row.value(math, *(_holds(a, scalars) for a in condition.args)))
+    if not row.compares:
         return True
     try:
         left, right = (constant(a, scalars) for a in condition.args)
     except (ArithmeticError, KeyError, ValueError):
         return True
-    return _COMPARISONS[condition.op](left, right)
-
-
-_CONNECTIVES: dict[str, Callable[[list[bool]], bool]] = {
-    "and": all, "or": any, "not": lambda values: not values[0],
-}  # fmt: skip
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
-    "eq": operator.eq, "ne": operator.ne,
-}  # fmt: skip
+    return bool(row.value(math, left, right))
 
 
 def spec_line(spec: Spec, options: Options, index: int) -> str:

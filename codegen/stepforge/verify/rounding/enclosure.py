@@ -8,13 +8,10 @@ in the compute type. The bound thus comes from the expression itself; nothing is
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import mpmath
 import numpy as np
 
 from stepforge.language import kinds
@@ -22,111 +19,17 @@ from stepforge.language.expression import Apply, Assign, Expression, Name, Numbe
 from stepforge.language.kinds import Kind, Kinds
 from stepforge.language.literals import literal
 from stepforge.language.spec import Options, Spec, constant, holds, is_option_condition, straight
-from stepforge.operations.powers import power
 from stepforge.operations.table import OPERATIONS
-
-DIGITS = 50
-mp = mpmath.MPContext()
-mp.dps = DIGITS
-_ZERO = mp.mpf(0)
-_SLACK = mp.mpf(1) + mp.mpf(2) ** -40  # covers the rounding of the 50-digit arithmetic itself
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Format:
-    """A binary floating-point format.
-
-    Attributes:
-        unit: Largest relative rounding error, half a unit in the last place of 1.
-        tiny: Half the least subnormal: the largest absolute rounding error near zero.
-        largest: Largest finite number.
-    """
-
-    unit: Any
-    tiny: Any
-    largest: Any
-
-
-def _format(precision: int, least: int, most: int) -> Format:
-    two = mp.mpf(2)
-    return Format(two**-precision, two ** (least - 1), (2 - two ** (1 - precision)) * two**most)
-
-
-FORMATS = {"float32": _format(24, -149, 127), "float64": _format(53, -1074, 1023)}
-
-
-_FALLIBLE = ("div", "pow", "sqrt", "log", "exp")
-"""The operations that raise on Python's floats instead of giving an infinity or NaN."""
-
-
-class Undefined(Exception):
-    """The formula has no value here: 0/0, or the square root of a negative number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Enclosure:
-    """An exact value and what its rounding may be; conditions are 0 and 1.
-
-    Attributes:
-        value: The exact value; NaN where the formula has none.
-        low: Lower end of the interval of roundings.
-        high: Upper end.
-        nan: Whether the rounded result may be NaN: `sqrt(x - y)` of rounded equals, for example.
-        tensor: Whether it is in the compute type, no host scalar in float64.
-    """
-
-    value: Any
-    low: Any
-    high: Any
-    nan: bool = False
-    tensor: bool = False
-
-    def __contains__(self, number: float) -> bool:
-        if number != number:
-            return self.nan
-        return bool(self.low <= number <= self.high)
-
-    @property
-    def unknown(self) -> bool:
-        """Whether nothing is known about the rounded result."""
-        return self.nan and bool(self.low == -mp.inf and self.high == mp.inf)
-
-
-def exactly(value: Any, tensor: bool = False) -> Enclosure:
-    """A number without error."""
-    exact = value if isinstance(value, mp.mpf) else mp.mpf(float(value))
-    return Enclosure(exact, exact, exact, False, tensor)
-
-
-def _anything(value: Any, tensor: bool = False) -> Enclosure:
-    return Enclosure(value, -mp.inf, mp.inf, True, tensor)
-
-
-def _rounded(e: Enclosure, form: Format, ulps: int = 0) -> Enclosure:
-    """The interval after one rounding; `ulps` for operations that are not correctly rounded.
-
-    An error of a few units in the last place is relative above the subnormal numbers and absolute
-    among them. No rounding changes a sign.
-    """
-    relative, absolute = _errors(form, max(1, 2 * ulps))
-    low = e.low - abs(e.low) * relative - absolute
-    high = e.high + abs(e.high) * relative + absolute
-    if low < -form.largest:
-        low = -mp.inf
-    if high > form.largest:
-        high = mp.inf
-    if e.low >= _ZERO > low:
-        low = _ZERO
-    if e.high <= _ZERO < high:
-        high = _ZERO
-    return Enclosure(e.value, low, high, e.nan, e.tensor)
-
-
-@cache
-def _errors(form: Format, count: int) -> tuple[Any, Any]:
-    """The largest relative error, and the largest absolute one near zero, of so many roundings."""
-    return form.unit * _SLACK * count, form.tiny * count
-
+from stepforge.verify.rounding import intervals
+from stepforge.verify.rounding.intervals import (
+    FORMATS,
+    Enclosure,
+    Undefined,
+    anything,
+    either,
+    exactly,
+    mp,
+)
 
 Vector = Enclosure | list[Enclosure]
 Elements = Sequence[float] | np.ndarray[Any, Any]
@@ -232,7 +135,7 @@ class Evaluator:
             return value
         arrived = value
         if self.form.unit != FORMATS["float64"].unit:
-            arrived = _rounded(value, self.form)
+            arrived = intervals.rounded(value, self.form)
         return replace(arrived, tensor=True)
 
     def value(self, e: Expression, env: Mapping[str, Vector], known: Kinds) -> Vector:
@@ -241,7 +144,7 @@ class Evaluator:
             exact = mp.mpf(e.value.numerator) / e.value.denominator
             if float(exact) == exact:
                 return exactly(exact)
-            return _rounded(Enclosure(exact, exact, exact), FORMATS["float64"])
+            return intervals.rounded(Enclosure(exact, exact, exact), FORMATS["float64"])
         if isinstance(e, Name):
             return env[e.id]
         if e.op == "select":
@@ -265,18 +168,18 @@ class Evaluator:
         """The exact result, enclosed, then rounded as the operation's row in the table says."""
         tensor, operation = form is None, OPERATIONS[op]
         try:
-            r = _INTERVALS[op](*args)
+            r = operation.enclose(intervals, *args)
             unknown = mp.isnan(r.value) or mp.isnan(r.low) or mp.isnan(r.high)
         except Undefined:
             unknown = True
         if unknown:
-            result = _anything(mp.nan, tensor)
+            result = anything(mp.nan, tensor)
         else:
             nan = r.nan or (not operation.boolean and any(a.nan for a in args))
             result = Enclosure(r.value, r.low, r.high, nan, tensor)
         if operation.rounding != "exact":
-            result = _rounded(result, FORMATS[form] if form else self.form, operation.ulps)
-        if not tensor and op in _FALLIBLE:
+            result = intervals.rounded(result, FORMATS[form] if form else self.form, operation.ulps)
+        if not tensor and operation.fallible:
             self.may_fail |= result.nan or bool(mp.isinf(result.low) or mp.isinf(result.high))
         return result
 
@@ -317,7 +220,7 @@ class Evaluator:
             assert isinstance(test, Enclosure)
             assert isinstance(left, Enclosure)
             assert isinstance(right, Enclosure)
-            return _either(test, left, right)
+            return either(test, left, right)
         rows = zip(
             *(
                 v if isinstance(v, list) else [v] * lengths[0]
@@ -325,15 +228,7 @@ class Evaluator:
             ),
             strict=True,
         )
-        return [_either(*row) for row in rows]
-
-
-def _either(test: Enclosure, left: Enclosure, right: Enclosure) -> Enclosure:
-    if test.low == test.high:
-        return left if test.low else right
-    exact = left.value if test.value else right.value
-    low, high = min(left.low, right.low), max(left.high, right.high)
-    return Enclosure(exact, low, high, left.nan or right.nan, left.tensor or right.tensor)
+        return [either(*row) for row in rows]
 
 
 def first_state(
@@ -345,134 +240,3 @@ def first_state(
         first = constant(s.init, values)
         state[s.name] = first if s.scalar else [first] * n
     return state
-
-
-# Interval arithmetic: the exact value and the interval of each operation before its own rounding.
-# A NaN that comes in goes out; that is added above. Here is what makes new ones.
-
-
-def _monotone(f: Callable[..., Any]) -> Callable[..., Enclosure]:
-    """For functions that are monotone in every argument on the interval: look at the corners."""
-
-    def enclose(*args: Enclosure) -> Enclosure:
-        corners = [f(*ends) for ends in itertools.product(*((a.low, a.high) for a in args))]
-        return Enclosure(f(*(a.value for a in args)), min(corners), max(corners))
-
-    return enclose
-
-
-def _add(a: Enclosure, b: Enclosure) -> Enclosure:
-    opposite = (a.low == -mp.inf and b.high == mp.inf) or (a.high == mp.inf and b.low == -mp.inf)
-    return Enclosure(a.value + b.value, a.low + b.low, a.high + b.high, bool(opposite))
-
-
-def _neg(a: Enclosure) -> Enclosure:
-    return Enclosure(-a.value, -a.high, -a.low)
-
-
-def _mul(a: Enclosure, b: Enclosure) -> Enclosure:
-    ends = [_times(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
-    nan = (_has_zero(a) and _infinite(b)) or (_infinite(a) and _has_zero(b))
-    return Enclosure(a.value * b.value, min(ends), max(ends), nan)
-
-
-def _times(x: Any, y: Any) -> Any:
-    return _ZERO if x == 0 or y == 0 else x * y
-
-
-def _has_zero(a: Enclosure) -> bool:
-    return bool(a.low <= 0 <= a.high)
-
-
-def _infinite(a: Enclosure) -> bool:
-    return bool(mp.isinf(a.low) or mp.isinf(a.high))
-
-
-def _div(a: Enclosure, b: Enclosure) -> Enclosure:
-    if b.value == 0:
-        raise Undefined
-    if _has_zero(b) or _infinite(b):
-        return _anything(a.value / b.value)
-    ends = [x / y for x in (a.low, a.high) for y in (b.low, b.high)]
-    return Enclosure(a.value / b.value, min(ends), max(ends))
-
-
-def _sqrt(a: Enclosure) -> Enclosure:
-    if a.value < 0:
-        raise Undefined
-    return Enclosure(mp.sqrt(a.value), mp.sqrt(max(a.low, _ZERO)), mp.sqrt(a.high), bool(a.low < 0))
-
-
-def _log(a: Enclosure) -> Enclosure:
-    if a.value <= 0:
-        raise Undefined
-    low = mp.log(a.low) if a.low > 0 else -mp.inf
-    return Enclosure(mp.log(a.value), low, mp.log(a.high), bool(a.low < 0))
-
-
-def _exp(x: Any) -> Any:
-    return mp.inf if x > 1000 else mp.exp(max(x, -2000))
-
-
-def _pow(a: Enclosure, b: Enclosure) -> Enclosure:
-    if a.value == 0 and b.value < 0:
-        raise Undefined
-    exact = power(mp, a.value, b.value)
-    if not isinstance(exact, mp.mpf):
-        raise Undefined
-    if a.low == a.high and b.low == b.high:
-        return Enclosure(exact, exact, exact)
-    if a.low <= 0:
-        return _anything(exact)
-    return _monotone(partial(power, mp))(a, b)
-
-
-def _abs(a: Enclosure) -> Enclosure:
-    ends = (abs(a.low), abs(a.high))
-    return Enclosure(abs(a.value), _ZERO if _has_zero(a) else min(ends), max(ends))
-
-
-def _clip(x: Enclosure, low: Enclosure, high: Enclosure) -> Enclosure:
-    return _INTERVALS["min"](_INTERVALS["max"](x, low), high)
-
-
-def _compare(test: Callable[[Any, Any], bool]) -> Callable[[Enclosure, Enclosure], Enclosure]:
-    """A condition is 0 or 1; [0, 1] where rounding decides."""
-
-    def enclose(a: Enclosure, b: Enclosure) -> Enclosure:
-        points = a.low == a.high and b.low == b.high
-        outcomes = {False, True}
-        if points or a.high < b.low or b.high < a.low:
-            outcomes = {test(a.low, b.low)}
-        if a.nan or b.nan:
-            outcomes.add(test(mp.nan, b.value))
-        return Enclosure(mp.mpf(test(a.value, b.value)), min(outcomes), max(outcomes))
-
-    return enclose
-
-
-_INTERVALS: dict[str, Callable[..., Enclosure]] = {
-    "add": _add,
-    "sub": lambda a, b: _add(a, _neg(b)),
-    "mul": _mul,
-    "div": _div,
-    "pow": _pow,
-    "neg": _neg,
-    "sqrt": _sqrt,
-    "abs": _abs,
-    "sign": _monotone(mp.sign),
-    "min": _monotone(min),
-    "max": _monotone(max),
-    "exp": _monotone(_exp),
-    "log": _log,
-    "clip": _clip,
-    "lt": _compare(lambda a, b: a < b),
-    "le": _compare(lambda a, b: a <= b),
-    "gt": _compare(lambda a, b: a > b),
-    "ge": _compare(lambda a, b: a >= b),
-    "eq": _compare(lambda a, b: a == b),
-    "ne": _compare(lambda a, b: a != b),
-    "and": _monotone(min),
-    "or": _monotone(max),
-    "not": lambda a: Enclosure(1 - a.value, 1 - a.high, 1 - a.low),
-}

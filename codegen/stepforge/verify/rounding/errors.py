@@ -13,16 +13,17 @@ the PTX ISA for the approximate instructions of the fast mode.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import mpmath
 
 from stepforge.operations.formats import UNIT
-from stepforge.operations.powers import power
 from stepforge.operations.table import OPERATIONS
-from stepforge.verify.terms.terms import Term, nodes
+from stepforge.verify.terms.operations import NoValue, Propagation, row
+from stepforge.verify.terms.terms import Term
+from stepforge.verify.terms.walk import walk
 
 mp = mpmath.MPContext()
 mp.dps = 50
@@ -42,8 +43,6 @@ APPROXIMATE = {"div.full": 4.0, "div.approx": 4.0, "sqrt.approx": 2.0, "rcp.appr
 `div.full.f32` and `div.approx.f32` have 2 ulp, `sqrt.approx.f32` a relative error of 2**-23,
 `rcp.approx.f32` 1 ulp.
 """
-_EXTREMES = ("max", "min", "maxnum", "minnum", "anymax", "anymin")
-_EXACT = ("neg", "abs", "select", *_EXTREMES)
 
 
 class Excluded(Exception):
@@ -93,104 +92,100 @@ def analyse(
         Excluded: An operation leaves the range of normal numbers there, or a condition could turn
             out otherwise by rounding.
     """
-    done = {} if done is None else done
-    for node in nodes([term]):
-        if node not in done:
-            done[node] = _error(node, [done[a] for a in node.args], values, unit)
-    return done[term]
+    return walk(term, Errors(values, unit), done)
 
 
-def _error(node: Term, args: list[Error], values: Mapping[str, Any], u: float) -> Error:
-    if node.op in ("load", "scalar"):
-        exact = mp.mpf(values[node.data])
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Values with their possible errors.
+
+    Attributes:
+        values: Exact value of every leaf.
+        unit: u of the compute type.
+    """
+
+    values: Mapping[str, Any]
+    unit: float
+
+    def leaf(self, term: Term) -> Error:
+        """A given value, without error."""
+        exact = mp.mpf(self.values[term.data])
         return Error(exact, abs(exact), 0.0)
-    if node.op == "const":
-        if node.kind != "bool" and not math.isfinite(node.number):
+
+    def constant(self, term: Term) -> Error:
+        """A number, which is what it is, or a condition."""
+        if term.kind != "bool" and not math.isfinite(term.number):
             raise Excluded("a constant is not finite")
-        exact = node.data if node.kind == "bool" else mp.mpf(node.number)
+        exact = term.data if term.kind == "bool" else mp.mpf(term.number)
         return Error(exact, abs(exact), 0.0)
-    if node.kind == "bool":
-        return _condition(node, args, u)
-    if node.op == "select":
-        chosen = args[1] if args[0].value else args[2]
-        return Error(chosen.value, chosen.magnitude, chosen.units)
-    value, magnitude = _value(node, args)
-    own, absolute = UNIT[node.kind] / u, abs(value)
-    least, most = _NORMAL[node.kind]
-    if not least < absolute < most:
-        if not mp.isfinite(value):
-            raise Excluded(f"{node.op} has no finite value")
-        if value != 0 and node.op not in ("neg", "abs"):
-            raise Excluded("a result leaves the range of normal numbers")
-    # A rounding is relative to the value, which may be less than M.
-    share = 1.0 if magnitude == absolute or not magnitude else float(absolute / magnitude)
-    return Error(value, magnitude, _units(node, args, own * min(share, 1.0), u))
+
+    def apply(self, term: Term, args: list[Error]) -> Error:
+        """A result with its error."""
+        u = self.unit
+        if term.kind == "bool":
+            return _condition(term, args, u)
+        if term.op == "select":
+            return args[1] if args[0].value else args[2]
+        value, magnitude = _value(term, args)
+        own, absolute = UNIT[term.kind] / u, abs(value)
+        least, most = _NORMAL[term.kind]
+        if not least < absolute < most:
+            if not mp.isfinite(value):
+                raise Excluded(f"{term.op} has no finite value")
+            if value != 0 and _rule(term) != "exact":
+                raise Excluded("a result leaves the range of normal numbers")
+        # A rounding is relative to the value, which may be less than M.
+        share = 1.0 if magnitude == absolute or not magnitude else float(absolute / magnitude)
+        return Error(value, magnitude, _units(term, args, own * min(share, 1.0), u))
 
 
-def _condition(node: Term, args: list[Error], u: float) -> Error:
-    match node.op:
-        case "and":
-            truth = args[0].value and args[1].value
-        case "not":
-            truth = not args[0].value
-        case "nan":
-            truth = False
-        case "lt" | "le" | "eq":
-            a, b = args
-            doubt = u * (a.units * a.magnitude + b.units * b.magnitude)
-            if doubt and abs(a.value - b.value) <= doubt:
-                raise Excluded("a condition is as close as its rounding")
-            compare = {"lt": a.value < b.value, "le": a.value <= b.value, "eq": a.value == b.value}
-            truth = compare[node.op]
-        case _:
-            raise Excluded(f"nothing is known about the condition {node.op}")
+def _rule(term: Term) -> Propagation:
+    """How errors propagate through an operation."""
+    try:
+        return row(term).error
+    except NoValue:
+        raise NoBound(f"`{term.op}` has no documented error") from None
+
+
+def _condition(term: Term, args: list[Error], u: float) -> Error:
+    if term.op in ("lt", "le", "eq"):
+        a, b = args
+        doubt = u * (a.units * a.magnitude + b.units * b.magnitude)
+        if doubt and abs(a.value - b.value) <= doubt:
+            raise Excluded("a condition is as close as its rounding")
+    try:
+        truth = row(term).real(mp, *(a.value for a in args))
+    except NoValue:
+        raise Excluded(f"nothing is known about the condition {term.op}") from None
     return Error(bool(truth), 0, 0.0)
 
 
-def _value(node: Term, args: list[Error]) -> tuple[Any, Any]:
+def _value(term: Term, args: list[Error]) -> tuple[Any, Any]:
     """The exact value and M."""
-    values, ms = [a.value for a in args], [a.magnitude for a in args]
-    match node.op.removesuffix(".ftz"):
-        case "add":
-            total = values[0] + values[1]
-            exact = args[0].units == 0 == args[1].units
-            return total, abs(total) if exact else ms[0] + ms[1]
-        case "mul":
-            return values[0] * values[1], ms[0] * ms[1]
-        case "fma":
-            return values[0] * values[1] + values[2], ms[0] * ms[1] + ms[2]
-        case "div" | "div.full" | "div.approx" | "div.rn" | "rcp.approx":
-            if values[-1] == 0:
-                raise Excluded("a denominator is zero")
-            numerator, m = (values[0], ms[0]) if len(args) == 2 else (mp.mpf(1), mp.mpf(1))
-            return numerator / values[-1], m / abs(values[-1])
-        case "sqrt" | "sqrt.approx" | "sqrt.rn":
-            if values[0] < 0:
-                raise Excluded("a root of a negative number")
-            return mp.sqrt(values[0]), mp.sqrt(values[0])
-        case "neg" | "cvt" | "abs":
-            value = {"neg": -values[0], "cvt": values[0], "abs": abs(values[0])}[node.op]
+    rule, values, ms = _rule(term), [a.value for a in args], [a.magnitude for a in args]
+    if rule == "power" and (values[0] < 0 or (values[0] == 0 and values[1] <= 0)):
+        raise Excluded("a power of no positive number")
+    try:
+        value = row(term).real(mp, *values)
+    except (ZeroDivisionError, ValueError):
+        value = mp.nan
+    if not isinstance(value, mp.mpf) or not mp.isfinite(value):
+        raise Excluded(f"{term.op} has no finite value")
+    match rule:
+        case "sum" if any(a.units for a in args):
+            return value, ms[0] + ms[1]
+        case "product":
+            return value, ms[0] * ms[1]
+        case "fused":
+            return value, ms[0] * ms[1] + ms[2]
+        case "quotient":
+            return value, (ms[0] if len(args) == 2 else 1) / abs(values[-1])
+        case "exact" | "cast":
             return value, ms[0]
-        case op if op in _EXTREMES:
-            value = max(values) if "max" in op else min(values)
+        case "extreme":
             steady = min(values) >= 0 and all(a.condition == 1 for a in args)
             return value, value if steady else max(ms)
-        case "exp" | "exp.approx" | "ex2.approx" as op:
-            value = mp.power(2, values[0]) if op == "ex2.approx" else mp.exp(values[0])
-            return value, value
-        case "log" | "lg2.approx":
-            if values[0] <= 0:
-                raise Excluded("a logarithm of no positive number")
-            value = mp.log(values[0])
-            value = value if node.op == "log" else value / mp.log(2)
-            return value, abs(value)
-        case "pow":
-            if values[0] < 0 or (values[0] == 0 and values[1] <= 0):
-                raise Excluded("a power of no positive number")
-            value = power(mp, values[0], values[1])
-            return value, value
-        case _:
-            raise NoBound(f"`{node.op}` has no documented error")
+    return value, abs(value)
 
 
 def _both(a: float, b: float, u: float) -> float:
@@ -205,50 +200,51 @@ def _inverse(units: float, u: float) -> float:
     return units / (1 - units * u)
 
 
-def _units(node: Term, args: list[Error], own: float, u: float) -> float:
+def _units(term: Term, args: list[Error], own: float, u: float) -> float:
     """The error after an operation; `own` is what its own rounding adds, in units of u."""
-    op = node.op.removesuffix(".ftz")
     units = [a.units for a in args]
-    if op in _EXACT:
-        return max(units)
-    if op in ("add", "fma"):
-        if op == "fma":
-            units = [_both(units[0], units[1], u), units[2]]
-        return _both(max(units), own, u)
-    if op == "mul":
-        return _both(_both(units[0], units[1], u), own, u)
-    if op in ("div", "div.rn", "div.full", "div.approx", "rcp.approx"):
-        denominator = _inverse(units[-1] * args[-1].condition, u)
-        before = _both(units[0] if len(units) == 2 else 0.0, denominator, u)
-        return _both(before, own * APPROXIMATE.get(op, 1.0), u)
-    if op in ("sqrt", "sqrt.rn", "sqrt.approx"):
-        before = _inverse(units[0] * args[0].condition, u) / 2 if units[0] else 0.0
-        return _both(before, own * APPROXIMATE.get(op, 1.0), u)
-    if op == "cvt":
-        source = node.args[0].kind
-        return units[0] if UNIT[source] >= UNIT[node.kind] else _both(units[0], own, u)
-    return _transcendental(op, args, own, u)
+    approximate = APPROXIMATE.get(term.op.removesuffix(".ftz"), 1.0)
+    match _rule(term):
+        case "exact" | "extreme":
+            return max(units)
+        case "sum":
+            return _both(max(units), own, u)
+        case "fused":
+            return _both(max(_both(units[0], units[1], u), units[2]), own, u)
+        case "product":
+            return _both(_both(units[0], units[1], u), own, u)
+        case "quotient":
+            denominator = _inverse(units[-1] * args[-1].condition, u)
+            before = _both(units[0] if len(units) == 2 else 0.0, denominator, u)
+            return _both(before, own * approximate, u)
+        case "root":
+            before = _inverse(units[0] * args[0].condition, u) / 2 if units[0] else 0.0
+            return _both(before, own * approximate, u)
+        case "cast":
+            widened = UNIT[term.args[0].kind] >= UNIT[term.kind]
+            return units[0] if widened else _both(units[0], own, u)
+    return _transcendental(term, args, own, u)
 
 
-def _transcendental(op: str, args: list[Error], own: float, u: float) -> float:
+def _transcendental(term: Term, args: list[Error], own: float, u: float) -> float:
     """exp and powers turn absolute errors of the exponent into relative ones, log the reverse."""
-    x = args[0]
-    if op == "exp.approx":
+    x, operation = args[0], row(term)
+    if term.op.removesuffix(".ftz") == "exp.approx":
         # Of the power of two 2**-22; of its argument, a product with a rounded constant, twice u.
         before = x.units * x.magnitude + 2 * abs(x.value)
         return _both(float(mp.expm1(before * u)) / u, own * 4.0, u)
-    ulps = 2.0 * OPERATIONS[{"ex2.approx": "exp", "lg2.approx": "log"}.get(op, op)].ulps
+    ulps = 2.0 * OPERATIONS[operation.bounded].ulps
     relative = x.units * x.condition
-    if op in ("exp", "ex2.approx"):
+    if operation.error == "exponential":
         before = float(mp.expm1(x.units * u * x.magnitude)) / u
-    elif op == "pow":
+    elif operation.error == "power":
         exponent = args[1]
         before = relative * float(abs(exponent.value))
         if exponent.units:
             before += exponent.units * float(exponent.magnitude * abs(mp.log(x.value)))
         before = _inverse(before, u)
     else:
-        result = abs(mp.log(x.value)) if op == "log" else abs(mp.log(x.value, 2))
+        result = abs(operation.real(mp, x.value))
         if relative and result == 0:
             raise Excluded("a logarithm cancels")
         before = float(_inverse(relative, u) / result) if relative else 0.0
@@ -273,49 +269,65 @@ def universal(term: Term, unit: float, sign: Sign) -> float:
     Raises:
         NoBound: There is none: a denominator or radicand may cancel, for example.
     """
-    one = mp.mpf(1)
-    units: dict[Term, float] = {}
-    steady: dict[Term, bool] = {}
-    varying: set[Term] = set()
-    for node in nodes([term]):
-        if node.op == "load" or any(a in varying for a in node.args):
-            varying.add(node)
-        if not node.args or node.kind == "bool" or (node.kind == "f64" and node not in varying):
-            units[node], steady[node] = 0.0, True
-            continue
-        for argument in _relative_arguments(node):
-            if units[argument] and not steady[argument]:
-                raise NoBound(f"an argument of {node.op} may cancel")
-        arguments = node.args[1:] if node.op == "select" else node.args
-        errors = [Error(one, one, units[a]) for a in arguments]
+    return walk(term, Bounds(unit, sign)).units
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A bound that holds at every point.
+
+    Attributes:
+        units: Of the error.
+        steady: Whether M is the absolute value itself.
+        varies: Whether the value differs from element to element.
+    """
+
+    units: float = 0.0
+    steady: bool = True
+    varies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Bounds of errors, whatever the leaves are.
+
+    Attributes:
+        unit: u of the compute type.
+        sign: What is known about the signs of terms.
+    """
+
+    unit: float
+    sign: Sign
+
+    def leaf(self, term: Term) -> Bound:
+        """A given value, without error."""
+        return Bound(varies=term.op == "load")
+
+    def constant(self, _: Term) -> Bound:
+        """A number, which is what it is."""
+        return Bound()
+
+    def apply(self, term: Term, args: list[Bound]) -> Bound:
+        """The bound of a result."""
+        varies = any(a.varies for a in args)
+        if not args or term.kind == "bool" or (term.kind == "f64" and not varies):
+            return Bound(varies=varies)
+        rule, one = _rule(term), mp.mpf(1)
+        if rule in ("exponential", "logarithm", "power"):
+            raise NoBound(f"the error of {term.op} depends on its argument")
+        if rule in ("quotient", "root") and args[-1].units and not args[-1].steady:
+            raise NoBound(f"an argument of {term.op} may cancel")
+        first = 1 if term.op == "select" else 0
+        args = args[first:]
         try:
-            units[node] = _units(node, errors, UNIT[node.kind] / unit, unit)
+            errors = [Error(one, one, a.units) for a in args]
+            units = _units(term, errors, UNIT[term.kind] / self.unit, self.unit)
         except Excluded as reason:
             raise NoBound(str(reason)) from None
-        steady[node] = _is_steady(node, arguments, units, steady, sign)
-    return units[term]
-
-
-def _relative_arguments(node: Term) -> Sequence[Term]:
-    """The arguments whose relative errors count, which cancellation makes large."""
-    op = node.op.removesuffix(".ftz")
-    if op in ("exp", "log", "pow", "exp.approx", "ex2.approx", "lg2.approx"):
-        raise NoBound(f"the error of {op} depends on its argument")
-    return node.args[-1:] if op.startswith(("div", "sqrt", "rcp")) else ()
-
-
-def _is_steady(
-    node: Term, arguments: Sequence[Term], units: Mapping[Term, float],
-    steady: Mapping[Term, bool], sign: Sign,
-) -> bool:  # fmt: skip
-    """Whether M is the absolute value itself."""
-    all_steady = all(steady[a] for a in arguments)
-    signs = {sign(a) for a in arguments}
-    if node.op == "add":
-        exact = all(units[a] == 0 for a in arguments)
-        return exact or (all_steady and signs in ({1}, {-1}))
-    if node.op == "fma":
-        return False
-    if node.op in _EXTREMES:
-        return all_steady and signs == {1}
-    return all_steady
+        steady = all(a.steady for a in args)
+        if rule in ("sum", "extreme", "fused"):
+            signs = {self.sign(a) for a in term.args}
+            one_sign = signs == {1} or (rule == "sum" and signs == {-1})
+            is_exact = rule == "sum" and not any(a.units for a in args)
+            steady = rule != "fused" and (is_exact or (steady and one_sign))
+        return Bound(units, steady, varies)

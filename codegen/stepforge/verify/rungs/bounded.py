@@ -28,7 +28,8 @@ from stepforge.verify.rounding.errors import Error, Excluded, NoBound, mp
 from stepforge.verify.rungs import proof
 from stepforge.verify.rungs.compiled import CannotCompile
 from stepforge.verify.terms import lifted, parting, terms
-from stepforge.verify.terms.evaluation import NoValue, evaluate
+from stepforge.verify.terms.evaluation import evaluate
+from stepforge.verify.terms.operations import NoValue
 from stepforge.verify.terms.ranges import sign
 from stepforge.verify.terms.rule import SCALE
 from stepforge.verify.terms.terms import FLOATS, Term, nodes

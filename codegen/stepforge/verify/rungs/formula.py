@@ -19,7 +19,8 @@ from stepforge.verify.cases import inputs, reference, trace
 from stepforge.verify.cases.reference import ARITHMETIC, failure, raised_at
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import Pair, Text, fresh, same_bits
-from stepforge.verify.rounding.enclosure import DIGITS, Enclosure, Evaluator, Vector, mp
+from stepforge.verify.rounding.enclosure import Evaluator, Vector
+from stepforge.verify.rounding.intervals import DIGITS, Enclosure, mp
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ from stepforge.verify.terms.lifted import (
     Unsupported,
     findings,
 )
+from stepforge.verify.terms.operations import NoValue
 from stepforge.verify.terms.parting import Artefact, artefact_line, counterexample, spec_line
 from stepforge.verify.terms.rule import Expected
 from stepforge.verify.terms.source_terms import Source, Table, Tensor
@@ -261,7 +262,7 @@ def _seen(
         if at and equality.bits_differ(got, wanted, at):
             return at
         return equality.bits_witness(got, wanted, domains(subject.spec), subject.seed)
-    except evaluation.NoValue:
+    except NoValue:
         return at
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from stepforge.verify.terms.ranges import Range
+from stepforge.verify.terms.operations import Range, product
 from stepforge.verify.terms.terms import Term
 
 MAX_TERMS = 4000
@@ -163,7 +163,9 @@ class Exact:
             least = most = float(Fraction(int(number.numerator), int(number.denominator)))
             for index, exponent in enumerate(exponents):
                 if exponent:
-                    least, most = _scaled((least, most), _powered(self.spans(index), exponent))
+                    least, most = product(
+                        False, (least, most), _powered(self.spans(index), exponent)
+                    )
             low, high = low + least, high + most
         if math.isnan(low) or math.isnan(high):
             return 0
@@ -191,11 +193,6 @@ class Exact:
         return False
 
 
-def _scaled(a: Range, b: Range) -> Range:
-    corners = [0.0 if 0 in (x, y) else x * y for x in a for y in b]
-    return min(corners), max(corners)
-
-
 def _powered(span: Range, exponent: int) -> Range:
     result = span
     if exponent % 2 == 0:
@@ -203,7 +200,7 @@ def _powered(span: Range, exponent: int) -> Range:
         smallest = 0.0 if span[0] <= 0 <= span[1] else min(abs(span[0]), abs(span[1]))
         return smallest**exponent, largest**exponent
     for _ in range(exponent - 1):
-        result = _scaled(result, span)
+        result = product(False, result, span)
     return span[0] ** exponent, span[1] ** exponent
 
 

@@ -35,9 +35,11 @@ from stepforge.verify.terms.algebra import (
     Undecided,
     rational,
 )
-from stepforge.verify.terms.evaluation import NoValue, exact, mp, plain
-from stepforge.verify.terms.ranges import Range, span
+from stepforge.verify.terms.evaluation import exact, mp
+from stepforge.verify.terms.operations import TERM_OPERATIONS, NoValue, Range, plain
+from stepforge.verify.terms.ranges import span
 from stepforge.verify.terms.terms import FLOATS, Term, apply, nodes
+from stepforge.verify.terms.walk import walk
 
 POINTS = 90
 """Random points at which a difference is looked for."""
@@ -152,16 +154,22 @@ def _middle(domain: Interval) -> float:
 
 # Proofs and tests, case by case.
 
-_CHOICES = {"max": "max", "anymax": "max", "maxnum": "max"} | {
-    "min": "min", "anymin": "min", "minnum": "min", "abs": "abs",
-}  # fmt: skip
-_FUNCTIONS = ("pow", "exp", "log", "ex2", "lg2")
-"""Taken as they are: equal for equal arguments."""
+
+def _choice(term: Term) -> str:
+    """By which sign it is one of its operands, or ""."""
+    operation = TERM_OPERATIONS.get(plain(term.op))
+    return operation.choice if operation else ""
+
+
+def _is_function(term: Term) -> bool:
+    """Whether it is a function that nobody rounds correctly: only its arguments are compared."""
+    operation = TERM_OPERATIONS.get(plain(term.op))
+    return operation is not None and operation.bounded != ""
 
 
 def _proved(got: Term, expected: Term, domains: Mapping[str, Interval]) -> bool:
     """Whether they are equal in every case."""
-    atoms = [n for n in nodes([got, expected]) if not n.args or plain(n.op) in _FUNCTIONS]
+    atoms = [n for n in nodes([got, expected]) if not n.args or _is_function(n)]
     spans: dict[int, Range] = {}
     algebra = Exact(len(atoms), lambda number: spans.get(number, (-np.inf, np.inf)))
     for atom in atoms:
@@ -271,49 +279,36 @@ class _Cases:
 
     def element(self, term: Term) -> Element:
         """A term without choices as an element of the algebra."""
-        for node in nodes([term]):
-            if node not in self.elements:
-                args = [self.elements[a] for a in node.args]
-                self.elements[node] = self._element(node, args)
-        return self.elements[term]
+        return walk(term, self, self.elements)
 
-    def _element(self, node: Term, args: list[Element]) -> Element:
-        algebra = self.algebra
-        if node.op in ("load", "scalar"):
-            return algebra.variable((node.op, node.data))
-        if node.op == "const":
-            return algebra.constant(rational(node))
-        match plain(node.op):
-            case "add":
-                return algebra.add(*args)
-            case "neg":
-                return algebra.neg(*args)
-            case "mul":
-                return algebra.mul(*args)
-            case "fma":
-                return algebra.add(algebra.mul(args[0], args[1]), args[2])
-            case "div":
-                return algebra.mul(args[0], algebra.inverse(args[1]))
-            case "rcp":
-                return algebra.inverse(args[0])
-            case "sqrt":
-                return algebra.sqrt(args[0])
-            case "cvt":
-                return args[0]
-            case op if op in _FUNCTIONS:
-                key = (op, *map(algebra.key, args))
-                made = algebra.variable(key)
-                if isinstance(algebra, Exact):
-                    self.spans[algebra.numbers[key]] = span(node, self.domains)
-                return made
-        raise Undecided(f"`{node.op}` is not known over the reals")
+    def leaf(self, term: Term) -> Element:
+        """A variable."""
+        return self.algebra.variable((term.op, term.data))
+
+    def constant(self, term: Term) -> Element:
+        """A number."""
+        return self.algebra.constant(rational(term))
+
+    def apply(self, term: Term, args: list[Element]) -> Element:
+        """An operation; functions are taken as they are, equal for equal arguments."""
+        op = plain(term.op)
+        if _is_function(term):
+            key = (op, *map(self.algebra.key, args))
+            made = self.algebra.variable(key)
+            if isinstance(self.algebra, Exact):
+                self.spans[self.algebra.numbers[key]] = span(term, self.domains)
+            return made
+        operation = TERM_OPERATIONS.get(op)
+        if operation is None or operation.algebraic is None:
+            raise Undecided(f"`{term.op}` is not known over the reals")
+        return operation.algebraic(self.algebra, *args)
 
 
 def _is_open(node: Term) -> bool:
     """Whether its value depends on a sign that is not decided yet."""
     if node.op == "bits":
         raise Undecided("a comparison of bits")
-    return node.op in ("lt", "le", "eq", "nan") or plain(node.op) in _CHOICES
+    return node.op in ("lt", "le", "eq", "nan") or _choice(node) != ""
 
 
 def _difference(node: Term) -> Term:
@@ -327,7 +322,7 @@ def _difference(node: Term) -> Term:
 
 def _chosen(node: Term, sign: int) -> tuple[Term, ...]:
     """What is left of a node when the sign of its difference is known; of equals, either."""
-    match _CHOICES.get(plain(node.op), node.op):
+    match _choice(node) or node.op:
         case "lt":
             return (terms.truth(sign < 0),)
         case "le":

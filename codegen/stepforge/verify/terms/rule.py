@@ -22,6 +22,7 @@ from stepforge.language.expression import Apply, Assign, Expression, If, Name, N
 from stepforge.language.kinds import Kind
 from stepforge.language.literals import literal
 from stepforge.language.spec import Options, Spec, holds, is_option_condition
+from stepforge.operations.table import OPERATIONS
 from stepforge.verify.terms import terms
 from stepforge.verify.terms.terms import Term, apply
 
@@ -182,14 +183,8 @@ class _Run:
             return self.choice(e, known, is_tensor)
         if e.op == "pow":
             return self.power(e, known, is_tensor)
-        if e.op == "clip":
-            x, low, high = e.args
-            larger = Apply("max", (x, low), e.span)
-            return self.value(Apply("min", (larger, high), e.span), known)
         args = [self.value(argument, known) for argument in e.args]
-        if is_tensor:
-            args = [self.rounded(argument) for argument in args]
-        return _operation(e.op, args, is_tensor)
+        return Builder(self.real, is_tensor).operation(e.op, *args)
 
     def choice(self, e: Apply, known: kinds.Kinds, is_tensor: bool) -> Term:
         """One arm by options, both by conditions on values."""
@@ -219,24 +214,36 @@ def _reciprocal_if(wanted: bool, x: Term) -> Term:
     return apply("div", terms.constant(1.0, x.kind), x) if wanted else x
 
 
-def _operation(op: str, args: list[Term], is_tensor: bool) -> Term:
-    """An operation on operands of one kind."""
-    if op in ("max", "min"):
-        return apply("add", apply(op, *args), terms.constant(0.0, args[0].kind))
-    if op == "sign":
-        return sign(args[0]) if is_tensor else host_sign(args[0])
-    return apply(op, *args)
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Makes the terms of an operation, for the rows of the table.
 
+    Attributes:
+        real: The compute kind.
+        is_tensor: Whether the result is a tensor.
+    """
 
-def sign(x: Term) -> Term:
-    """The sign of an element: 0 for zeros, NaN for NaN."""
-    zero, one = (terms.constant(value, x.kind) for value in (0.0, 1.0))
-    negative = apply("select", apply("lt", x, zero), apply("neg", one), apply("sub", x, x))
-    return apply("select", apply("gt", x, zero), one, negative)
+    real: str
+    is_tensor: bool
 
+    def number(self, value: float, like: Term) -> Term:
+        """A constant of the kind of another term."""
+        return terms.constant(value, like.kind)
 
-def host_sign(x: Term) -> Term:
-    """The sign of a scalar: `(x > 0) - (x < 0)`, NaN for NaN."""
-    zero, one = (terms.constant(value, x.kind) for value in (0.0, 1.0))
-    positive, negative = (apply("select", apply(op, x, zero), one, zero) for op in ("gt", "lt"))
-    return apply("select", apply("ne", x, x), x, apply("sub", positive, negative))
+    def rounded(self, value: Term) -> Term:
+        """A scalar where a tensor is needed; conditions and tensors stay as they are."""
+        return value if value.kind == "bool" else apply("cvt", value, kind=self.real)
+
+    def apply(self, op: str, *args: Term) -> Term:
+        """An operation of `verify.terms`, in the compute kind if one of its operands is a tensor's.
+
+        Scalars of the host meet tensors rounded.
+        """
+        if any(a.kind == self.real for a in args):
+            args = tuple(map(self.rounded, args))
+        return apply(op, *args)
+
+    def operation(self, op: str, *args: Term) -> Term:
+        """An operation of the table."""
+        made: Term = OPERATIONS[op].term(self, *args)
+        return made

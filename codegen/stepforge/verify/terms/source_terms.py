@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepforge.backends.python import CHECKED
+from stepforge.operations.table import OPERATIONS
 from stepforge.verify.terms import rule, terms
 from stepforge.verify.terms.lifted import Unsupported
 from stepforge.verify.terms.offsets import SIZE, Offset, number
@@ -354,8 +355,8 @@ class Source:
                 names = [a.arg for a in inner.args.args]
                 if len(names) == len(args) and not inner.decorator_list:
                     return self._body(inner, dict(zip(names, args, strict=True)))
-            case Library(name=name) if not keywords and name in _FUNCTIONS:
-                arity, compute = _FUNCTIONS[name]
+            case Library(name=name) if not keywords and (found := _function(name)):
+                arity, compute = found
                 if len(args) == arity:
                     return compute(self, e, *args)
         raise Unsupported(e.lineno, f"the call `{ast.unparse(e)[:60]}`")
@@ -407,8 +408,8 @@ class Source:
             x, y = self.number(a, node), self.number(b, node)
             if x.weak and y.weak:
                 return self.compute("pow", node, x, y)
-        elif op in _INFIX:
-            return self.compute(_INFIX[op], node, a, b)
+        elif name := _of_syntax(op):
+            return self.compute(name, node, a, b)
         raise Unsupported(_line(node), f"the operator of `{ast.unparse(node)[:60]}`")
 
     def affine(self, op: type[ast.operator], a: Any, b: Any, node: ast.AST) -> Offset:
@@ -463,11 +464,11 @@ class Source:
         if op in (ast.Is, ast.IsNot):
             if a is None or b is None:
                 return (a is b) is (op is ast.Is)
-        elif op in _COMPARISONS:
+        elif name := _of_syntax(op):
             if isinstance(a, int | float) and isinstance(b, int | float):
-                return _COMPARISONS[op][1](a, b)
+                return getattr(operator, name)(a, b)
             operands, weak = self.alike(node, a, b)
-            return self.noted(apply(_COMPARISONS[op][0], *operands), weak, node)
+            return self.noted(apply(name, *operands), weak, node)
         raise Unsupported(_line(node), f"the condition `{ast.unparse(node)[:60]}`")
 
     def truth(self, value: Any, node: ast.AST) -> bool | Term:
@@ -520,15 +521,8 @@ def _same(a: Any, b: Any) -> bool:
 
 
 _BITWISE: dict[type[ast.operator], str] = {ast.BitAnd: "and", ast.BitOr: "or"}
-_INFIX: dict[type[ast.operator], str] = {
-    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div",
-}  # fmt: skip
 _WHOLE: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
-}  # fmt: skip
-_COMPARISONS: dict[type[ast.cmpop], tuple[str, Callable[[Any, Any], bool]]] = {
-    ast.Lt: ("lt", operator.lt), ast.LtE: ("le", operator.le), ast.Gt: ("gt", operator.gt),
-    ast.GtE: ("ge", operator.ge), ast.Eq: ("eq", operator.eq), ast.NotEq: ("ne", operator.ne),
 }  # fmt: skip
 _BUILTINS = (
     "abs", "float", "bool", "int", "dict", "tuple", "ValueError", "TypeError", "RuntimeError",
@@ -559,19 +553,33 @@ def _host(op: str) -> Callable[..., Any]:
     return compute
 
 
-def _array(op: str) -> Callable[..., Any]:
+def _plain(op: str) -> Callable[..., Any]:
+    """A function that takes numbers of any type, as operators do."""
+    return lambda s, node, *args: s.compute(op, node, *args)
+
+
+def _array(op: str, term: str) -> Callable[..., Any]:
     """A function of NumPy: its result is an array, or a number that is not weak."""
 
     def compute(s: Source, node: ast.AST, *args: Any) -> Value:
         operands, _ = s.alike(node, *args)
-        return s.noted(apply(op, *operands), False, node)
+        made = apply(term, *operands) if term else _of_row(op, operands)
+        return s.noted(made, False, node)
 
     return compute
 
 
-def _sign(s: Source, node: ast.AST, x: Any) -> Value:
-    (operand,), _ = s.alike(node, x)
-    return s.noted(rule.sign(operand), False, node)
+def _of_row(op: str, operands: Sequence[Term]) -> Term:
+    """What the row of an operation says that it is on arrays."""
+    return rule.Builder(operands[0].kind, True).operation(op, *operands)
+
+
+def _of_syntax(operation: type[ast.AST]) -> str:
+    """The operation of the table that an arithmetic operator or a comparison is, or ""."""
+    for name, row in OPERATIONS.items():
+        if row.syntax == operation.__name__ and not row.conditions:
+            return name
+    return ""
 
 
 def _where(s: Source, node: ast.AST, condition: Any, a: Any, b: Any) -> Value:
@@ -610,20 +618,22 @@ def _cdiv(s: Source, node: ast.AST, size: Any, block: Any) -> Programs:
 
 _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "float": (1, _float),
-    "abs": (1, lambda s, node, x: s.compute("abs", node, x)),
-    "math.sqrt": (1, _host("sqrt")),
-    "math.exp": (1, _host("exp")),
-    "math.log": (1, _host("log")),
-    "math.pow": (2, _host("pow")),
-    "numpy.sqrt": (1, _array("sqrt")),
-    "numpy.abs": (1, _array("abs")),
-    "numpy.exp": (1, _array("exp")),
-    "numpy.log": (1, _array("log")),
-    "numpy.maximum": (2, _array("anymax")),
-    "numpy.minimum": (2, _array("anymin")),
-    "numpy.sign": (1, _sign),
     "numpy.where": (3, _where),
     "numpy.full_like": (3, _full_like),
     "numpy.result_type": (2, _result_type),
     "triton.cdiv": (2, _cdiv),
 }
+
+
+def _function(name: str) -> tuple[int, Callable[..., Any]] | None:
+    """Arity of a function and what computes it, by the table of operations or the one above."""
+    for op, row in OPERATIONS.items():
+        reading = row.python.get(name)
+        if reading is None:
+            continue
+        if reading.form == "any":
+            return row.arity, _plain(reading.term)
+        if reading.form == "host":
+            return row.arity, _host(reading.term)
+        return row.arity, _array(op, reading.term)
+    return _FUNCTIONS.get(name)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from stepforge.operations.table import OPERATIONS
 from stepforge.verify.terms import terms
 from stepforge.verify.terms.lifted import (
     Binding,
@@ -250,7 +251,7 @@ def _run(body: list[Operation], run: _Run) -> list[Value]:
         if operation.name == "scf.if":
             found = _choice(operation, run)
         else:
-            function = _OPERATIONS.get(operation.name)
+            function = _OPERATIONS.get(operation.name) or _of_table(operation.name)
             if function is None:
                 raise Unsupported(operation.line, f"`{operation.name}`")
             try:
@@ -335,12 +336,15 @@ def _float(op: str) -> Function:
     return run
 
 
-def _approximate(op: str, name: str) -> Function:
-    """Division and root of Triton's language: exact in float64 alone."""
+def _of_table(name: str) -> Function | None:
+    """What the table of operations says of a name: approximations are exact in float64."""
+    found = next((row.ttir[name] for row in OPERATIONS.values() if name in row.ttir), None)
+    if found is None or "." not in found:
+        return None if found is None else _float(found)
 
     def run(r: _Run, o: Operation) -> Value:
         args = [r.term(operand, o.line) for operand in o.operands]
-        return apply(op if args[0].kind == "f64" else name, *args)
+        return apply(found.split(".")[0] if args[0].kind == "f64" else found, *args)
 
     return run
 
@@ -563,21 +567,6 @@ def _store(r: _Run, o: Operation) -> None:
 
 _OPERATIONS: dict[str, Function] = {
     "arith.constant": _constant,
-    "arith.addf": _float("add"),
-    "arith.subf": _float("sub"),
-    "arith.mulf": _float("mul"),
-    "arith.negf": _float("neg"),
-    "arith.divf": _approximate("div", "div.full"),
-    "math.sqrt": _approximate("sqrt", "sqrt.approx.ftz"),
-    "tt.precise_divf": _float("div"),
-    "tt.precise_sqrt": _float("sqrt"),
-    "arith.maximumf": _float("max"),
-    "arith.minimumf": _float("min"),
-    "arith.maxnumf": _float("maxnum"),
-    "arith.minnumf": _float("minnum"),
-    "math.absf": _float("abs"),
-    "math.exp": _float("exp"),
-    "math.log": _float("log"),
     "math.fma": _float("fma"),
     "arith.cmpf": _compare_floats,
     "arith.cmpi": _compare_integers,
