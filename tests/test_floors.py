@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 from support import ROOT
+
+sys.path.append(str(ROOT / "examples"))
+
+import architecture
 
 PACKAGE = ROOT / "codegen" / "stepforge"
 FLOORS = (
@@ -82,3 +87,8 @@ def test_a_room_itself_holds_no_code(name: str) -> None:
     """Importing one module of a room imports no other: no circle goes through a room."""
     if name and MODULES[name].name == "__init__.py":
         assert len(ast.parse(MODULES[name].read_text("utf-8")).body) == 1
+
+
+def test_the_picture_shows_the_imports() -> None:
+    assert architecture.FILE.read_text("utf-8") == architecture.picture()
+    assert set(architecture.ROOMS) < set(FLOORS)
