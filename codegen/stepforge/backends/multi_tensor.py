@@ -14,12 +14,11 @@ from stepforge.lowering.kernel import Kernel, Tensor
 
 def context(kernel: Kernel) -> Mapping[str, object]:
     """What `templates/multi_tensor.py.jinja` needs."""
-    shared = triton.program(kernel, ["table", "state", "t"], _numbers(kernel))
+    shared = triton.program(kernel, ["table", "state", "t"], _numbers(kernel), ("div",))
     return {
         **shared,
         "checks": "\n".join("    " + line for line in shared["checks"]),  # type: ignore[attr-defined]
         "columns": _columns(kernel),
-        "helpers": sorted({*shared["helpers"], "div"}),  # type: ignore[misc]
         "width": len(kernel.tensors) + 1,
         "wide": len(kernel.tensors) + 1 + len(numbers(kernel)),
         "launch": _launch(kernel),

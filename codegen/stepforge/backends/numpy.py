@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from stepforge.backends import python
+from stepforge.backends.helpers import definitions
 from stepforge.backends.python import expression, under
 from stepforge.backends.writer import Writer
 from stepforge.language.spec import State
@@ -26,7 +27,6 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     read = [name for value in values for name in value.names()]
     positional = ["p", "g", "state", "t"]
     shared = python.common(spec, read, positional, "tuple[np.ndarray, dict]")
-    helpers = writer.helpers(values)
     scalars = "".join(f'name != "{s.name}" and ' for s in spec.states if s.scalar)
     checks = [
         'if p.dtype.kind not in "fV":  # V: the 16-bit types of ml_dtypes',
@@ -50,8 +50,7 @@ def context(kernel: Kernel) -> Mapping[str, object]:
         "load": _each(spec.states, _load),
         "rule": "\n".join(rule),
         "store": _each(spec.states, _store),
-        "helpers": [h for h in helpers if not h.startswith("scalar_")],
-        "host_helpers": [h for h in helpers if h.startswith("scalar_")],
+        "helpers": definitions("numpy", writer.helpers(values)),
     }
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from stepforge.backends import python
 from stepforge.backends.aside import shown
+from stepforge.backends.helpers import definitions
 from stepforge.backends.python import expression, under
 from stepforge.backends.writer import Writer, layout, scalar
 from stepforge.language.kinds import Kind
@@ -87,7 +88,10 @@ def context(kernel: Kernel) -> Mapping[str, object]:
 
 
 def program(
-    kernel: Kernel, positional: list[str], numbers: Iterable[str] = ()
+    kernel: Kernel,
+    positional: list[str],
+    numbers: Iterable[str] = (),
+    also: Collection[str] = (),
 ) -> dict[str, object]:
     """What launchers and kernels share, however they come by their tensors.
 
@@ -96,6 +100,7 @@ def program(
         positional: The arguments of `step` before its keywords.
         numbers: Lines that read the kernel's numbers, if they are not passed. They stand where the
             numbers arrive: until then each would take two registers.
+        also: Helper functions that the template itself calls.
     """
     spec = kernel.spec
     host, device = (
@@ -117,6 +122,7 @@ def program(
     arrive += [_arrives(kernel, a) for a in kernel.arguments if not a.decides]
     decisive = [(a.name, parameter(kernel, a)) for a in kernel.arguments if a.decides]
     arrive += [f"    {name} = {passed}" for name, passed in decisive if name != passed]
+    helpers = {*also, *device.helpers(let.value for let in lets(body))}
     return {
         **python.common(spec, list(read), positional, "None", SETTINGS),
         "imports": "\n\n".join([*imports, "import triton\nimport triton.language as tl"]),
@@ -135,8 +141,7 @@ def program(
         "rule": "\n".join(device.steps(body, 1)),
         "store_full": _access(device, stored, _STORE),
         "store_tail": _access(device, stored, _STORE, ", mask=mask"),
-        "helpers": device.helpers(let.value for let in lets(body)),
-        "host_helpers": host.helpers(host_values),
+        "helpers": definitions("triton", [*helpers, *host.helpers(host_values)]),
     }
 
 

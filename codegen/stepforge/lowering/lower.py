@@ -192,6 +192,8 @@ class _Typing:
             args = [self.value(argument, known) for argument in e.args]
         if e.op == "select" and kind is Kind.TENSOR:
             args = _arms(args)
+        if kind is Kind.TENSOR and OPERATIONS[e.op].formula:
+            args = [a if a.kind is Kind.TENSOR else _fill(a) for a in args]
         if e.op == "clip" and kind is Kind.TENSOR and args[0].kind is args[1].kind is Kind.SCALAR:
             # Otherwise NumPy would take the maximum of two numbers, which is no weak scalar.
             args = [Value("max", tuple(args[:2]), Kind.SCALAR), args[2]]

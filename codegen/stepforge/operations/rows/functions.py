@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
@@ -42,6 +43,31 @@ def called(name: str, arguments: str = "x", **parts: Any) -> Operation:
         "term": same(name), "python": {}, "ttir": {},
     }  # fmt: skip
     return Operation(**{**usual, **parts})
+
+
+def elementary(name: str, arguments: str = "x", fast: bool = False, **parts: Any) -> Operation:
+    """A function that is a formula on tensors (`operations.formulas`), C's own on the host.
+
+    Args:
+        name: Its name, which C's library and Triton have, too.
+        arguments: Names for its arguments.
+        fast: Whether GPUs have an instruction that fast mode takes.
+        parts: The other parts of its row.
+    """
+    arity = len(arguments.split(", "))
+    given = [f"{{{index}}}" for index in range(arity)]
+    usual: dict[str, Any] = {
+        "rounding": "bounded", "ulps": 4, "fallible": True, "formula": True,
+        "spellings": everywhere(
+            Spelling(f"math.{name}({', '.join(given)})"), numpy=function(name, arity),
+            triton=Spelling(f"{name}({', '.join([*given, *['EXACT'] * fast])})", helper=name),
+            torch=Spelling(f'elementary("{name}", {", ".join(given)})', helper="elementary"),
+        ),
+        "term": lambda terms, *arguments: terms.function(name, *arguments),
+        "python": {f"math.{name}": Reading("host", name)},
+        "ttir": {f"math.{name}": name},
+    }  # fmt: skip
+    return called(name, arguments, **{**usual, **parts})
 
 
 def _root(x: Fraction) -> Fraction | None:
@@ -182,29 +208,17 @@ ROWS: Mapping[str, Operation] = {
     # last. Compilers err where it comes twice.
     "smaller": _loose("smaller", "min", min, both),
     "larger": _loose("larger", "max", max, _either),
-    "exp": called(
-        "exp", rounding="bounded", ulps=4, notation=Notation("call", "exp"), fallible=True,
-        spellings=everywhere(
-            Spelling("math.exp({0})"), numpy=Spelling("np.exp({0})"),
-            triton=Spelling("tl.exp({0})"), torch=function("exp", 1),
-        ),
+    "exp": elementary(
+        "exp", notation=Notation("call", "exp"), image=(0.0, math.inf), fast=True,
         meaning=lambda sympy, x: sympy.exp(x), sympy="exp", value=lambda mp, x: mp.exp(x),
         nonnegative=always, enclose=_bounded_exponential,
-        python={"math.exp": Reading("host", "exp"), "numpy.exp": Reading("array", "exp")},
-        ttir={"math.exp": "exp"},
         draws=(Draw(Sign.NONNEGATIVE, _drawn_exponential), Draw(Sign.POSITIVE, _drawn_exponential)),
     ),
-    "log": called(
-        "log", rounding="bounded", ulps=4, notation=Notation("call", "log"), fallible=True,
-        spellings=everywhere(
-            Spelling("math.log({0})"), numpy=Spelling("np.log({0})"),
-            triton=Spelling("tl.log({0})"), torch=function("log", 1),
-        ),
+    "log": elementary(
+        "log", notation=Notation("call", "log"), fast=True,
         meaning=lambda sympy, x: sympy.log(x), sympy="log", value=lambda mp, x: mp.log(x),
         restricted=lambda signs, x: "argument of `log`",
         enclose=lambda intervals, x: intervals.log(x),
-        python={"math.log": Reading("host", "log"), "numpy.log": Reading("array", "log")},
-        ttir={"math.log": "log"},
         draws=(Draw(Sign.ANY, draws.call("log", Sign.POSITIVE, wild=True)),),
     ),
     "clip": called(

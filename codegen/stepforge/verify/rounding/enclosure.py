@@ -178,7 +178,8 @@ class Evaluator:
             nan = r.nan or (not operation.boolean and any(a.nan for a in args))
             result = Enclosure(r.value, r.low, r.high, nan, tensor)
         if operation.rounding != "exact":
-            result = intervals.rounded(result, FORMATS[form] if form else self.form, operation.ulps)
+            to = FORMATS[form] if form else self.form
+            result = intervals.rounded(result, to, operation.error(tensor))
         if not tensor and operation.fallible:
             self.may_fail |= result.nan or bool(mp.isinf(result.low) or mp.isinf(result.high))
         return result

@@ -164,7 +164,7 @@ def _choice(term: Term) -> str:
 def _is_function(term: Term) -> bool:
     """Whether it is a function that nobody rounds correctly: only its arguments are compared."""
     operation = TERM_OPERATIONS.get(plain(term.op))
-    return operation is not None and operation.bounded != ""
+    return operation is not None and operation.function != ""
 
 
 def _proved(got: Term, expected: Term, domains: Mapping[str, Interval]) -> bool:
@@ -448,7 +448,7 @@ def narrowed(got: Term, expected: Term, real: str) -> Term | None:
     for node in nodes([got]):
         if node.op == "load" or any(a in on_device for a in node.args):
             on_device.add(node)
-        rounds = node.kind != "bool" and node.op not in ("load", "scalar", "const", "select")
+        rounds = node.kind in UNIT and node.op not in ("load", "scalar", "const", "select")
         if not rounds or node in wanted or node is got:
             continue
         if UNIT[node.kind] > UNIT[real]:

@@ -23,7 +23,7 @@ from stepforge.language.kinds import Kind
 from stepforge.language.literals import literal
 from stepforge.language.spec import Options, Spec, holds, is_option_condition
 from stepforge.operations.table import OPERATIONS
-from stepforge.verify.terms import terms
+from stepforge.verify.terms import functions, terms
 from stepforge.verify.terms.terms import Term, apply
 
 HOST = "f64"
@@ -242,6 +242,12 @@ class Builder:
         if any(a.kind == self.real for a in args):
             args = tuple(map(self.rounded, args))
         return apply(op, *args)
+
+    def function(self, name: str, *args: Term) -> Term:
+        """A function: of tensors its formula, of scalars the host's."""
+        if self.is_tensor:
+            return functions.call(name, *map(self.rounded, args))
+        return apply(name, *args)
 
     def operation(self, op: str, *args: Term) -> Term:
         """An operation of the table."""

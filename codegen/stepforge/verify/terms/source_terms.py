@@ -9,6 +9,7 @@ its line; a file that can be read to the end is one without loops or hidden stat
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from typing import Any
 from stepforge.backends.python import CHECKED
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.terms import rule, terms
+from stepforge.verify.terms.integers import OF_FLOAT, OF_INTEGER, NoInteger, integer
 from stepforge.verify.terms.lifted import Unsupported
 from stepforge.verify.terms.offsets import SIZE, Offset, number
-from stepforge.verify.terms.terms import FLOATS, Term, apply
+from stepforge.verify.terms.terms import FLOATS, INTEGERS, Term, apply
 
 LARGEST_INTEGER = 2**53
 """Whole numbers up to here are float64 numbers, so that Python's integers can be floats."""
@@ -346,6 +348,8 @@ class Source:
                 return None
             case (Value() as value, "astype") if [type(a) for a in args] == [Dtype]:
                 return self.noted(apply("cvt", value.term, kind=args[0].kind), False, e)
+            case (Value() as value, "view") if [type(a) for a in args] == [Dtype]:
+                return self.reread(value.term, args[0].kind, e)
             case Dtype() if len(args) == 1 and not keywords:
                 return _full_like(self, e, None, args[0], function)
             case (Tensor(name="p"), "numel") if not args:
@@ -399,6 +403,8 @@ class Source:
             return self.affine(op, a, b, node)
         if type(a) is type(b) is int and op in _WHOLE:
             return _WHOLE[op](a, b)
+        if (bits := self.on_bits(op, a, b, node)) is not None:
+            return bits
         if op in _BITWISE:
             x, y = self.number(a, node), self.number(b, node)
             if x.term.kind == y.term.kind == "bool":
@@ -411,6 +417,27 @@ class Source:
         elif name := _of_syntax(op):
             return self.compute(name, node, a, b)
         raise Unsupported(_line(node), f"the operator of `{ast.unparse(node)[:60]}`")
+
+    def reread(self, term: Term, kind: str, node: ast.AST) -> Value:
+        """The bits of numbers as ones of another type of the same width."""
+        for op, kinds in (("asint", OF_FLOAT), ("asfloat", OF_INTEGER)):
+            if kinds.get(term.kind) == kind:
+                return self.noted(apply(op, term), False, node)
+        raise Unsupported(_line(node), f"the bits of {term.kind} as {kind}")
+
+    def on_bits(self, op: type[ast.operator], a: Any, b: Any, node: ast.AST) -> Value | None:
+        """An operation on integers that are the bits of floats; None of anything else."""
+        kinds = {x.term.kind for x in (a, b) if isinstance(x, Value)} & INTEGERS.keys()
+        if len(kinds) != 1 or op not in _ON_BITS:
+            return None
+        kind = kinds.pop()
+        operands = [integer(x, kind) if type(x) is int else self.number(x, node).term for x in (a, b)]
+        if any(x.kind != kind for x in operands):
+            raise Unsupported(_line(node), f"`{ast.unparse(node)[:60]}`")
+        try:
+            return self.noted(apply(_ON_BITS[op], *operands), False, node)
+        except NoInteger as error:
+            raise Unsupported(_line(node), str(error)) from None
 
     def affine(self, op: type[ast.operator], a: Any, b: Any, node: ast.AST) -> Offset:
         """Arithmetic on the number of elements."""
@@ -461,6 +488,8 @@ class Source:
             if (a is SIZE) and (op, b) in ((ast.Gt, 0), (ast.NotEq, 0), (ast.GtE, 1)):
                 return True  # without elements there is nothing to prove
             raise Unsupported(_line(node), f"the condition `{ast.unparse(node)}`")
+        if isinstance(a, Dtype) and isinstance(b, Dtype) and op is ast.Eq:
+            return a == b
         if op in (ast.Is, ast.IsNot):
             if a is None or b is None:
                 return (a is b) is (op is ast.Is)
@@ -521,6 +550,10 @@ def _same(a: Any, b: Any) -> bool:
 
 
 _BITWISE: dict[type[ast.operator], str] = {ast.BitAnd: "and", ast.BitOr: "or"}
+_ON_BITS: dict[type[ast.operator], str] = {
+    ast.Add: "iadd", ast.Sub: "isub", ast.BitAnd: "iand", ast.BitOr: "ior", ast.LShift: "ishl",
+    ast.RShift: "ishr",
+}  # fmt: skip
 _WHOLE: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
 }  # fmt: skip
@@ -530,6 +563,8 @@ _BUILTINS = (
 _SHORT = {"np": "numpy"}
 _CONSTANTS: dict[str, Any] = {
     "numpy.float32": Dtype("f32"), "numpy.float64": Dtype("f64"), "numpy.float16": Dtype("f16"),
+    "numpy.int32": Dtype("i32"), "numpy.int64": Dtype("i64"), "numpy.inf": math.inf,
+    "numpy.nan": math.nan,
 }  # fmt: skip
 
 
@@ -588,6 +623,12 @@ def _where(s: Source, node: ast.AST, condition: Any, a: Any, b: Any) -> Value:
         raise Unsupported(_line(node), "a choice by a number")
     x, y = s.number(a, node), s.number(b, node)
     if x.term.kind == y.term.kind == "bool":
+        return s.noted(apply("select", chosen, x.term, y.term), False, node)
+    for one, other in ((a, y), (b, x)):
+        if type(one) is int and other.term.kind in INTEGERS:
+            arms = [integer(v, other.term.kind) if type(v) is int else other.term for v in (a, b)]
+            return s.noted(apply("select", chosen, *arms), False, node)
+    if x.term.kind == y.term.kind and x.term.kind in INTEGERS:
         return s.noted(apply("select", chosen, x.term, y.term), False, node)
     operands, _ = s.alike(node, x, y)
     return s.noted(apply("select", chosen, *operands), False, node)

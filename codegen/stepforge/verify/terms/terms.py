@@ -37,10 +37,12 @@ from stepforge.operations import arithmetic
 FLOATS: dict[str, Any] = {
     "bf16": ml_dtypes.bfloat16, "f16": np.float16, "f32": np.float32, "f64": np.float64,
 }  # fmt: skip
-"""The kinds of numbers, as NumPy's types; conditions are of kind "bool"."""
+"""The kinds of floats, as NumPy's types; conditions are of kind "bool"."""
 COMMUTATIVE = frozenset(
     {"add", "mul", "max", "min", "maxnum", "minnum", "anymax", "anymin", "eq", "nan", "and"}
 )
+INTEGERS: dict[str, Any] = {"i32": np.int32, "i64": np.int64}
+"""The kinds of integers, which are bits of floats; see `verify.terms.integers`."""
 _WIDTH = {"bf16": 8, "f16": 11, "f32": 24, "f64": 53}
 
 
@@ -80,7 +82,7 @@ class Term:
 _TERMS: weakref.WeakValueDictionary[bytes, Term] = weakref.WeakValueDictionary()
 
 
-def _term(op: str, kind: str, args: tuple[Term, ...] = (), data: Any = None) -> Term:
+def node(op: str, kind: str, args: tuple[Term, ...] = (), data: Any = None) -> Term:
     """The one object for these parts."""
     shown = data.hex() if isinstance(data, float) else repr(data)
     content = "\0".join((op, kind, shown)).encode() + b"".join(a.digest for a in args)
@@ -95,12 +97,12 @@ def _term(op: str, kind: str, args: tuple[Term, ...] = (), data: Any = None) -> 
 
 def load(tensor: str, kind: str) -> Term:
     """The element of a tensor that a lane works on, before the step."""
-    return _term("load", kind, (), tensor)
+    return node("load", kind, (), tensor)
 
 
 def scalar(name: str) -> Term:
     """A float64 number of the host: a hyperparameter, `t`, or a scalar state."""
-    return _term("scalar", "f64", (), name)
+    return node("scalar", "f64", (), name)
 
 
 def constant(value: float | Fraction, kind: str) -> Term:
@@ -113,7 +115,7 @@ def constant(value: float | Fraction, kind: str) -> Term:
             rounded = float(arithmetic.to_float32(bits, kind))
         else:
             rounded = float(FLOATS[kind](value))
-    return _term("const", kind, (), float("nan") if rounded != rounded else rounded)
+    return node("const", kind, (), float("nan") if rounded != rounded else rounded)
 
 
 def _nearest(value: Fraction, kind: str) -> float:
@@ -133,12 +135,12 @@ def _nearest(value: Fraction, kind: str) -> float:
 
 def truth(value: bool) -> Term:
     """A condition that is known."""
-    return _term("const", "bool", (), bool(value))
+    return node("const", "bool", (), bool(value))
 
 
 def fresh(name: str, kind: str) -> Term:
     """A value about which nothing is known, such as an element that no load has set."""
-    return _term("unknown", kind, (), name)
+    return node("unknown", kind, (), name)
 
 
 def apply(op: str, *args: Term, kind: str = "", data: Any = None) -> Term:
@@ -150,7 +152,28 @@ def apply(op: str, *args: Term, kind: str = "", data: Any = None) -> Term:
         kind: Kind of the result of `cvt` and of uninterpreted functions; else it follows.
         data: For `bits`, the pattern.
     """
-    return _applied(op, args, kind, data)
+    term = _applied(op, args, kind, data)
+    return _DEFINED.get(term.digest, term)
+
+
+_DEFINED: dict[bytes, Term] = {}
+"""Digest of what a function is in detail → the one node that stands for it."""
+_MOST_DEFINED = 1 << 15
+
+
+def define(detail: Term, whole: Term) -> Term:
+    """Makes one node of a function's operations, wherever they are built from now on.
+
+    Args:
+        detail: All of its operations.
+        whole: The node that stands for them.
+
+    Returns:
+        The node; an older one if the operations have one already.
+    """
+    if len(_DEFINED) >= _MOST_DEFINED:
+        del _DEFINED[next(iter(_DEFINED))]
+    return _DEFINED.setdefault(detail.digest, whole)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -169,9 +192,11 @@ def _rewritten(op: str, args: tuple[Term, ...], kind: str, data: Any) -> Term:
         and (chosen := _distributed(op, kind, args)) is not None
     ):
         return chosen
-    rule = _RULES.get(op)
+    rule = RULES.get(op)
     if rule is not None:
         return rule(kind, *args)
+    if op in WITH_DATA:
+        return WITH_DATA[op](kind, args, data)
     return _plain(op, kind or _kind(op, args), args, data)
 
 
@@ -196,7 +221,7 @@ def _plain(op: str, kind: str, args: tuple[Term, ...], data: Any = None) -> Term
         return truth(int(number.view(f"u{number.itemsize}")) == data)
     if op in COMMUTATIVE:
         args = tuple(sorted(args, key=lambda a: a.digest))
-    return _term(op, kind, args, data)
+    return node(op, kind, args, data)
 
 
 def _maximum(a: Any, b: Any) -> Any:
@@ -245,7 +270,7 @@ def _neg(_: str, x: Term) -> Term:
         return constant(-x.number, x.kind)
     if _is_choice(x):
         return _select("", x.args[0], *(_neg("", a) for a in x.args[1:]))
-    return _term("neg", x.kind, (x,))
+    return node("neg", x.kind, (x,))
 
 
 def _unsigned(x: Term) -> tuple[bool, Term]:
@@ -459,7 +484,7 @@ def _abs(_: str, x: Term) -> Term:
         return apply("select", x.args[0], *(apply("abs", a) for a in x.args[1:]))
     if x.op == "neg":
         return apply("abs", x.args[0])
-    return _term("abs", x.kind, (x,))
+    return node("abs", x.kind, (x,))
 
 
 def _extreme(op: str) -> Callable[..., Term]:
@@ -528,7 +553,7 @@ def _fma(_: str, a: Term, b: Term, c: Term) -> Term:
             b = _neg("", b)
         else:  # the sign went into the arms of a choice
             a, b = sorted((_neg("", a), b), key=lambda x: x.digest)
-    return _term("fma", a.kind, (a, b, c))
+    return node("fma", a.kind, (a, b, c))
 
 
 def _cvt(kind: str, x: Term) -> Term:
@@ -544,7 +569,7 @@ def _cvt(kind: str, x: Term) -> Term:
         return apply("select", x.args[0], *(apply("cvt", a, kind=kind) for a in x.args[1:]))
     if x.op in ("max", "min", "maxnum", "minnum") and widens(x.kind, kind):
         return apply(x.op, *(apply("cvt", a, kind=kind) for a in x.args))
-    return _term("cvt", kind, (x,))
+    return node("cvt", kind, (x,))
 
 
 def widens(source: str, target: str) -> bool:
@@ -555,7 +580,7 @@ def widens(source: str, target: str) -> bool:
 def _not(_: str, x: Term) -> Term:
     if x.op == "not":
         return x.args[0]
-    return truth(not x.data) if x.is_constant else _term("not", "bool", (x,))
+    return truth(not x.data) if x.is_constant else node("not", "bool", (x,))
 
 
 def _and(_: str, a: Term, b: Term) -> Term:
@@ -641,6 +666,8 @@ def _select(_: str, condition: Term, a: Term, b: Term) -> Term:
         return a
     if a.kind == "bool":
         return apply("or", apply("and", condition, a), apply("and", _not("", condition), b))
+    if a.kind in INTEGERS:
+        return node("select", a.kind, (condition, a, b))
     if (extreme := _compiled_extreme(condition, a, b)) is not None:
         return extreme
     # A choice in a choice with an arm in common is one, by both conditions.
@@ -654,7 +681,7 @@ def _select(_: str, condition: Term, a: Term, b: Term) -> Term:
         if a is x:
             return apply("select", apply("or", condition, inner), a, y)
         return apply("select", apply("or", condition, _not("", inner)), a, x)
-    return _settled(_term("select", a.kind, (condition, a, b)))
+    return _settled(node("select", a.kind, (condition, a, b)))
 
 
 def _given(term: Term, condition: Term, value: bool) -> Term:
@@ -713,7 +740,9 @@ def _compiled_extreme(condition: Term, a: Term, b: Term) -> Term | None:
     return None
 
 
-_RULES: dict[str, Callable[..., Term]] = {
+WITH_DATA: dict[str, Callable[[str, tuple[Term, ...], Any], Term]] = {}
+"""Rewriting of operations that `data` belongs to."""
+RULES: dict[str, Callable[..., Term]] = {
     "neg": _neg,
     "add": _add,
     "sub": lambda _, a, b: apply("add", a, apply("neg", b)),

@@ -16,6 +16,7 @@ import numpy as np
 
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.terms import terms
+from stepforge.verify.terms.integers import OF_FLOAT, OF_INTEGER, NoInteger, integer
 from stepforge.verify.terms.lifted import (
     Binding,
     Lifted,
@@ -31,7 +32,7 @@ from stepforge.verify.terms.lifted import (
     walked,
 )
 from stepforge.verify.terms.offsets import Offset, Overflow, lanes, number
-from stepforge.verify.terms.terms import FLOATS, Term, apply
+from stepforge.verify.terms.terms import FLOATS, INTEGERS, Term, apply
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,8 +354,11 @@ def _integer(op: str) -> Function:
     """An operation on integers or on conditions."""
 
     def run(r: _Run, o: Operation) -> Value:
-        first = r.of(o.operands[0], o.line)
-        if isinstance(first, Mask | Term):
+        values = [r.of(name, o.line) for name in o.operands]
+        kinds = {v.kind for v in values if isinstance(v, Term)} & INTEGERS.keys()
+        if kinds:
+            return _on_bits(op, kinds.pop(), values, o)
+        if isinstance(values[0], Mask | Term):
             return _connected(op, r, o)
         a, b = (r.offset(name, o.line) for name in o.operands)
         kind = _type(o)
@@ -383,6 +387,23 @@ _CONCRETE: dict[str, Callable[[Any, Any], Any]] = {
     "div": lambda a, b: (np.abs(a) // np.abs(b)) * np.sign(a) * np.sign(b),
     "rem": lambda a, b: np.fmod(a, b), "max": np.maximum, "min": np.minimum,
 }  # fmt: skip
+
+
+def _on_bits(op: str, kind: str, values: Sequence[Value], o: Operation) -> Value:
+    """Integers that are the bits of floats."""
+    try:
+        return apply(f"i{op}", *(_bits(v, kind, o.line) for v in values))
+    except NoInteger as error:
+        raise Unsupported(o.line, str(error)) from None
+
+
+def _bits(value: Value, kind: str, line: int) -> Term:
+    """The bits of a float, or a constant, which is the same in all lanes."""
+    if isinstance(value, Term) and value.kind == kind:
+        return value
+    if isinstance(value, Offset) and value.concrete and value.uniform:
+        return integer(int(value.base.reshape(-1)[0]), kind)
+    raise Unsupported(line, "an integer that is not the bits of a float, with one that is")
 
 
 def _connected(op: str, r: _Run, o: Operation) -> Value:
@@ -466,6 +487,10 @@ def mask_of(predicate: str, a: Offset, b: Offset, line: int) -> Mask:
 def _select(r: _Run, o: Operation) -> Value:
     condition = r.of(o.operands[0], o.line)
     a, b = (r.of(name, o.line) for name in o.operands[1:])
+    for x in (a, b):
+        if isinstance(x, Term) and x.kind in INTEGERS:
+            arms = (_bits(v, x.kind, o.line) for v in (a, b))
+            return apply("select", r.term(o.operands[0], o.line), *arms)
     if isinstance(a, Term | Mask) and isinstance(b, Term | Mask):
         x, y = (r.term(name, o.line) for name in o.operands[1:])
         return apply("select", r.term(o.operands[0], o.line), x, y)
@@ -518,9 +543,13 @@ def _to_pointer(r: _Run, o: Operation) -> Value:
 
 def _reinterpret(r: _Run, o: Operation) -> Value:
     """The bits of a number of a table as that number."""
-    value = r.of(o.operands[0], o.line)
-    if isinstance(value, Term) and value.kind == "f64" and o.text.endswith("i64 -> f64"):
-        return value
+    value, kind = r.of(o.operands[0], o.line), _type(o)
+    if isinstance(value, Term):
+        if value.kind == "f64" and o.text.endswith("i64 -> f64"):
+            return value  # a number of a table, whose type is that of its rows
+        for op, kinds in (("asint", OF_FLOAT), ("asfloat", OF_INTEGER)):
+            if kinds.get(value.kind) == kind:
+                return apply(op, value)
     raise Unsupported(o.line, "the bits of a value as another one")
 
 
@@ -582,6 +611,9 @@ _OPERATIONS: dict[str, Function] = {
     "arith.xori": _integer("xor"),
     "arith.divsi": _integer("div"),
     "arith.remsi": _integer("rem"),
+    "arith.shli": _integer("shl"),
+    "arith.shrsi": _integer("shr"),
+    "arith.shrui": _integer("ushr"),
     "arith.maxsi": _integer("max"),
     "arith.minsi": _integer("min"),
     "arith.extsi": _resize,
