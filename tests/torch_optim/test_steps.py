@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from stepforge.verify.rungs.bounds import apart
 from stepforge.verify.rungs.proof import Subject
 
+from .bounds import apart
 from .support import (
     CASES,
     PLAIN,

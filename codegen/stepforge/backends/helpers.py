@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -20,11 +21,11 @@ from stepforge.operations.table import OPERATIONS
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAMES = {
     "numpy": {
-        "where": "np.where", "abs": "np.abs", "sqrt": "np.sqrt", "divide": "np.divide",
+        "where": "np.where", "abs": "np.abs", "sqrt": "np.sqrt",
         "inf": "np.inf", "nan": "np.nan",
     },
     "triton": {
-        "where": "tl.where", "abs": "tl.abs", "sqrt": "tl.sqrt_rn", "divide": "tl.div_rn",
+        "where": "tl.where", "abs": "tl.abs", "sqrt": "tl.sqrt_rn",
         "inf": 'float("inf")', "nan": 'float("nan")',
     },
 }  # fmt: skip
@@ -66,7 +67,9 @@ def formula(function: str, column: str) -> str:
     spelling = row.spellings[column]
     x = ", ".join(formulas.of(function)[f"{function}_float64"].parameters)
     usage = row.usage or spelling.text.format(*x.split(", "))
-    about = f'    """`{usage}` by rounded operations alone, the same bits everywhere; within 1 ulp."""'
+    about = (
+        f'    """`{usage}` by rounded operations alone, the same bits everywhere; within 1 ulp."""'
+    )
     wide, narrow = (f"{function}_{form}({x})" for form in ("float64", "float32"))
     if column == "numpy":
         first = x.split(", ")[0]
@@ -101,40 +104,72 @@ def _triton(formula: Formula) -> str:
 def _renamed(formula: Formula, column: str, others: dict[str, str]) -> str:
     """The text with the names of a backend, each replaced where it stands."""
     names = _NAMES[column] | others
-    lines = formula.text.split("\n")
-    edits: list[tuple[int, int, int, str]] = []  # line, first column, last column, new text
-    tree = ast.parse(formula.text)
-    wide = formula.name.endswith(FORMATS["f64"])
-    for node in ast.walk(tree):
+    edits = []
+    for node in ast.walk(ast.parse(formula.text)):
         if isinstance(node, ast.Name) and node.id in names:
-            edits.append((node.lineno, node.col_offset, node.end_col_offset or 0, names[node.id]))
-        if column != "triton":
-            continue
-        if isinstance(node, ast.UnaryOp) and not isinstance(node.operand, ast.Constant):
-            # Some versions of Triton negate as `0 - x`.
-            edits.append((node.lineno, node.col_offset, node.col_offset + 1, "neg("))
-            edits.append((node.lineno, node.end_col_offset or 0, node.end_col_offset or 0, ")"))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "where":
-            arms = [a for a in node.args[1:] if _is_literal(a)]
-            if len(arms) == 2:  # Triton takes two literals for float32 or int32
-                kind = _type(arms[0], wide)
-                for arm in arms:
-                    start, end = arm.col_offset, arm.end_col_offset or 0
-                    edits.append((arm.lineno, start, start, "tl.full((), "))
-                    edits.append((arm.lineno, end, end, f", {kind})"))
-    for line, start, end, text in sorted(edits, key=lambda e: (e[0], -e[1], -e[2])):
-        old = lines[line - 1]
-        lines[line - 1] = old[:start] + text + old[end:]
+            edits.append(_Edit(*_start(node), node.end_col_offset or 0, names[node.id]))
+        elif column == "triton":
+            edits += _for_triton(node, formula)
+        match node:
+            case ast.Call(func=ast.Name(id="where"), args=[_, a, b]) if all(
+                map(_is_literal, (a, b))
+            ):
+                edits += _around(a, *_typed(column, a, formula))
+    lines = formula.text.split("\n")
+    for edit in sorted(edits, key=lambda e: (e.line, -e.first, -e.last)):
+        old = lines[edit.line - 1]
+        lines[edit.line - 1] = old[: edit.first] + edit.text + old[edit.last :]
     return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """Other text for some columns of a line."""
+
+    line: int
+    first: int
+    last: int
+    text: str
+
+
+def _start(node: ast.expr) -> tuple[int, int]:
+    return node.lineno, node.col_offset
+
+
+def _around(node: ast.expr, before: str, after: str) -> list[_Edit]:
+    """Text around a part."""
+    line, end = node.end_lineno or 0, node.end_col_offset or 0
+    first = _start(node)
+    return [_Edit(*first, first[1], before), _Edit(line, end, end, after)]
+
+
+def _for_triton(node: ast.AST, formula: Formula) -> list[_Edit]:
+    """Where Triton computes something else than the text says."""
+    wide = formula.name.endswith(FORMATS["f64"])
+    match node:
+        case ast.UnaryOp(op=ast.USub(), operand=operand) if not _is_literal(operand):
+            # Some versions of Triton negate as `0 - x`.
+            line, column = _start(node)
+            return [_Edit(line, column, column + 1, ""), *_around(node, "neg(", ")")]
+        case ast.BinOp(op=ast.Div(), left=left) if not wide:
+            # Triton's `/` is an approximation on float32.
+            column = formula.text.split("\n")[left.lineno - 1].index("/", left.end_col_offset)
+            slash = _Edit(left.lineno, column - 1, column + 1, ",")
+            return [slash, *_around(node, "tl.div_rn(", ")")]
+    return []
 
 
 def _is_literal(e: ast.expr) -> bool:
     inner = e.operand if isinstance(e, ast.UnaryOp) else e
-    return isinstance(inner, ast.Constant) or (isinstance(inner, ast.Name) and inner.id in ("inf", "nan"))
+    return isinstance(inner, ast.Constant) or (
+        isinstance(inner, ast.Name) and inner.id in ("inf", "nan")
+    )
 
 
-def _type(e: ast.expr, wide: bool) -> str:
-    inner = e.operand if isinstance(e, ast.UnaryOp) else e
+def _typed(column: str, literal: ast.expr, formula: Formula) -> tuple[str, str]:
+    """What a literal stands between that says its type: with two of them, Triton takes 32 bits,
+    and NumPy 64."""
+    inner = literal.operand if isinstance(literal, ast.UnaryOp) else literal
     number = "int" if isinstance(inner, ast.Constant) and type(inner.value) is int else "float"
-    return f"tl.{number}{64 if wide else 32}"
-
+    kind = f"{number}{64 if formula.name.endswith(FORMATS['f64']) else 32}"
+    return (f"np.{kind}(", ")") if column == "numpy" else ("tl.full((), ", f", tl.{kind})")

@@ -13,12 +13,14 @@ from stepforge.language.kinds import Kind
 from stepforge.language.names import OF_TRITON, kernel_name, owned, stepped_aside
 from stepforge.language.spec import Spec, State
 from stepforge.lowering.kernel import Argument, Kernel, Tensor, lets
+from stepforge.operations import formulas
 from stepforge.operations.operation import Operation, Spelling
 
 WARPS = 4
 """Of 32 threads each, in one program; the verifier compiles kernels as the launcher does."""
-ELEMENTS, FEW_TENSORS = 8, 3
-"""Elements of one thread: two groups of 4, so that float32 moves 128 bits an access."""
+GROUP, FEW_TENSORS = 4, 3
+"""Elements of one thread come in groups, so that float32 moves 128 bits an access."""
+ELEMENTS = 2 * GROUP
 
 
 SETTINGS = {
@@ -37,12 +39,17 @@ def wide(kernel: Kernel) -> bool:
     Each thread's own work, such as indices and the conversion of arguments, costs an element half
     then. Exact divisions and square roots need the registers themselves.
     """
-    operations = {node.op for let in lets(kernel.stages[0].body) for node in let.value.operations()}
-    return len(kernel.tensors) <= FEW_TENSORS and not operations & {"div", "sqrt"}
+    return len(kernel.tensors) <= FEW_TENSORS and not _operations(kernel) & {"div", "sqrt"}
+
+
+def _operations(kernel: Kernel) -> set[str]:
+    return {node.op for let in lets(kernel.stages[0].body) for node in let.value.operations()}
 
 
 def block(kernel: Kernel) -> int:
-    """Elements of one program."""
+    """Elements of one program; formulas of many operations keep much in registers."""
+    if _operations(kernel) & set(formulas.names()):
+        return GROUP * WARPS * 32
     return (2 * ELEMENTS if wide(kernel) else ELEMENTS) * WARPS * 32
 
 

@@ -6,6 +6,5 @@ of them through it and through the rungs of `verify.driver`; `shrink` makes what
 `summary` prints what was found.
 
 A rule at random need not go downhill, so R0 is not asked. R1, R2 and R6 are inconclusive where a
-rule has hardly any value, and R6 and R7 do not run where tensors have exponentials or logarithms;
-both are counted apart. Everything else that is no pass is a failure.
+rule has hardly any value, which is counted apart. Everything else that is no pass is a failure.
 """

@@ -71,8 +71,8 @@ class Report:
     """What a campaign has found.
 
     Attributes:
-        outcomes: Stage and outcome → how many cases: "passed", "no value", "undecided", "spills",
-            "not run" or "failed", of texts "refused", "accepted" or "failed".
+        outcomes: Stage and outcome → how many cases: "passed", "no value", "undecided", "spills"
+            or "failed", of texts "refused", "accepted" or "failed".
         findings: What fails.
     """
 
@@ -159,8 +159,6 @@ class Campaign:
                 continue
             self._count(BUILD, "passed", number)
             _write(result, folder)
-            for rung in set(self.rungs) - set(cases.applying(result.spec, self.rungs)):
-                self._count(rung, "not run", number)
             for group in cases.groups(result.spec, folder, self.seed, number, self.rungs):
                 groups.append(group)
                 todo |= {(task.spec.name, task.rung): (number, task) for task in group}

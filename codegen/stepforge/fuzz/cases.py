@@ -15,7 +15,6 @@ from stepforge.language.spec import Spec
 from stepforge.project import catalogue
 from stepforge.verify.files.generated import KERNELS
 from stepforge.verify.run.tasks import DTYPES, TARGETS, Group, Task
-from stepforge.verify.rungs.contract import uses_bounded
 
 INTERPRETED = ("R1", "R2")
 COMPILED = ("R3", "R5", "R6", "R7")
@@ -41,20 +40,10 @@ def _stock() -> tuple[str, ...]:
     return tuple(path.read_text("utf-8") for path in sorted(catalogue.stock().glob("*.toml")))
 
 
-def applying(spec: Spec, rungs: tuple[str, ...]) -> tuple[str, ...]:
-    """The rungs that have something to say of a spec.
-
-    R6 and R7 hold the operations of the PTX against NumPy's and the rule's, of which `exp` and
-    `log` of tensors are none: every library has its own.
-    """
-    return tuple(r for r in rungs if r not in ("R6", "R7")) if uses_bounded(spec) else rungs
-
-
 def groups(
     spec: Spec, folder: Path, seed: int, number: int, rungs: tuple[str, ...] = RUNGS
 ) -> Iterator[Group]:
     """What there is to do for a spec that is built: one option set, GPU, type and kernel."""
-    rungs = applying(spec, rungs)
     rng = np.random.default_rng([seed, _PLACE, number])
     sets = list(spec.option_sets())
     options = sets[int(rng.integers(len(sets)))]

@@ -9,7 +9,7 @@ The texts are in Python's syntax and are parsed, never run: a docstring, assignm
 one `return`. Values are floats of one format, integers of its width that wrap around, and
 conditions. A float literal has a point or an exponent, an integer has neither::
 
-    floats       + - * -x abs sqrt divide, comparisons, where, inf, nan
+    floats       + - * / -x abs sqrt, comparisons, where, inf, nan
     bits         to_bits from_bits + - & | << >> (arithmetic), of integers
     conditions   & |
 """
@@ -17,7 +17,6 @@ conditions. A float literal has a point or an exponent, an integer has neither::
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -89,8 +88,8 @@ class Arithmetic(Protocol[T]):
 
 
 FLOATS: dict[type[ast.AST] | str, str] = {
-    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.USub: "neg", "abs": "abs", "sqrt": "sqrt",
-    "divide": "div",
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.USub: "neg", "abs": "abs",
+    "sqrt": "sqrt",
 }  # fmt: skip
 """Operations on floats, by their syntax or the function that is called."""
 COMPARISONS: dict[type[ast.AST], str] = {
@@ -102,7 +101,6 @@ BITS: dict[type[ast.AST], str] = {
 }  # fmt: skip
 CONDITIONS: dict[type[ast.AST], str] = {ast.BitAnd: "and", ast.BitOr: "or"}
 _SPECIAL = {"inf": float("inf"), "nan": float("nan")}
-_ARITY = {"abs": 1, "sqrt": 1, "divide": 2}
 
 
 def names() -> tuple[str, ...]:
@@ -257,13 +255,11 @@ class _Reader:
             return self.applied(e, "asint", args, "float"), "integer"
         if name == "from_bits" and len(args) == 1:
             return self.applied(e, "asfloat", args, "integer"), "float"
-        if _ARITY.get(name) == len(args):
+        if name in ("abs", "sqrt") and len(args) == 1:
             return self.applied(e, FLOATS[name], args, "float"), "float"
         if name in self.known and len(self.known[name].parameters) == len(args):
             return self.applied(e, name, args, "float"), "float"
         raise self.wrong(e, f"the call of `{name}`")
-
-
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ and an error of at most `units * u * M`, u being half a unit in the last place o
 cancels, M is the value itself and the bound is relative. A cancelling denominator or radicand
 costs its condition number M/|value|; then there is a bound at each point, but none for all.
 
-Documented errors of what is not correctly rounded: `operations.table` for functions; the PTX ISA for the approximate instructions of the fast mode.
+Documented errors of what is not correctly rounded: `operations.table` for functions; the PTX ISA
+for the approximate instructions of the fast mode.
 """
 
 from __future__ import annotations

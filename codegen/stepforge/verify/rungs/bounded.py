@@ -24,7 +24,8 @@ from stepforge.verify.cases import inputs
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import KERNELS, Variant
 from stepforge.verify.rounding import errors as rounding
-from stepforge.verify.rounding.errors import Error, Excluded, NoBound, mp
+from stepforge.verify.rounding.errors import Error, Excluded, NoBound
+from stepforge.verify.rounding.intervals import mp
 from stepforge.verify.rungs import proof
 from stepforge.verify.rungs.compiled import CannotCompile
 from stepforge.verify.terms import lifted, parting, terms

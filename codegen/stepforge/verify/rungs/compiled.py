@@ -175,7 +175,7 @@ def _wrong_parameter(kernel: Kernel) -> str:
 
 
 def _summary(spec: Spec, exact: bool) -> str:
-    exactly = "exact instructions, " if exact and not contract.uses_bounded(spec) else ""
+    exactly = "exact instructions, " if exact else ""
     return f"{exactly}full blocks move 128 bits an access, every tensor once"
 
 

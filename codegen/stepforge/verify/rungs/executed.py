@@ -20,7 +20,7 @@ from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Options, Spec
 from stepforge.lowering.lower import tensors_of
 from stepforge.verify.cases import inputs, locate, shrink
-from stepforge.verify.cases.bench import Bench, Case, Step
+from stepforge.verify.cases.bench import Bench, Case
 from stepforge.verify.cases.reference import failure
 from stepforge.verify.cases.sequences import single, trajectory
 from stepforge.verify.cases.tensors import Tensor
@@ -28,8 +28,7 @@ from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import KERNELS, Pair, Variant
 from stepforge.verify.ptx.executor import Buffer, Executor, Fault
 from stepforge.verify.ptx.parser import Program, Unsupported, parse
-from stepforge.verify.rungs import compiled, contract, proof, tables
-from stepforge.verify.rungs.bounds import apart
+from stepforge.verify.rungs import compiled, proof, tables
 from stepforge.verify.rungs.compiled import CannotCompile
 
 NUMPY = {
@@ -100,30 +99,15 @@ def _check_written(buffer: Buffer) -> None:
 class Compiled(Bench):
     """Both files of a pair, the launcher of the Triton file with a compiled kernel."""
 
-    def __init__(
-        self, spec: Spec, pair: Pair, launcher: Launcher, bounded: proof.Subject | None
-    ) -> None:
-        """Takes the launcher, and the rule if it has operations that nobody rounds correctly."""
+    def __init__(self, spec: Spec, pair: Pair, launcher: Launcher) -> None:
+        """Takes the launcher."""
         super().__init__(spec, pair)
         self.launcher = launcher
-        self.bounded = bounded
         setattr(self.triton, kernel_of(spec), launcher)
 
     def again(self) -> Compiled:
         """The same files, imported afresh, with the same kernel."""
-        return Compiled(self.spec, self.pair, self.launcher, self.bounded)
-
-    def differing(
-        self, name: str, ours: inputs.Array, theirs: inputs.Array,
-        before: tuple[inputs.Array, dict[str, Any]], step: Step,
-    ) -> inputs.Array:  # fmt: skip
-        """As `Bench.differing`; without correct rounding, by more than the bounds of both."""
-        differ = super().differing(name, ours, theirs, before, step)
-        if self.bounded is None:
-            return differ
-        columns = {"p": before[0], "g": step.g, **before[1]}
-        values = {**step.values, "t": float(step.t)}
-        return apart(self.bounded, name, differ, (ours, theirs), columns, values)
+        return Compiled(self.spec, self.pair, self.launcher)
 
 
 def check(
@@ -163,8 +147,7 @@ def check(
         for verdict in found:
             if not verdict.status.passed:
                 return replace(verdict, values=compared)
-    how = "within the bounds of exp and log" if contract.uses_bounded(spec) else "in every bit"
-    detail = f"{compared} values agree with NumPy {how}; aligned tensors and unaligned ones"
+    detail = f"{compared} values agree with NumPy in every bit; aligned tensors and unaligned ones"
     return _verdict(spec, options, Status.TESTED, detail, seed, compared)
 
 
@@ -206,8 +189,7 @@ def of_ptx(
     try:
         kernel = compiled.load(spec, folder)
         launcher = Launcher(parse(text), kernel, spec, options, aligned)
-        bounded = subject if contract.uses_bounded(spec) else None
-        bench = Compiled(spec, Pair.of(spec, folder), launcher, bounded)
+        bench = Compiled(spec, Pair.of(spec, folder), launcher)
     except Unsupported as error:
         return verdict(Status.UNSUPPORTED, f"{name}: {error}")
     except Exception as error:  # whatever an edited file does when it is imported
@@ -226,15 +208,13 @@ def of_ptx(
         case, mismatch = shrink.smallest(bench, case, mismatch)
         counter = locate.counterexample(bench, case, mismatch)
         return verdict(Status.REFUTED, detail, _located(counter, subject, folder, text, name))
-    allowed = {i for i in launcher.approximate if bounded and i.startswith(("ex2.", "lg2."))}
-    if launcher.approximate - allowed:
-        shown = ", ".join(f"`{i}`" for i in sorted(launcher.approximate - allowed))
+    if launcher.approximate:
+        shown = ", ".join(f"`{i}`" for i in sorted(launcher.approximate))
         return verdict(Status.REFUTED, f"{name} executes {shown}, which no bits follow from")
     if not bench.compared:
         reason = "no step that was tried has a value"
         return replace(verdict(Status.UNSUPPORTED, reason), evidence={"no value": reason})
-    agree = "agree within the bounds of exp and log" if bounded else "agree in every bit"
-    _PASSED[key] = verdict(Status.TESTED, f"{bench.compared} values {agree}")
+    _PASSED[key] = verdict(Status.TESTED, f"{bench.compared} values agree in every bit")
     return _PASSED[key]
 
 
@@ -261,17 +241,8 @@ def of_tables(
     except Unsupported as error:
         return _verdict(spec, options, Status.UNSUPPORTED, f"{name}: {error}", seed)
     dtype = NUMPY[subject.dtype].name
-    bounded = contract.uses_bounded(spec)
     found, compared = tables.executed(
-        spec,
-        folder,
-        options,
-        programs,
-        dtype,
-        seed,
-        most,
-        subject if bounded else None,
-        subject.mode,
+        spec, folder, options, programs, dtype, seed, most, subject.mode
     )
     if found is None:
         agree = "agree in every bit"
@@ -298,7 +269,7 @@ def cases(
         yield single(spec, options, inputs.ordinary(spec, options, n, kind, rng), rng)
     special = inputs.specials(spec, options, kind, rng)
     yield single(spec, options, inputs.everywhere(special, block), rng)
-    if aligned and not contract.uses_bounded(spec):  # errors would add up
+    if aligned:
         yield trajectory(spec, options, kind, 3 if brief else 6, (37,), rng)
 
 

@@ -27,8 +27,6 @@ from stepforge.verify.files.generated import Pair, Text, fresh, same_bits
 from stepforge.verify.ptx.buffers import Buffer, Fault
 from stepforge.verify.ptx.executor import Executor
 from stepforge.verify.ptx.parser import Program
-from stepforge.verify.rungs.bounds import apart
-from stepforge.verify.rungs.proof import Subject
 from stepforge.verify.terms.rule import SCALE
 
 Array = np.ndarray[Any, Any]
@@ -190,7 +188,7 @@ class Bench:
     def steps(
         self, options: Options, dtype: str, rng: inputs.Generator, most: int,
         guarded: Callable[[Batch, Sequence[Any]], AbstractContextManager[None]],
-        bounded: Subject | None = None, mode: str = "host",
+        mode: str = "host",
     ) -> Difference | None:  # fmt: skip
         """One step of every mixture by both; the first difference.
 
@@ -200,13 +198,12 @@ class Bench:
             rng: Of the inputs.
             most: Tensors of the largest table, if that is more than a few.
             guarded: As for `run`, and so are the others.
-            bounded: The rule if it has operations that nobody rounds correctly.
             mode: One of `generated.MODES`.
         """
         for sizes, shifted in mixtures(self.module.BLOCK, most):
             batch = Batch.random(self.spec, options, sizes, shifted, dtype, rng)
             t, values = int(rng.integers(1, 1000)), _values(self.spec, rng)
-            found = self.run(options, batch, t, values, guarded, bounded, mode)
+            found = self.run(options, batch, t, values, guarded, mode)
             if found is not None:
                 return found
         return None
@@ -214,7 +211,7 @@ class Bench:
     def run(
         self, options: Options, batch: Batch, t: int, values: Mapping[str, float],
         guarded: Callable[[Batch, Sequence[Any]], AbstractContextManager[None]],
-        bounded: Subject | None = None, mode: str = "host",
+        mode: str = "host",
     ) -> Difference | None:  # fmt: skip
         """One step of a batch by both.
 
@@ -224,7 +221,6 @@ class Bench:
             t: Number of the step.
             values: Of hyperparameters.
             guarded: Watches the accesses to a batch and its tables.
-            bounded: The rule if it has operations that nobody rounds correctly.
             mode: One of `generated.MODES`.
         """
         spec, before = self.spec, batch.before
@@ -275,10 +271,6 @@ class Bench:
                 )
             ours, theirs = np.asarray(expected[name]), batch.now(name)
             differ = ~same_bits(ours, theirs)
-            if bounded is not None:
-                leaves = {**given, SCALE: values.get(SCALE, 1.0), "t": float(t)}
-                inner = {**before, **batch.scalars}
-                differ = apart(bounded, name, differ, (ours, theirs), inner, leaves)
             if differ.any():
                 at = int(differ.argmax())
                 return self._difference(options, batch, name, at, ours, theirs, t, values)
@@ -460,7 +452,7 @@ class Launcher:
 
 def executed(
     spec: Spec, folder: Path, options: Options, programs: Mapping[bool, Program], dtype: str,
-    seed: int, most: int, bounded: Subject | None = None, mode: str = "host",
+    seed: int, most: int, mode: str = "host",
 ) -> tuple[Difference | None, int]:  # fmt: skip
     """The executed PTX on tables of up to a thousand tensors; how many values agreed.
 
@@ -472,7 +464,6 @@ def executed(
         dtype: NumPy's type of parameters and gradients.
         seed: Of the inputs.
         most: Tensors of the largest table, if that is more than a few.
-        bounded: The rule if it has operations that nobody rounds correctly.
         mode: One of `generated.MODES`.
     """
     try:
@@ -482,11 +473,10 @@ def executed(
         path = Pair.of(spec, folder).multi_tensor
         return Difference(f"{path} cannot be imported: {failure(error)}"), 0
     rng = np.random.default_rng([seed, 66])
-    found = bench.steps(options, dtype, rng, most, launcher.guarded, bounded, mode)
+    found = bench.steps(options, dtype, rng, most, launcher.guarded, mode)
     if found is not None:
         return found, bench.compared
-    allowed = {i for i in launcher.approximate if bounded and i.startswith(("ex2.", "lg2."))}
-    if left := launcher.approximate - allowed:
-        shown = ", ".join(f"`{i}`" for i in sorted(left))
+    if launcher.approximate:
+        shown = ", ".join(f"`{i}`" for i in sorted(launcher.approximate))
         return Difference(f"executes {shown}, which no bits follow from"), bench.compared
     return None, bench.compared

@@ -64,12 +64,20 @@ def combined(kind: str, first: int, factors: Mapping[Term, int]) -> Term:
     width = WIDTH[kind]
     left = {x: c for x, factor in factors.items() if (c := factor % (1 << width))}
     for x, factor in left.items():
-        if x.op == "iand" and x.args[1].is_constant and (left.get(x.args[0], 0) + factor) % (1 << width) == 0:
+        if (
+            x.op == "iand"
+            and x.args[1].is_constant
+            and (left.get(x.args[0], 0) + factor) % (1 << width) == 0
+        ):
             # `x - (x & m)` is `x & ~m`.
             whole, mask = x.args
             rest = {y: c for y, c in left.items() if y not in (x, whole)}
             other = apply("iand", whole, integer(~pattern(mask), kind))
-            return apply("iadd", combined(kind, first, rest), apply("imul", other, integer(left[whole], kind)))
+            return apply(
+                "iadd",
+                combined(kind, first, rest),
+                apply("imul", other, integer(left[whole], kind)),
+            )
     parts = sorted(left, key=lambda x: x.digest)
     first = _signed(first, width)
     if not parts:
@@ -123,8 +131,7 @@ def _scaled(x: Term, factor: int) -> Term:
     width = WIDTH[x.kind]
     if _meets_shift(x, factor):
         masked, mask = (x.args[0], pattern(x.args[1])) if x.op == "iand" else (x, (1 << width) - 1)
-        twos = (factor & -factor).bit_length() - 1
-        back = min(twos, count(masked))
+        back = min(_twos(factor), count(masked))
         inner = shifted(masked.args[0], count(masked) - back)
         inner = apply("iand", inner, integer(mask << back, x.kind))
         return apply("imul", inner, integer(factor >> back, x.kind))
@@ -138,6 +145,11 @@ def _meets_shift(x: Term, factor: int) -> bool:
 
 
 # Bits.
+
+
+def _twos(number: int) -> int:
+    """How often an integer can be halved."""
+    return (number & -number).bit_length() - 1
 
 
 def possible(x: Term) -> int:
@@ -160,8 +172,8 @@ def possible(x: Term) -> int:
         case "isum":
             first, factors = x.data
             parts = [first, *(c * possible(a) for a, c in zip(x.args, factors, strict=True))]
-            zeros = min((p & -p).bit_length() - 1 for p in parts if p)
-            largest = sum(parts)
+            zeros = min(_twos(p) for p in parts if p)
+            largest: int = sum(parts)
             if min(parts) >= 0 and largest <= every:
                 every = (1 << largest.bit_length()) - 1
             return every >> zeros << zeros
@@ -197,8 +209,10 @@ def _masked(x: Term, mask: int) -> Term:
         below = (1 << mask.bit_length()) - 1
         small = {a: c & below for a, c in zip(x.args, factors, strict=True)}
         numbers = [n for n in (first & below, *small.values()) if n]
-        zeros = min(((n & -n).bit_length() - 1 for n in numbers), default=0)
-        inner = combined(x.kind, (first & below) >> zeros, {a: c >> zeros for a, c in small.items()})
+        zeros = min(map(_twos, numbers), default=0)
+        inner = combined(
+            x.kind, (first & below) >> zeros, {a: c >> zeros for a, c in small.items()}
+        )
         if zeros:
             return apply("imul", _masked(inner, mask >> zeros), integer(1 << zeros, x.kind))
         if inner is not x and below >> (width - 1) == 0:

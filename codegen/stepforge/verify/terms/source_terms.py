@@ -431,7 +431,9 @@ class Source:
         if len(kinds) != 1 or op not in _ON_BITS:
             return None
         kind = kinds.pop()
-        operands = [integer(x, kind) if type(x) is int else self.number(x, node).term for x in (a, b)]
+        operands = [
+            integer(x, kind) if type(x) is int else self.number(x, node).term for x in (a, b)
+        ]
         if any(x.kind != kind for x in operands):
             raise Unsupported(_line(node), f"`{ast.unparse(node)[:60]}`")
         try:
