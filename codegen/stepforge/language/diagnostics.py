@@ -229,10 +229,7 @@ CODES: dict[str, str] = {
     "E106": "The number, or a constant made of numbers, is out of range or not decimal.",
     "E107": "The rule or a statement is too long.",
     "E108": "An expression or `if` block is nested too deeply.",
-    "E109": (
-        "The power is not available here: tensors take the exponents 0.5, -0.5 and integers "
-        "from -16 to 16; literal powers of literals are bounded."
-    ),
+    "E109": "The power of literals is out of range.",
     "E110": "`^` is exclusive or in Python; powers are written `**`.",
     "E111": "A condition stands where a number is needed, or a number where a condition is.",
     "E112": "The expression holds a character outside ASCII; names are written out.",

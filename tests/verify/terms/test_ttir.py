@@ -166,7 +166,7 @@ def test_language_division_and_root_are_not_the_exact_ones() -> None:
      "%R = tt.atomic_rmw fadd, acq_rel, gpu, %xp, %X, %mask : tensor<8xf32>",
      "%R = arith.addf %X, %Q : tensor<8xf32>", "%i = arith.muli %n, %n : i64",
      "%q = tt.get_program_id y : i32", "%r = tt.load %n : !tt.ptr<f32>",
-     "%b = tt.bitcast %X : tensor<8xf32> -> tensor<8xi32>", "this is no operation",
+     "%b = tt.bitcast %X : tensor<8xf32> -> tensor<4xi64>", "this is no operation",
      '%R = "tt.reduce"(%X) <{axis = 0 : i32}> ({',
      "%R = arith.cmpf sometimes, %X, %Y : tensor<8xf32>",
      "%f = arith.sitofp %n : i64 to f32"],

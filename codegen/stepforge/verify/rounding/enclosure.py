@@ -19,6 +19,7 @@ from stepforge.language.expression import Apply, Assign, Expression, Name, Numbe
 from stepforge.language.kinds import Kind, Kinds
 from stepforge.language.literals import literal
 from stepforge.language.spec import Options, Spec, constant, holds, is_option_condition, straight
+from stepforge.operations.powers import MAX_PRODUCT
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.rounding import intervals
 from stepforge.verify.rounding.intervals import (
@@ -185,13 +186,16 @@ class Evaluator:
         return result
 
     def power(self, e: Apply, env: Mapping[str, Vector], known: Kinds) -> Vector:
-        """Roots by `sqrt`, integer powers of tensors by repeated multiplication."""
+        """Roots by `sqrt`, small integer powers of tensors by repeated multiplication."""
         base, exponent = self.value(e.args[0], env, known), literal(e.args[1])
         tensor = isinstance(base, list) or base.tensor
-        if exponent is not None and exponent.denominator == 2 and abs(exponent.numerator) == 1:
+        if exponent is not None and abs(exponent.numerator) == 1 and exponent.denominator in (2, 4):
             root = self.apply("sqrt", [base])
+            if exponent.denominator == 4:
+                root = self.apply("sqrt", [root])
             return root if exponent > 0 else self.apply("div", [exactly(1), root])
-        if not tensor or exponent is None:
+        is_product = exponent is not None and exponent.denominator == 1
+        if not tensor or exponent is None or not is_product or abs(exponent) > MAX_PRODUCT:
             return self.apply("pow", [base, self.value(e.args[1], env, known)])
         product = base
         for _ in range(abs(int(exponent)) - 1):

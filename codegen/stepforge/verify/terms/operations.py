@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from stepforge.operations import arithmetic, formulas
-from stepforge.operations.powers import power
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.terms.terms import FLOATS, INTEGERS, Term
 
@@ -242,8 +241,8 @@ TERM_OPERATIONS: Mapping[str, TermOperation] = {
     "lg2": TermOperation(
         _numpy(np.log2), lambda mp, x: mp.log(x, 2), _any, "function", function="log"
     ),
-    "pow": TermOperation(_numpy(np.power), power, _power, "function", function="pow"),
     **{name: _formula(name) for name in formulas.names()},
+    "pow": replace(_formula("pow"), span=_power),
     "max": _extreme(True),
     "min": _extreme(False),
     "anymax": _extreme(True),
