@@ -31,9 +31,10 @@ a = (p + g)*(p - g)/(g + lr)
 b = min(a, max(g, lr), p) + max(p, lr) + clip(g, -1, lr)
 c = sqrt(abs(a)) + (g - 1)**2 + sign(b) + g**2
 d = exp(clip(g, -2, 2)) + log(abs(g) + 1)*abs(p)**lr + -p
+h = tanh(g) + cbrt(p)*sin(g) + cos(g) + atan2(g, p) + floor(g) + t % 2*g
 e = (a if g > 0 and not p >= lr else lr) + (b if g < 0.25 or p <= 0 else c)
 f = (1 if g == p else 2) + (d if g != p else 3)
-p = p - lr*(a + b + c + d + e + f) + exp(lr)*g + log(lr + 1)*g + lr**t*g + sqrt(lr)*g + abs(lr)*g
+p = p - lr*(a + b + c + d + e + f + h) + exp(lr)*g + log(lr + 1)*g + lr**t*g + sqrt(lr)*g + abs(lr)*g
 p = p + (lr + 1)**lr*g
 p = p + sign(lr)*g + min(lr, t)*g + max(lr, t)*g + clip(lr, 0, t)*g + (lr if t > 1 else 3)*g
 """
@@ -50,7 +51,7 @@ def test_the_function_with_everything_has_every_operation() -> None:
 
 
 def test_authors_functions_are_rows() -> None:
-    assert author_functions() == ("sqrt", "abs", "sign", "min", "max", "exp", "log", "clip")
+    assert {"sqrt", "abs", "max", "clip", "exp", "tanh", "atan2"} < set(author_functions())
     assert all(OPERATIONS[name].symbol == name for name in author_functions())
 
 
@@ -83,13 +84,17 @@ def test_what_is_not_exact_says_how_far_off_it_is(name: str) -> None:
 
 def exact(name: str, *x: Fraction) -> mpmath.mpf | bool:
     """The value of an operation, from its definition."""
-    if name in ("exp", "log", "sqrt"):
-        return getattr(mpmath, name)(mpmath.mpf(x[0].numerator) / x[0].denominator)
+    if name in ("exp", "log", "sqrt", "tanh", "sin", "cos", "atan2", "floor"):
+        return getattr(mpmath, name)(*(mpmath.mpf(v.numerator) / v.denominator for v in x))
+    if name == "cbrt":
+        size = mpmath.mpf(abs(x[0].numerator)) / x[0].denominator
+        return mpmath.sign(x[0].numerator) * size ** (mpmath.mpf(1) / 3)
     value = {
         "add": lambda a, b: a + b,
         "sub": lambda a, b: a - b,
         "mul": lambda a, b: a * b,
         "div": lambda a, b: a / b,
+        "mod": lambda a, b: a % b,
         "square": lambda a: a * a,
         "neg": lambda a: -a,
         "abs": abs,
@@ -113,7 +118,7 @@ def exact(name: str, *x: Fraction) -> mpmath.mpf | bool:
 
 def defined(name: str, x: tuple[float, ...]) -> bool:
     return not (
-        (name == "div" and x[1] == 0)
+        (name in ("div", "mod") and x[1] == 0)
         or (name == "log" and x[0] <= 0)
         or (name == "sqrt" and x[0] < 0)
         or (name == "clip" and x[1] > x[2])

@@ -246,6 +246,7 @@ CODES: dict[str, str] = {
     "E130": "A scalar state is one number per tensor and cannot hold tensor values.",
     "E132": "A condition mixes options, known at compile time, with values, known at run time.",
     "E133": "The new `p` does not depend on the gradient.",
+    "E134": "The operation is of numbers that are the same for all elements, not of tensors.",
     "E140": "The domain is not of the form `0 <= name < 1`, `name > 0` or similar.",
     "E141": "The default, or a usual value, is outside the declared domain.",
     "E142": "The domain is empty.",

@@ -100,7 +100,7 @@ _REJECTED: dict[type[ast.AST], tuple[str, str]] = {
     ast.AsyncFunctionDef: ("`async`", ""),
 }
 _UNKNOWN_OPERATORS: dict[type[ast.operator], str] = {
-    ast.Mod: "%", ast.FloorDiv: "//", ast.MatMult: "@", ast.BitAnd: "&", ast.BitOr: "|",
+    ast.FloorDiv: "//", ast.MatMult: "@", ast.BitAnd: "&", ast.BitOr: "|",
     ast.BitXor: "^", ast.LShift: "<<", ast.RShift: ">>",
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stepforge.language import rules
+from stepforge.language.constants import with_constants
 from stepforge.language.diagnostics import Diagnostic, Span, SpecError, nearest, order, short
 from stepforge.language.expression import Apply, Expression, Name, Number, Statement, names
 from stepforge.language.names import GENERATED, NAME, malformed, name_problem
@@ -73,6 +74,7 @@ def from_source(source: Source, stem: str | None) -> tuple[Spec, list[Diagnostic
     except _TooMany:
         raise SpecError(order(reader.out)) from None
     found = reader.out
+    spec = with_constants(spec)
     if not any(d.severity == "error" for d in found):
         found = [*found, *rules.check(spec)]
     found = order(found)[:MAX_DIAGNOSTICS]

@@ -190,6 +190,18 @@ def mixed_conditions(spec: Spec) -> Found:
                     yield spec.source.diagnostic("E132", message, e.args[0].span, help)
 
 
+def scalar_operations(spec: Spec) -> Found:
+    """E134: some operations are of numbers that are the same for all elements."""
+    for statement, known in kinds.walk(spec):
+        own = statement.condition if isinstance(statement, If) else statement.value
+        for e in subexpressions(own):
+            if OPERATIONS[e.op].scalar and kinds.kind(e, known) is Kind.TENSOR:
+                symbol = OPERATIONS[e.op].symbol
+                message = f"`{symbol}` is of numbers that are the same for all elements"
+                help = "one of its operands is a tensor"
+                yield spec.source.diagnostic("E134", message, e.span, help)
+
+
 def literal_arithmetic(spec: Spec) -> Found:
     """E113, E109, E106: literals divide by no zero and stay within float64."""
     for expression in expressions(spec):
@@ -405,6 +417,7 @@ _TYPES: tuple[Rule, ...] = (
     condition_types,
     mixed_conditions,
     literal_arithmetic,
+    scalar_operations,
     scalar_states,
 )
 _FLOW: tuple[Rule, ...] = (

@@ -114,6 +114,7 @@ class Operation:
         settles: Of zeros of any sign it makes the one that it gives.
         formula: Of tensors it is the formula of its name, in `operations/functions`: the same bits
             everywhere, within `formulas.ULPS`.
+        scalar: Tensors have none of it.
         image: The least and the largest result.
     """
 
@@ -145,6 +146,7 @@ class Operation:
     loose: str = ""
     settles: bool = False
     formula: bool = False
+    scalar: bool = False
     image: tuple[float, float] = (-math.inf, math.inf)
 
     def __post_init__(self) -> None:

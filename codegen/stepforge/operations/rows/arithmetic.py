@@ -102,6 +102,23 @@ def _host_power(e: Any, depth: int, tensor: bool) -> Any:
     return e.power(base, e.within(exponent, UNARY))
 
 
+def _drawn_remainder(e: Any, depth: int, tensor: bool) -> Any:
+    left = e.text("t") if e.chance(0.7) else e.number(depth - 1, False, Sign.NONNEGATIVE)
+    return e.infix(left, "%", e.text(e.one(("2", "3", "5", "10"))), PRODUCT)
+
+
+def _remainder(intervals: Any, a: Any, b: Any) -> Any:
+    """Between steps of the quotient it rises like `a`; elsewhere it is below the divisor."""
+    mp = intervals.mp
+    if b.value == 0:
+        raise intervals.Undefined
+    exact = a.value - b.value * mp.floor(a.value / b.value)
+    if b.low == b.high and mp.floor(a.low / b.low) == mp.floor(a.high / b.low):
+        shift = b.low * mp.floor(a.low / b.low)
+        return intervals.Enclosure(exact, a.low - shift, a.high - shift)
+    return intervals.Enclosure(exact, min(b.low, 0), max(b.high, 0), b.low <= 0 <= b.high)
+
+
 def _real_power(intervals: Any, a: Any, b: Any) -> Any:
     return intervals.power(a, b)
 
@@ -177,6 +194,15 @@ ROWS: Mapping[str, Operation] = {
             Draw(Sign.ANY, _quotient(Sign.ANY)),
             Draw(Sign.NONNEGATIVE, _quotient(Sign.NONNEGATIVE)),
         ),
+    ),
+    # Python's: of the sign of the divisor.
+    "mod": _row(
+        symbol="%", arity=2, usage="x % y", syntax="Mod", spellings=everywhere(infix("%", PRODUCT)),
+        notation=Notation("infix", "mod", PRODUCT, PRODUCT, UNARY), spoken="{0}_mod_{1}",
+        whole=True, fallible=True, scalar=True, meaning=lambda sympy, a, b: sympy.Mod(a, b),
+        sympy="Mod", value=lambda mp, a, b: a - b * mp.floor(a / b), rational=lambda a, b: a % b,
+        nonnegative=lambda signs, a, b: signs.nonnegative(b), enclose=_remainder, term=same("mod"),
+        ttir={}, draws=(Draw(Sign.NONNEGATIVE, _drawn_remainder, tensors=False),),
     ),
     # Of tensors, lowering leaves what is no root and no product.
     "pow": _row(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
@@ -43,31 +42,6 @@ def called(name: str, arguments: str = "x", **parts: Any) -> Operation:
         "term": same(name), "python": {}, "ttir": {},
     }  # fmt: skip
     return Operation(**{**usual, **parts})
-
-
-def elementary(name: str, arguments: str = "x", fast: bool = False, **parts: Any) -> Operation:
-    """A function that is a formula on tensors (`operations.formulas`), C's own on the host.
-
-    Args:
-        name: Its name, which C's library and Triton have, too.
-        arguments: Names for its arguments.
-        fast: Whether GPUs have an instruction that fast mode takes.
-        parts: The other parts of its row.
-    """
-    arity = len(arguments.split(", "))
-    given = [f"{{{index}}}" for index in range(arity)]
-    usual: dict[str, Any] = {
-        "rounding": "bounded", "ulps": 4, "fallible": True, "formula": True,
-        "spellings": everywhere(
-            Spelling(f"math.{name}({', '.join(given)})"), numpy=function(name, arity),
-            triton=Spelling(f"{name}({', '.join([*given, *['EXACT'] * fast])})", helper=name),
-            torch=Spelling(f'elementary("{name}", {", ".join(given)})', helper="elementary"),
-        ),
-        "term": lambda terms, *arguments: terms.function(name, *arguments),
-        "python": {f"math.{name}": Reading("host", name)},
-        "ttir": {f"math.{name}": name},
-    }  # fmt: skip
-    return called(name, arguments, **{**usual, **parts})
 
 
 def _root(x: Fraction) -> Fraction | None:
@@ -136,16 +110,6 @@ def _drawn_clip(e: Any, depth: int, tensor: bool) -> Any:
     return e.call("clip", *(e.number(e.split(depth), kind) for kind in kinds))
 
 
-def _drawn_exponential(e: Any, depth: int, tensor: bool) -> Any:
-    return e.call("exp", e.negated(e.number(depth - 1, tensor, Sign.NONNEGATIVE)))
-
-
-def _bounded_exponential(intervals: Any, x: Any) -> Any:
-    """Numbers of more digits than memory are infinite, or as good as zero."""
-    mp = intervals.mp
-    return intervals.monotone(lambda x: mp.inf if x > 1000 else mp.exp(max(x, -2000)), x)
-
-
 _CLIPPED = Spelling("minimum(maximum({0}, {1}), {2})", helper="minimum maximum")
 
 ROWS: Mapping[str, Operation] = {
@@ -208,19 +172,6 @@ ROWS: Mapping[str, Operation] = {
     # last. Compilers err where it comes twice.
     "smaller": _loose("smaller", "min", min, both),
     "larger": _loose("larger", "max", max, _either),
-    "exp": elementary(
-        "exp", notation=Notation("call", "exp"), image=(0.0, math.inf), fast=True,
-        meaning=lambda sympy, x: sympy.exp(x), sympy="exp", value=lambda mp, x: mp.exp(x),
-        nonnegative=always, enclose=_bounded_exponential,
-        draws=(Draw(Sign.NONNEGATIVE, _drawn_exponential), Draw(Sign.POSITIVE, _drawn_exponential)),
-    ),
-    "log": elementary(
-        "log", notation=Notation("call", "log"), fast=True,
-        meaning=lambda sympy, x: sympy.log(x), sympy="log", value=lambda mp, x: mp.log(x),
-        restricted=lambda signs, x: "argument of `log`",
-        enclose=lambda intervals, x: intervals.log(x),
-        draws=(Draw(Sign.ANY, draws.call("log", Sign.POSITIVE, wild=True)),),
-    ),
     "clip": called(
         "clip", "x, low, high",
         spellings=everywhere(

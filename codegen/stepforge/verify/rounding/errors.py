@@ -233,7 +233,8 @@ def _function(term: Term, args: list[Error], own: float, u: float) -> float:
         before = x.units * x.magnitude + 2 * abs(x.value)
         return _both(float(mp.expm1(before * u)) / u, own * 4.0, u)
     operation = row(term)
-    own *= 2.0 * OPERATIONS[operation.function].error(term.op.endswith(".formula"))
+    ulps = OPERATIONS[operation.function].error(term.op.endswith(".formula"))
+    own *= max(1.0, 2.0 * ulps)
     if not any(a.units for a in args):
         return own
     value = operation.real(mp, *(a.value for a in args))

@@ -242,6 +242,10 @@ TERM_OPERATIONS: Mapping[str, TermOperation] = {
         _numpy(np.log2), lambda mp, x: mp.log(x, 2), _any, "function", function="log"
     ),
     **{name: _formula(name) for name in formulas.names()},
+    "mod": TermOperation(
+        _numpy(np.mod), OPERATIONS["mod"].value, lambda _, a, b: (min(b[0], 0.0), max(b[1], 0.0)),
+        "function", function="mod",
+    ),
     "pow": replace(_formula("pow"), span=_power),
     "max": _extreme(True),
     "min": _extreme(False),
