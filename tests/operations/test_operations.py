@@ -34,7 +34,8 @@ d = exp(clip(g, -2, 2)) + log(abs(g) + 1)*abs(p)**lr + -p
 h = tanh(g) + cbrt(p)*sin(g) + cos(g) + atan2(g, p) + floor(g) + t % 2*g
 e = (a if g > 0 and not p >= lr else lr) + (b if g < 0.25 or p <= 0 else c)
 f = (1 if g == p else 2) + (d if g != p else 3)
-p = p - lr*(a + b + c + d + e + f + h) + exp(lr)*g + log(lr + 1)*g + lr**t*g + sqrt(lr)*g + abs(lr)*g
+p = p - lr*(a + b + c + d + e + f + h) + exp(lr)*g + log(lr + 1)*g + lr**t*g + sqrt(lr)*g
+p = p + abs(lr)*g
 p = p + (lr + 1)**lr*g
 p = p + sign(lr)*g + min(lr, t)*g + max(lr, t)*g + clip(lr, 0, t)*g + (lr if t > 1 else 3)*g
 """

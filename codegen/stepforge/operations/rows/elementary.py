@@ -48,7 +48,7 @@ def elementary(
         ),
         "term": lambda terms, *arguments: terms.function(name, *arguments),
         "python": {f"math.{name}": Reading("host", name)},
-        "ttir": {f"math.{name}": name},
+        "ttir": {f"math.{name}": name} if fast else {},
     }  # fmt: skip
     return called(name, arguments, **{**usual, **parts})
 

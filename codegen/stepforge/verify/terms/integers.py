@@ -15,12 +15,20 @@ that the bits do not matter; see `operations.formulas`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from stepforge.verify.terms import terms
-from stepforge.verify.terms.terms import FLOATS, INTEGERS, Term, apply, node
+from stepforge.verify.terms.nodes import (
+    FLOATS,
+    INTEGERS,
+    RULES,
+    WITH_DATA,
+    Term,
+    apply,
+    constant,
+    node,
+)
 
 WIDTH = {"i32": 32, "i64": 64}
 OF_FLOAT = {"f32": "i32", "f64": "i64"}
@@ -326,7 +334,7 @@ def _asfloat(_: str, x: Term) -> Term:
         return x.args[0]
     if x.is_constant:
         number = np.asarray(x.data, INTEGERS[x.kind]).view(FLOATS[kind])
-        return terms.constant(float(number), kind)
+        return constant(float(number), kind)
     if x.op == "select":
         return apply("select", x.args[0], *(apply("asfloat", a) for a in x.args[1:]))
     if x.op == "iand" and x.args[0].op == "asint" and pattern(x.args[1]) == sign - 1:
@@ -336,7 +344,7 @@ def _asfloat(_: str, x: Term) -> Term:
     return node("asfloat", kind, (x,))
 
 
-RULES: dict[str, Callable[..., Term]] = {
+RULES |= {
     "asint": _asint,
     "asfloat": _asfloat,
     "iadd": _iadd,
@@ -349,6 +357,4 @@ RULES: dict[str, Callable[..., Term]] = {
     "ishr": _ishr,
     "iushr": _iushr,
 }
-"""Rewriting of operations, as in `terms`; the second operand of a shift is a constant."""
-terms.RULES.update(RULES)
-terms.WITH_DATA["isum"] = _isum
+WITH_DATA["isum"] = _isum
