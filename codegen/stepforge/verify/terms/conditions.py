@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from stepforge.verify.terms.nodes import (
     INTEGERS,
     RULES,
@@ -14,8 +16,9 @@ from stepforge.verify.terms.nodes import (
     substitute,
     truth,
 )
+from stepforge.verify.terms.spans import span
 from stepforge.verify.terms.sums import unsigned
-from stepforge.verify.terms.zeros import any_zero, settled, sign
+from stepforge.verify.terms.zeros import any_zero, settled
 
 
 def _not(_: str, x: Term) -> Term:
@@ -57,23 +60,30 @@ def _order(op: str) -> Rule:
             a, b = _compared(apply("neg", b), apply("neg", a))
         if (holds := _decided(op, a, b)) is not None:
             return apply("not", apply("nan", a, b)) if holds else truth(False)
-        return plain(op, "bool", (a, b))
+        return _at_infinity(op, a, b) or plain(op, "bool", (a, b))
 
     return rule
 
 
 def _decided(op: str, a: Term, b: Term) -> bool | None:
-    """What a comparison of two numbers, neither of them NaN, surely comes to by their signs."""
-    zeros = [x.is_constant and x.number == 0 for x in (a, b)]
-    signs = sign(a), sign(b)
-    is_below = (signs[0] < 0 or zeros[0]) and (signs[1] > 0 or zeros[1])
-    is_above = (signs[0] > 0 or zeros[0]) and (signs[1] < 0 or zeros[1])
-    are_apart = 2 in map(abs, signs)
+    """What a comparison of two numbers, neither of them NaN, surely comes to."""
+    (low, high), (least, most) = span(a), span(b)
     if op == "eq":
-        return False if (is_below or is_above) and are_apart else None
-    if is_below and (are_apart or op == "le"):
+        return False if high < least or most < low else None
+    if high < least or (op == "le" and high <= least):
         return True
-    return False if is_above and (are_apart or op == "lt") else None
+    return False if most < low or (op == "lt" and most <= low) else None
+
+
+def _at_infinity(op: str, a: Term, b: Term) -> Term | None:
+    """A comparison with an infinity is whether it is that, or is neither that nor NaN."""
+    for x, infinity in ((a, b), (b, a)):
+        if infinity.is_constant and math.isinf(infinity.number):
+            is_it = apply("eq", x, infinity)
+            if op == "le":
+                return is_it
+            return apply("not", apply("or", is_it, apply("nan", x, x)))
+    return None
 
 
 def _eq(_: str, a: Term, b: Term) -> Term:
@@ -137,6 +147,10 @@ def _given(term: Term, condition: Term, value: bool) -> Term:
         known[part] = truth(holds)
         if part.op == "and" and holds:
             pending += [(a, True) for a in part.args]
+        if part.op == "eq" and holds:  # zeros of two signs are equal, too
+            x, y = part.args if part.args[1].is_constant else part.args[::-1]
+            if y.is_constant and y.number != 0:
+                known[x] = y
     return substitute(term, known) if any(node in known for node in nodes([term])) else term
 
 

@@ -70,7 +70,10 @@ def _combination(x: Term) -> tuple[int, dict[Term, int]]:
 def combined(kind: str, first: int, factors: Mapping[Term, int]) -> Term:
     """The node of a linear combination."""
     width = WIDTH[kind]
-    left = {x: c for x, factor in factors.items() if (c := factor % (1 << width))}
+    # What a product carries beyond the width is lost: 2**31 times an even number is zero.
+    left = {
+        x: c for x, factor in factors.items() if (c := factor % (1 << (width - _twos(possible(x)))))
+    }
     for x, factor in left.items():
         if (
             x.op == "iand"

@@ -28,7 +28,7 @@ from stepforge.verify.terms.nodes import (
     truth,
     widens,
 )
-from stepforge.verify.terms.zeros import sign
+from stepforge.verify.terms.spans import sign
 
 MODULES = (conditions, extremes, integers, sums)
 """The modules with rules, which register them where they are imported."""

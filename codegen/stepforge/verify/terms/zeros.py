@@ -8,11 +8,11 @@ be -0, or is compared, or whose absolute value is taken, all zeros are alike.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from stepforge.verify.terms.nodes import Term, apply, constant, plain, widens
+from stepforge.verify.terms.spans import sign
 
 
 def plus_zero(x: Term) -> Term:
@@ -65,6 +65,9 @@ def _without_zeros(x: Term) -> Term:
             if b in extremes and set(_arms(a)) <= set(pair):
                 return b  # of equals it is one of them, too
             return apply("select", condition, a, b)
+        case "neg" if (inner := any_zero(x.args[0])).op == "add":
+            # But for zeros, -(a + b) is -a - b: of opposite numbers, that are -0 and +0.
+            return apply("add", *(apply("neg", a) for a in inner.args))
         case "mul" | "sqrt" | "neg":
             return apply(x.op, *map(any_zero, x.args))
         case "div":
@@ -89,13 +92,20 @@ def _compared_extreme(choice: Term) -> Term | None:
     return None
 
 
+_SURE: weakref.WeakKeyDictionary[Term, bool] = weakref.WeakKeyDictionary()
+
+
 def is_no_negative_zero(x: Term) -> bool:
     """Whether it is surely not -0, so that the sum with +0 is it again.
 
     A sum that is rounded to nearest is -0 for two of them alone.
     """
-    if abs(sign(x)) == 2:
-        return True
+    if x not in _SURE:
+        _SURE[x] = abs(sign(x)) == 2 or _has_no_negative_zero(x)
+    return _SURE[x]
+
+
+def _has_no_negative_zero(x: Term) -> bool:
     match x.op:
         case "const":
             return bool(x.number != 0 or not np.signbit(x.number))
@@ -112,57 +122,3 @@ def is_no_negative_zero(x: Term) -> bool:
         case "cvt":
             return widens(x.args[0].kind, x.kind) and is_no_negative_zero(x.args[0])
     return False
-
-
-_SIGNS: weakref.WeakKeyDictionary[Term, int] = weakref.WeakKeyDictionary()
-
-
-def sign(x: Term) -> int:
-    """What is sure of the sign of a number that is not NaN, for any values of the leaves.
-
-    Returns:
-        2 for a positive one, 1 for one that is zero or positive, the negative of these for the
-        others, and 0 if nothing is sure.
-    """
-    if x not in _SIGNS:
-        _SIGNS[x] = _sign(x)
-    return _SIGNS[x]
-
-
-def _sign(x: Term) -> int:
-    if x.is_constant:
-        return 0 if x.kind == "bool" or x.number != x.number else 2 * int(np.sign(x.number)) or 1
-    signs = [sign(a) for a in x.args if a.kind != "bool"]
-    match x.op:
-        case "neg":
-            return -signs[0]
-        case "abs":
-            return max(abs(signs[0]), 1)
-        case "sqrt":
-            return max(signs[0], 1)
-        case "mul" if x.args[0] is x.args[1]:
-            return 1
-        case "div" if abs(signs[1]) < 2:
-            return 0  # the divisor may be zero, of any sign
-        case "mul" | "div":
-            return int(np.sign(np.prod(signs)))
-        case "add":
-            for one, other in (x.args, x.args[::-1]):
-                if one.is_constant and one.number == 0:
-                    return sign(other)
-            return _common(signs, max)
-        case "cvt":
-            return signs[0] if widens(x.args[0].kind, x.kind) else int(np.sign(signs[0]))
-        case "max":
-            return max(signs) if max(signs) > 0 else _common(signs, min)
-        case "min":
-            return min(signs) if min(signs) < 0 else _common(signs, min)
-        case "select" | "maxnum" | "minnum":
-            return _common(signs, min)
-    return 0
-
-
-def _common(signs: Sequence[int], chosen: Callable[[Iterable[int]], int]) -> int:
-    """The sign that all have, as sure as the most or the least sure of them."""
-    same = {int(np.sign(s)) for s in signs}
-    return same.pop() * chosen(map(abs, signs)) if len(same) == 1 else 0
