@@ -33,6 +33,9 @@ def _and(_: str, a: Term, b: Term) -> Term:
             return y if x.data is True else x
         if x is _not("", y):
             return truth(False)
+        if x.op == "not" and x.args[0].op == "nan" and y.op in ("lt", "le", "eq"):
+            if {*x.args[0].args} <= {_unchanged(z) for z in y.args}:
+                return y  # which no NaN fulfills
     return a if a is b else plain("and", "bool", (a, b))
 
 
@@ -90,6 +93,9 @@ def _eq(_: str, a: Term, b: Term) -> Term:
     a, b = _compared(a, b)
     if a is b:
         return apply("not", apply("nan", a, a))
+    for x, zero in ((a, b), (b, a)):
+        if x.op in ("neg", "abs") and zero.is_constant and zero.number == 0:
+            return _eq("", x.args[0], zero)
     (minus, x), (other, y) = unsigned(a), unsigned(b)
     if (minus or x.is_constant) and (other or y.is_constant) and (minus or other):
         a, b = _compared(apply("neg", a), apply("neg", b))
@@ -97,12 +103,18 @@ def _eq(_: str, a: Term, b: Term) -> Term:
 
 
 def _nan(_: str, a: Term, b: Term) -> Term:
-    a, b = _compared(a, b)
-    a, b = (unsigned(x)[1] for x in (a, b))
+    a, b = (_unchanged(x) for x in (a, b))
     for x, y in ((a, b), (b, a)):
         if x.is_constant and not y.is_constant:
             return truth(True) if x.number != x.number else _nan("", y, y)
     return plain("nan", "bool", (a, b))
+
+
+def _unchanged(x: Term) -> Term:
+    """What is NaN exactly where a term is: signs and casts make no NaN of a number."""
+    while x.op in ("neg", "abs", "cvt"):
+        x = x.args[0]
+    return any_zero(x)
 
 
 def _select(_: str, condition: Term, a: Term, b: Term) -> Term:

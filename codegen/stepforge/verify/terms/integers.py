@@ -29,6 +29,8 @@ from stepforge.verify.terms.nodes import (
     constant,
     node,
 )
+from stepforge.verify.terms.spans import sign
+from stepforge.verify.terms.zeros import is_no_negative_zero
 
 WIDTH = {"i32": 32, "i64": 64}
 OF_FLOAT = {"f32": "i32", "f64": "i64"}
@@ -178,8 +180,8 @@ def possible(x: Term) -> int:
             return possible(x.args[1]) | possible(x.args[2])
         case "ishr":
             inside = possible(x.args[0])
-            sign = every ^ (every >> count(x)) if inside >> (width - 1) else 0
-            return inside >> count(x) | sign
+            copies = every ^ (every >> count(x)) if inside >> (width - 1) else 0
+            return inside >> count(x) | copies
         case "isum":
             first, factors = x.data
             parts = [first, *(c * possible(a) for a, c in zip(x.args, factors, strict=True))]
@@ -188,6 +190,8 @@ def possible(x: Term) -> int:
             if min(parts) >= 0 and largest <= every:
                 every = (1 << largest.bit_length()) - 1
             return every >> zeros << zeros
+        case "asint" if is_no_negative_zero(x.args[0]) and sign(x.args[0]) > 0:
+            return every >> 1
     return every
 
 

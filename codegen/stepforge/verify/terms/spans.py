@@ -52,7 +52,7 @@ def _span(x: Term) -> Span:
             return _ends(x, (_of(x, least) * _of(x, least), _of(x, most) * _of(x, most)))
         case "mul":
             return _corners(x, spans, lambda a, b: a * b)
-        case "div" if spans[1][0] > 0 or spans[1][1] < 0:
+        case "div" if spans[1][0] > 0 or spans[1][1] < 0 or x.args[1].op == "abs":
             return _corners(x, spans, lambda a, b: a / b)
         case "add":
             return _ends(x, (_of(x, a) + _of(x, b) for a, b in zip(*spans, strict=True)))
