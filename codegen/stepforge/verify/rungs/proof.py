@@ -24,7 +24,7 @@ from stepforge.lowering.lower import tensors_of
 from stepforge.verify.cases import inputs
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import KERNELS, Pair, Text, Variant
-from stepforge.verify.ptx import ptx_terms
+from stepforge.verify.ptx import lifter, parser
 from stepforge.verify.rungs import compiled
 from stepforge.verify.rungs.compiled import ALIGNMENT, CannotCompile, Kernel
 from stepforge.verify.terms import (
@@ -518,7 +518,7 @@ def parting_lines(
         lifted, _ = _lifted(subject, folder, text, True, True)
     except (Refuted, Unsupported):
         return None
-    artefact = Artefact(name, text, lifted.origin, ptx_terms.source_lines(text), path)
+    artefact = Artefact(name, text, lifted.origin, parser.source_lines(text), path)
     got = [a.value for a in lifted.stores() if a.tensor == tensor]
     wrong = [term for term in got if term is not subject.expected.stores.get(tensor)]
     if not wrong:
@@ -539,7 +539,7 @@ def variant(subject: Subject) -> str:
 def _artefact(subject: Subject, folder: Path, target: str, text: str, aligned: bool) -> Artefact:
     name = f"PTX for {target}, {subject.dtype}{'' if aligned else ', unaligned'}{variant(subject)}"
     path = subject.file(folder)
-    return Artefact(name, text, {}, ptx_terms.source_lines(text), path)
+    return Artefact(name, text, {}, parser.source_lines(text), path)
 
 
 def _lifted(
@@ -549,8 +549,8 @@ def _lifted(
     key = (proof_key(subject, folder, text), aligned, exact)
     if key not in _LIFTED:
         made, given = _launch(subject, folder, exact)
-        program = ptx_terms.parsed(text)
-        found = ptx_terms.lift(program, given, made.block, ALIGNMENT if aligned else 1)
+        program = lifter.parsed(text)
+        found = lifter.lift(program, given, made.block, ALIGNMENT if aligned else 1)
         while len(_LIFTED) >= KEPT:
             del _LIFTED[next(iter(_LIFTED))]
         _LIFTED[key] = found, made.block
