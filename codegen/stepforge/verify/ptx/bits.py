@@ -1,7 +1,8 @@
 """Integer instructions on the bits of data: of floats, and of integers that came from floats.
 
-Compilers write signs, and two floats in a register, as integer instructions; these are known here.
-Any other bit of a float depends on how it is encoded, which no term says: it is `unknown`.
+Compilers write signs, and two floats in a register, as integer instructions; these are known here
+as what they are. Any other instruction on the bits of a number of 32 or 64 bits is one of
+`terms.integers`, and on anything else `unknown`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from stepforge.verify.ptx.values import (
     Condition,
     Data,
     Float,
+    Integer,
     Packed,
     Value,
     constant_of,
@@ -23,7 +25,8 @@ from stepforge.verify.ptx.values import (
     together,
     zero,
 )
-from stepforge.verify.terms.terms import apply
+from stepforge.verify.terms.integers import NoInteger, integer
+from stepforge.verify.terms.terms import Term, apply
 
 Symbol = Callable[..., Value]
 
@@ -55,6 +58,43 @@ class Integral:
         return (self.data if is_data else self.place)(m, *values)
 
 
+def integer_of(value: Value, width: int) -> Term | None:
+    """A register of 32 or 64 bits as the integer that its bits are; None if it is no one number."""
+    if (bits := constant_of(value)) is not None:
+        return integer(bits, f"i{width}")
+    if isinstance(value, Float) and value.width == width:
+        return apply("asint", value.term)
+    return value.term if isinstance(value, Integer) and value.width == width else None
+
+
+def certain(term: Term | None) -> Term:
+    """An integer.
+
+    Raises:
+        Unsupported: There is none.
+    """
+    if term is None:
+        raise Unsupported("an integer that is not the bits of one number")
+    return term
+
+
+def computed(op: str) -> Symbol:
+    """An operation of `terms.integers` on the bits of two registers; it wraps around like those."""
+
+    def symbol(m: Mnemonic, a: Value, b: Value, *addend: Value) -> Value:
+        width = width_of(m.source)
+        if width not in (32, 64):
+            return unknown(m)
+        x, y, *z = (certain(integer_of(value, width)) for value in (a, b, *addend))
+        try:
+            result = apply(op, x, y)
+        except NoInteger:
+            return unknown(m)
+        return Integer(apply("iadd", result, z[0]) if z else result)
+
+    return symbol
+
+
 def masked(m: Mnemonic, a: Value, b: Value) -> Value:
     """Absolute values and negatives, as `and`, `xor` or `or` with the sign bits alone.
 
@@ -65,7 +105,7 @@ def masked(m: Mnemonic, a: Value, b: Value) -> Value:
     width, mask = width_of(m.source), constant_of(b)
     each, every = width // len(parts), (1 << width) - 1
     if mask is None or not all(isinstance(p, Float) and p.width == each for p in parts):
-        return unknown(m)
+        return computed(f"i{m.operation}")(m, a, b)
     signs = sum(1 << each * (i + 1) - 1 for i in range(len(parts)))
     operations: dict[tuple[str, int], tuple[str, ...]] = {
         ("and", every - signs): ("abs",),
@@ -73,7 +113,7 @@ def masked(m: Mnemonic, a: Value, b: Value) -> Value:
         ("or", signs): ("abs", "neg"),
     }
     if (m.operation, mask & every) not in operations:
-        return unknown(m)
+        return computed(f"i{m.operation}")(m, a, b)
     found = [p.term for p in parts if isinstance(p, Float)]
     for op in operations[m.operation, mask & every]:
         found = [apply(op, term) for term in found]
@@ -100,7 +140,8 @@ def united(m: Mnemonic, a: Value, b: Value) -> Value:
 def shifted(m: Mnemonic, a: Value, by: Value) -> Value:
     """Two floats in a register, moved by one of them: zero bits come in, which are a +0."""
     if not isinstance(a, Packed) or len(a.parts) != 2:
-        return unknown(m)
+        logical = m.operation == "shr" and not m.source.startswith("s")
+        return computed("iushr" if logical else f"i{m.operation}")(m, a, by)
     low, high = a.parts
     if not isinstance(low, Float) or a.width != width_of(m.source) or constant_of(by) != low.width:
         return unknown(m)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from stepforge.verify.ptx.bits import certain, integer_of
 from stepforge.verify.ptx.mnemonics import FLOATS, Mnemonic, width_of
 from stepforge.verify.ptx.parser import Unsupported
 from stepforge.verify.ptx.values import (
     Condition,
     Data,
     Float,
+    Integer,
     Packed,
     Predicate,
     Value,
@@ -24,7 +26,7 @@ from stepforge.verify.ptx.values import (
 )
 from stepforge.verify.terms import terms
 from stepforge.verify.terms.lifted import Mask
-from stepforge.verify.terms.offsets import number
+from stepforge.verify.terms.offsets import Offset, number
 from stepforge.verify.terms.terms import Term, apply
 from stepforge.verify.terms.ttir import compared as ordered
 
@@ -172,6 +174,9 @@ def chosen(m: Mnemonic, a: Value, b: Value, by: Predicate) -> Value:
         data = a if isinstance(a, Data) else b
         numbers = data.parts if isinstance(data, Packed) else (data,)
         lowest = numbers[0]
+        if isinstance(lowest, Integer | Offset):
+            arms = (integer_of(value, width_of(kind)) for value in (a, b))
+            return Integer(apply("select", by.term, *map(certain, arms)))
         if not isinstance(lowest, Float) or lowest.width * len(numbers) != width_of(kind):
             raise Unsupported("a choice between integers")
         kind, count = lowest.term.kind, len(numbers)

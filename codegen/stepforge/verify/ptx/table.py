@@ -186,12 +186,15 @@ ROWS: tuple[Row, ...] = (
     *rows("mov", "pred", "S", numbers.same, symbols.same),
     *rows("mov", f"{BITS} {WHOLE} f32 f64 bf16 f16", "B", numbers.same, symbols.same, "B"),
     # Integers and bits; the second meaning is that for the bits of data.
-    *rows("add", WHOLE, "S S", plain(np.add), Integral(places.added)),
-    *rows("sub", WHOLE, "S S", plain(np.subtract), Integral(places.subtracted)),
-    *rows("mul lo", WHOLE, "S S", plain(np.multiply), Integral(places.multiplied)),
+    *rows("add", WHOLE, "S S", plain(np.add), Integral(places.added, bits.computed("iadd"))),
+    *rows("sub", WHOLE, "S S", plain(np.subtract),
+          Integral(places.subtracted, bits.computed("isub"))),
+    *rows("mul lo", WHOLE, "S S", plain(np.multiply),
+          Integral(places.multiplied, bits.computed("imul"))),
     *rows("mul wide", "u16 u32 s16 s32", "S S", numbers.wide(np.multiply),
           Integral(places.multiplied_wide), "W"),
-    *rows("mad lo", WHOLE, "S S S", plain(lambda a, b, c: a * b + c), Integral(places.multiplied)),
+    *rows("mad lo", WHOLE, "S S S", plain(lambda a, b, c: a * b + c),
+          Integral(places.multiplied, bits.computed("imul"))),
     *rows("mad wide", "u16 u32 s16 s32", "S S W", numbers.wide(lambda a, b, c: a * b + c),
           Integral(places.multiplied_wide), "W"),
     *rows("neg", SIGNED, "S", plain(np.negative), Integral(places.negated)),
@@ -208,8 +211,9 @@ ROWS: tuple[Row, ...] = (
     *rows("shl", "b16", "S u32", numbers.shifted_left, Integral(places.shifted_left)),
     *rows("shr", "b32 b64 u32 u64", "S u32", numbers.shifted_right,
           Integral(places.shifted_right, bits.shifted)),
-    *rows("shr", f"b16 u16 {SIGNED}", "S u32", numbers.shifted_right,
-          Integral(places.shifted_right)),
+    *rows("shr", "s32 s64", "S u32", numbers.shifted_right,
+          Integral(places.shifted_right, bits.shifted)),
+    *rows("shr", "b16 u16 s16", "S u32", numbers.shifted_right, Integral(places.shifted_right)),
 )  # fmt: skip
 INSTRUCTIONS: Mapping[tuple[str, int], Row] = {
     (row.mnemonic.text, len(row.takes)): row for row in ROWS

@@ -124,8 +124,16 @@ def as_floats(value: Value, kind: str, count: int = 1) -> tuple[Float, ...] | No
     if (bits := constant_of(value)) is not None:
         return tuple(float_of(bits >> FLOATS[kind] * i, kind) for i in range(count))
     parts = value.parts if isinstance(value, Packed) else (value,)
-    found = tuple(p for p in parts if isinstance(p, Float) and p.term.kind == kind)
+    floats = (_float(part) for part in parts)
+    found = tuple(p for p in floats if p is not None and p.term.kind == kind)
     return found if len(found) == len(parts) == count else None
+
+
+def _float(part: Value) -> Float | None:
+    """A number as a float; the bits of an integer are those of one."""
+    if isinstance(part, Integer):
+        return Float(terms.apply("asfloat", part.term))
+    return part if isinstance(part, Float) else None
 
 
 def joined(parts: Sequence[Value | str], width: int) -> Packed | Joined:
@@ -140,6 +148,7 @@ def joined(parts: Sequence[Value | str], width: int) -> Packed | Joined:
     if len(places) == len(parts) and any(constant_of(place) is None for place in places):
         return Joined(tuple(places))
     numbers = [p for part in parts for p in (part.parts if isinstance(part, Packed) else (part,))]
+    numbers = [_float(p) or p if isinstance(p, Integer) else p for p in numbers]
     kinds = {part.term.kind for part in numbers if isinstance(part, Float)}
     if len(kinds) == 1:
         (kind,) = kinds

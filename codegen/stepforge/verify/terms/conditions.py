@@ -33,9 +33,9 @@ def _and(_: str, a: Term, b: Term) -> Term:
             return y if x.data is True else x
         if x is _not("", y):
             return truth(False)
-        if x.op == "not" and x.args[0].op == "nan" and y.op in ("lt", "le", "eq"):
-            if {*x.args[0].args} <= {_unchanged(z) for z in y.args}:
-                return y  # which no NaN fulfills
+        is_number = x.op == "not" and x.args[0].op == "nan" and y.op in ("lt", "le", "eq")
+        if is_number and {*x.args[0].args} <= {_unchanged(z) for z in y.args}:
+            return y  # which no NaN fulfills
     return a if a is b else plain("and", "bool", (a, b))
 
 
@@ -55,6 +55,8 @@ def _compared(a: Term, b: Term) -> tuple[Term, Term]:
 
 def _order(op: str) -> Rule:
     def rule(_: str, a: Term, b: Term) -> Term:
+        if (chosen := _compared_choice(op, a, b)) is not None:
+            return chosen
         a, b = _compared(a, b)
         if a is b:
             return apply("not", apply("nan", a, a)) if op == "le" else truth(False)
@@ -89,13 +91,24 @@ def _at_infinity(op: str, a: Term, b: Term) -> Term | None:
     return None
 
 
+def _compared_choice(op: str, a: Term, b: Term) -> Term | None:
+    """A comparison with a constant of what may be another constant is a choice of conditions."""
+    for x, y in ((a, b), (b, a)):
+        if x.op == "select" and y.is_constant and any(arm.is_constant for arm in x.args[1:]):
+            arms = ((arm, b) if x is a else (a, arm) for arm in x.args[1:])
+            return apply("select", x.args[0], *(apply(op, *pair) for pair in arms))
+    return None
+
+
 def _eq(_: str, a: Term, b: Term) -> Term:
+    if (chosen := _compared_choice("eq", a, b)) is not None:
+        return chosen
     a, b = _compared(a, b)
     if a is b:
         return apply("not", apply("nan", a, a))
     for x, zero in ((a, b), (b, a)):
-        if x.op in ("neg", "abs") and zero.is_constant and zero.number == 0:
-            return _eq("", x.args[0], zero)
+        if zero.is_constant and zero.number == 0 and (bare := _without_signs(x)) is not x:
+            return _eq("", bare, zero)
     (minus, x), (other, y) = unsigned(a), unsigned(b)
     if (minus or x.is_constant) and (other or y.is_constant) and (minus or other):
         a, b = _compared(apply("neg", a), apply("neg", b))
@@ -112,9 +125,16 @@ def _nan(_: str, a: Term, b: Term) -> Term:
 
 def _unchanged(x: Term) -> Term:
     """What is NaN exactly where a term is: signs and casts make no NaN of a number."""
-    while x.op in ("neg", "abs", "cvt"):
-        x = x.args[0]
+    while (bare := x.args[0] if x.op == "cvt" else _without_signs(x)) is not x:
+        x = bare
     return any_zero(x)
+
+
+def _without_signs(x: Term) -> Term:
+    """A term that is zero, infinite or NaN where another one is, but may have another sign."""
+    if x.op in ("neg", "abs"):
+        return _without_signs(x.args[0])
+    return apply(x.op, *map(_without_signs, x.args)) if x.op in ("mul", "div") else x
 
 
 def _select(_: str, condition: Term, a: Term, b: Term) -> Term:
@@ -129,9 +149,8 @@ def _select(_: str, condition: Term, a: Term, b: Term) -> Term:
         return a
     if a.kind == "bool":
         return apply("or", apply("and", condition, a), apply("and", _not("", condition), b))
-    if a.kind in INTEGERS:
-        return node("select", a.kind, (condition, a, b))
-    if (extreme := _compiled_extreme(condition, a, b)) is not None:
+    is_float = a.kind not in INTEGERS
+    if is_float and (extreme := _compiled_extreme(condition, a, b)) is not None:
         return extreme
     # A choice in a choice with an arm in common is one, by both conditions.
     if a.op == "select" and b in a.args[1:]:
@@ -144,7 +163,8 @@ def _select(_: str, condition: Term, a: Term, b: Term) -> Term:
         if a is x:
             return apply("select", apply("or", condition, inner), a, y)
         return apply("select", apply("or", condition, _not("", inner)), a, x)
-    return settled(node("select", a.kind, (condition, a, b)))
+    chosen = node("select", a.kind, (condition, a, b))
+    return settled(chosen) if is_float else chosen
 
 
 def _given(term: Term, condition: Term, value: bool) -> Term:

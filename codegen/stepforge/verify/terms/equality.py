@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ import numpy as np
 from stepforge.language.spec import Interval
 from stepforge.operations.formats import UNIT
 from stepforge.verify.cases import inputs
-from stepforge.verify.terms import evaluation, terms
+from stepforge.verify.terms import evaluation, functions, terms
 from stepforge.verify.terms.algebra import (
     PRIME,
     Algebra,
@@ -38,7 +39,7 @@ from stepforge.verify.terms.algebra import (
 from stepforge.verify.terms.evaluation import exact, mp
 from stepforge.verify.terms.operations import TERM_OPERATIONS, NoValue, Range, plain
 from stepforge.verify.terms.ranges import span
-from stepforge.verify.terms.terms import FLOATS, Term, apply, nodes
+from stepforge.verify.terms.terms import COMMUTATIVE, FLOATS, Term, apply, nodes
 from stepforge.verify.terms.walk import walk
 
 POINTS = 90
@@ -372,9 +373,71 @@ def same_operations(got: Term, expected: Term) -> bool:
     """
     try:
         with _limited(SECONDS):
+            shared = {*nodes([got])} & {*nodes([expected])}
+            got, expected = (functions.expanded(x, shared) for x in (got, expected))
+            if _Congruence().same(got, expected):
+                return True
             return _Splits().same(got, expected, frozenset())
     except Undecided:
         return False
+
+
+class _Congruence:
+    """Compares two terms from the top: the same operations of the same operands are the same.
+
+    Where they part, what is below is compared for every outcome of its comparisons.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[Term, Term], bool] = {}
+
+    def same(self, got: Term, expected: Term) -> bool:
+        """Whether they are the same."""
+        if got is expected:
+            return True
+        key = got, expected
+        if key not in self.known:
+            self.known[key] = False
+            self.known[key] = self.of_operands(got, expected) or _Splits().same(
+                *_abstracted(got, expected), frozenset()
+            )
+        return self.known[key]
+
+    def of_operands(self, got: Term, expected: Term) -> bool:
+        """Whether they are one operation of operands that are the same."""
+        shapes = [(x.op, x.kind, len(x.args)) for x in (got, expected)]
+        if shapes[0] != shapes[1] or not got.args:
+            return False
+        left, right = _operands(got), _operands(expected)
+        pairs = {x: y for x, y in left.items() if right.get(x) != y}
+        others = {x: y for x, y in right.items() if left.get(x) != y}
+        if got.op not in COMMUTATIVE | {"isum", "iand", "ior", "ixor"}:
+            ordered = zip(got.args, expected.args, strict=True)
+            return got.data == expected.data and all(self.same(a, b) for a, b in ordered)
+        if got.op == "isum" and got.data[0] != expected.data[0]:
+            return False
+        return len(pairs) == len(others) <= 2 and any(
+            all(self.same(a, b) and pairs[a] == others[b] for a, b in zip(pairs, way, strict=True))
+            for way in itertools.permutations(others)
+        )
+
+
+def _operands(term: Term) -> dict[Term, int]:
+    """The operands, each with how often or by which factor it counts."""
+    if term.op == "isum":
+        return dict(zip(term.args, term.data[1], strict=True))
+    return dict(Counter(term.args))
+
+
+def _abstracted(got: Term, expected: Term) -> tuple[Term, Term]:
+    """Both with a leaf in place of every number that they share but for choices, whatever it is."""
+    shared = {*nodes([got])} & {*nodes([expected])}
+    leaves = {
+        x: terms.fresh(x.digest.hex(), x.kind)
+        for x in shared
+        if x.args and x.kind != "bool" and x.op != "select"
+    }
+    return terms.substitute(got, leaves), terms.substitute(expected, leaves)
 
 
 class _Splits:

@@ -8,12 +8,13 @@ function and not its bits.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 
 from stepforge.operations import formulas
 from stepforge.verify.terms import terms
 from stepforge.verify.terms.integers import OF_FLOAT, integer
-from stepforge.verify.terms.terms import Term, apply, node
+from stepforge.verify.terms.terms import Term, apply, node, nodes
 
 SUFFIX = ".formula"
 """Of the operation's name; without it, it is the host's library that computes."""
@@ -37,6 +38,23 @@ def _detail(function: str, *args: Term) -> Term:
     """All of its operations."""
     kind = args[0].kind
     return formulas.compute(function, kind, _Terms(kind), *args)
+
+
+def expanded(term: Term, kept: Collection[Term] = ()) -> Term:
+    """A term with all operations of its formulas.
+
+    Args:
+        term: The term.
+        kept: Functions that stay as they are.
+    """
+    done: dict[Term, Term] = {}
+    for part in nodes([term]):
+        args = tuple(done[a] for a in part.args)
+        if part.op.endswith(SUFFIX) and part not in kept:
+            done[part] = _detail(part.op.removesuffix(SUFFIX), *args)
+        else:
+            done[part] = part if args == part.args else node(part.op, part.kind, args, part.data)
+    return done[term]
 
 
 class _Terms:

@@ -15,6 +15,7 @@ that the bits do not matter; see `operations.formulas`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -29,7 +30,7 @@ from stepforge.verify.terms.nodes import (
     constant,
     node,
 )
-from stepforge.verify.terms.spans import sign
+from stepforge.verify.terms.spans import ANY, OTHERS, Span, sign
 from stepforge.verify.terms.zeros import is_no_negative_zero
 
 WIDTH = {"i32": 32, "i64": 64}
@@ -365,3 +366,12 @@ RULES |= {
     "iushr": _iushr,
 }
 WITH_DATA["isum"] = _isum
+
+
+def _positive(x: Term) -> Span:
+    """Without the highest bit a float is positive, or zero."""
+    inner = x.args[0]
+    return ANY if possible(inner) >> (WIDTH[inner.kind] - 1) else (0.0, math.inf)
+
+
+OTHERS["asfloat"] = _positive

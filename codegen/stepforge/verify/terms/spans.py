@@ -19,6 +19,8 @@ Span = tuple[float, float]
 ANY: Span = (-math.inf, math.inf)
 NOTHING: Span = (math.inf, -math.inf)
 """Of what is always NaN."""
+OTHERS: dict[str, Callable[[Term], Span]] = {}
+"""Of operations that other modules know."""
 _KNOWN: weakref.WeakKeyDictionary[Term, Span] = weakref.WeakKeyDictionary()
 
 
@@ -64,7 +66,7 @@ def _span(x: Term) -> Span:
             return min(s[0] for s in spans), min(s[1] for s in spans)
         case "select" | "maxnum" | "minnum":
             return min(s[0] for s in spans), max(s[1] for s in spans)
-    return ANY
+    return OTHERS[x.op](x) if x.op in OTHERS else ANY
 
 
 def _of(x: Term, value: float) -> np.floating:
@@ -85,9 +87,8 @@ def _corners(x: Term, spans: list[Span], compute: Callable[..., np.floating]) ->
     found = []
     for a, b in itertools.product(*spans):
         value = float(compute(_of(x, a), _of(x, b)))
-        found += (
-            [value] if value == value else [0.0, math.copysign(math.inf, a) * (-1 if b < 0 else 1)]
-        )
+        infinity = math.copysign(math.inf, math.copysign(1, a) * math.copysign(1, b))
+        found += [value] if value == value else [0.0, infinity]
     return min(found), max(found)
 
 

@@ -113,8 +113,14 @@ def _has_no_negative_zero(x: Term) -> bool:
             return True
         case "add":
             return any(map(is_no_negative_zero, x.args))
-        case "mul":
-            return x.args[0] is x.args[1]
+        case "mul" | "div":
+            return (x.op == "mul" and x.args[0] is x.args[1]) or all(
+                sign(a) > 0 and is_no_negative_zero(a) for a in x.args
+            )
+        case "sqrt":
+            return is_no_negative_zero(x.args[0])
+        case "asfloat":
+            return sign(x) > 0  # its highest bit is not set
         case "select":
             return all(map(is_no_negative_zero, x.args[1:]))
         case "max" | "min":
