@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from stepforge.verify.terms.nodes import (
     INTEGERS,
     RULES,
@@ -65,7 +63,7 @@ def _order(op: str) -> Rule:
             a, b = _compared(apply("neg", b), apply("neg", a))
         if (holds := _decided(op, a, b)) is not None:
             return apply("not", apply("nan", a, b)) if holds else truth(False)
-        return _at_infinity(op, a, b) or plain(op, "bool", (a, b))
+        return _at_end(op, a, b) or plain(op, "bool", (a, b))
 
     return rule
 
@@ -80,14 +78,15 @@ def _decided(op: str, a: Term, b: Term) -> bool | None:
     return False if most < low or (op == "lt" and most <= low) else None
 
 
-def _at_infinity(op: str, a: Term, b: Term) -> Term | None:
-    """A comparison with an infinity is whether it is that, or is neither that nor NaN."""
-    for x, infinity in ((a, b), (b, a)):
-        if infinity.is_constant and math.isinf(infinity.number):
-            is_it = apply("eq", x, infinity)
-            if op == "le":
-                return is_it
-            return apply("not", apply("or", is_it, apply("nan", x, x)))
+def _at_end(op: str, a: Term, b: Term) -> Term | None:
+    """A comparison with the end of a span, such as infinity: whether it is that, or is not.
+
+    `x < inf` is that `x` is neither infinite nor NaN, `abs(x) <= 0` that it is zero.
+    """
+    for x, end, ends in ((a, b, span(a)), (b, a, span(b)[::-1])):
+        if end.is_constant and not x.is_constant and end.number == ends[op == "lt"]:
+            is_it = apply("eq", x, end)
+            return is_it if op == "le" else apply("not", apply("or", is_it, apply("nan", x, x)))
     return None
 
 
