@@ -32,8 +32,8 @@ def explain(
         Optional[str],
         typer.Argument(
             metavar="NAME",
-            help="An error code such as E104, a rung such as ptx-proof or R7, a verdict or a "
-            "level; all of them if there is none.",
+            help="An error code such as E104, a rung by its name or number such as "
+            "ptx-proof, a verdict or a level; all of them if there is none.",
             autocompletion=complete_explained,
             show_default=False,
         ),

@@ -72,6 +72,6 @@ def groups(
         Task(r, spec, options, folder, number, (target,), (dtype,), brief=True, kernels=(kernel,))
         for r in rungs
     ]
-    for interpreted in (True, False):
-        if group := tuple(task for task in tasks if task.rung.interpreted == interpreted):
+    for compiles in (False, True):
+        if group := tuple(task for task in tasks if task.rung.compiles == compiles):
             yield group

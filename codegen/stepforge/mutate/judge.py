@@ -45,11 +45,11 @@ def judged(
     missing: dict[str, int] = {}
     with closing(Pools(jobs, jobs)) as pools:
         for mutant in mutants:
-            for interpreted in (True, False):
-                rungs = tuple(r for r in applicable(mutant) if r.interpreted == interpreted)
+            for compiles in (False, True):
+                rungs = tuple(r for r in applicable(mutant) if r.compiles == compiles)
                 if rungs:
                     future = pools.schedule(
-                        interpreted, verdicts, [mutant, rungs, folder, seed], SECONDS
+                        not compiles, verdicts, [mutant, rungs, folder, seed], SECONDS
                     )
                     futures[future] = mutant, rungs
                     missing[mutant.name] = missing.get(mutant.name, 0) + 1

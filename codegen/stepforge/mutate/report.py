@@ -55,7 +55,7 @@ class Result:
         Either it performs the rule's own rounded operations, or the rule itself was changed to one
         that is equal over the reals for all states and hyperparameters of the declared domains.
         """
-        proofs = {said for r, said in self.rungs.items() if r in RUNGS and RUNGS[r].proof}
+        proofs = {said for r, said in self.rungs.items() if r in RUNGS and RUNGS[r].proves}
         allowed = {"PROVED (bits)"}
         if self.level == "rule" and self.kind in "ABCDEI":
             allowed.add("PROVED (reals)")

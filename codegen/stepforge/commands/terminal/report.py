@@ -85,11 +85,11 @@ def print_table(
         say(line)
     for line in _not_covered(certificates):
         say(line, _STYLES[Status.UNSUPPORTED])
-    first, *_, last = (rung.title for rung in RUNGS.values() if "kernel" in rung.artefacts)
-    looking = f"{first} to {last}"
+    looking = [rung.title for rung in RUNGS.values() if "kernel" in rung.artefacts]
     for name in LAUNCHERS:
         if any(name in c.hashes and name not in c.kernels for c in certificates):
-            say(f"not looked at by {looking}: the kernels in {name}/", _STYLES[Status.UNSUPPORTED])
+            line = f"not looked at by {looking[0]} to {looking[-1]}: the kernels in {name}/"
+            say(line, _STYLES[Status.UNSUPPORTED])
     verdicts = [v for c in certificates for v in c.verdicts if v.rung != "files"]
     if kept := sum(bool(v.kept) for v in verdicts):
         say(f"{kept} of {len(verdicts)} verdicts are kept ones, of earlier runs on the same inputs")

@@ -37,11 +37,13 @@ def run(task: Task) -> Verdict:
 
 def rungs(spec: Spec, level: Level = Level.full, backends: Sequence[str] = LAUNCHERS) -> list[Rung]:
     """The rungs that have something to look at, which need not be all that they need."""
-    absent = {
-        *([] if spec.torch_class else [Need.torch_class]),
-        *([] if backends else [Need.kernel]),
-    }
-    return [r for r in RUNGS.values() if level.includes(r.level) and absent.isdisjoint(r.needs)]
+    levels = list(Level)[: list(Level).index(level) + 1]
+    is_there = {Need.torch_class: bool(spec.torch_class), Need.kernel: bool(backends)}
+    return [
+        rung
+        for rung in RUNGS.values()
+        if rung.level in levels and all(is_there.get(need, True) for need in rung.needs)
+    ]
 
 
 def left_out(
@@ -91,8 +93,8 @@ def groups(
             if r.function
         ]
         compiled = [task for task in tasks if task.rung.for_each_gpu]
-        lifted = [t for t in tasks if t.rung.for_each_type and not t.rung.for_each_gpu]
-        yield from ((task,) for task in tasks if not task.rung.for_each_type)
+        lifted = [t for t in tasks if t.rung.compiles and not t.rung.for_each_gpu]
+        yield from ((task,) for task in tasks if not task.rung.compiles)
         for dtype in dtypes:
             group = [replace(task, dtypes=(dtype,)) for task in lifted]
             group += [at(task, target, dtype) for target in chosen for task in compiled]

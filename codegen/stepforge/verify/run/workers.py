@@ -39,7 +39,7 @@ def execute(
         seconds: Time limit of each group.
     """
     groups = [_group(one) for one in todo]
-    interpreted = sum(group[0].rung.interpreted for group in groups)
+    interpreted = sum(not group[0].rung.compiles for group in groups)
     pools = Pools(min(jobs, -(-interpreted // WORTH)), min(jobs, len(groups) - interpreted))
     with closing(pools):
         yield from pools.execute(groups, seconds)
@@ -78,7 +78,7 @@ class Pools:
                 else:
                     left.append(task)
             if left:
-                kinds[left[0].rung.interpreted].append(tuple(left))
+                kinds[not left[0].rung.compiles].append(tuple(left))
         futures: dict[Future[list[Verdict]], Group] = {}
         try:
             for interpreted, groups in kinds.items():

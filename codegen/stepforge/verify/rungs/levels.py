@@ -12,11 +12,6 @@ class Level(StrEnum):
     full = "full"
     deep = "deep"
 
-    def includes(self, other: Level) -> bool:
-        """Whether all of another level is done at this one."""
-        order = list(Level)
-        return order.index(other) <= order.index(self)
-
 
 TARGETS = ("sm_80", "sm_90", "sm_100", "sm_120")
 """The GPUs whose PTX is executed and proved; compiled with them is `AMD`."""
