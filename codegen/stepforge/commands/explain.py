@@ -16,7 +16,7 @@ from stepforge.verify.rungs.registry import RUNGS, named
 EXAMPLES = (
     "stepforge explain                # everything there is",
     "stepforge explain E104           # an error code, with an example",
-    "stepforge explain ptx-proof      # a kind of evidence, by its name or its number",
+    "stepforge explain ptx-proof      # a kind of evidence, by name or number",
     "stepforge explain proved         # a verdict",
 )
 _TITLES = {

@@ -16,7 +16,7 @@ from stepforge.backends.render import copied
 from stepforge.mutate.mutant import LEVELS, Mutant
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import KERNELS, LAUNCHERS, ON_HOST, Variant
-from stepforge.verify.run.tasks import run, rungs
+from stepforge.verify.run import tasks
 from stepforge.verify.run.workers import Pools
 from stepforge.verify.rungs.registry import Rung
 from stepforge.verify.rungs.task import Task
@@ -63,7 +63,8 @@ def judged(
 
 def applicable(mutant: Mutant) -> tuple[Rung, ...]:
     """The rungs that look at what comes after the mutant's level."""
-    return tuple(r for r in rungs(mutant.spec) if LEVELS[mutant.level].intersection(r.artefacts))
+    seen = LEVELS[mutant.level]
+    return tuple(r for r in tasks.rungs(mutant.spec) if seen.intersection(r.artefacts))
 
 
 def _result(future: Future[Statuses], rungs: Sequence[Rung]) -> Statuses:
@@ -122,7 +123,7 @@ def _each(
             yield rung.number, reason
             continue
         try:
-            yield rung.number, _shown(run(task))
+            yield rung.number, _shown(tasks.run(task))
         except Exception as error:  # our fault, and no kill
             yield rung.number, f"{Status.UNSUPPORTED}: {type(error).__name__}: {error}"
 

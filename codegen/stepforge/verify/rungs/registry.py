@@ -15,7 +15,10 @@ from stepforge.verify.rungs.levels import AMD, Level
 
 
 class Need(StrEnum):
-    """What a rung cannot do without; the text is the reason of its UNSUPPORTED verdict."""
+    """What a rung cannot do without; the text is the reason of its UNSUPPORTED verdict.
+
+    Without a kernel or a class of torch there is nothing to look at: `verify` does not ask then.
+    """
 
     triton = "Triton is not installed"
     torch = "torch is not installed: pip install torch"
