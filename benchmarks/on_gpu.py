@@ -44,9 +44,9 @@ from stepforge.operations.formats import UNIT
 from stepforge.verify.cases.bench import Bench
 from stepforge.verify.cases.tensors import Tensor
 from stepforge.verify.files.generated import KERNELS, Pair, fresh
-from stepforge.verify.run.tasks import DTYPES
 from stepforge.verify.rungs import bounded, executed, proof, tables
 from stepforge.verify.rungs.bounded import Problem
+from stepforge.verify.rungs.levels import DTYPES
 from stepforge.verify.terms.terms import Term
 
 GENERATED = ROOT / "generated"

@@ -24,8 +24,9 @@ from stepforge.language.diagnostics import SpecError, render
 from stepforge.language.reader import loads
 from stepforge.operations.table import author_functions
 from stepforge.project import config
-from stepforge.verify.certificate import RUNGS, Certificate, Status, describe
+from stepforge.verify.certificate import Certificate, Status, describe
 from stepforge.verify.driver import Level, Task, execute
+from stepforge.verify.rungs.registry import RUNGS
 
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text("utf-8")
@@ -208,7 +209,7 @@ def test_the_refutation_is_what_verify_prints(
     path.write_text(edited)
     options, folder = {"amsgrad": False, "maximize": False}, Path("generated")
     task = Task(
-        "R2", stock("adamw"), options, folder, 0,
+        RUNGS["R2"], stock("adamw"), options, folder, 0,
         dtypes=("fp32",), brief=True, backends=("triton",),
     )  # fmt: skip
     monkeypatch.chdir(tmp_path)
@@ -229,7 +230,7 @@ def test_the_spec_excerpt_is_part_of_the_spec() -> None:
 
 def test_the_words_of_the_command_are_explained() -> None:
     evidence = first_cells("docs/evidence.md")
-    assert {r for r in RUNGS if r != "files"} <= evidence
+    assert {rung.title for rung in RUNGS.values()} <= evidence
     assert {level.value for level in Level} <= evidence
     statuses = {*Status} - {Status.PROVED} | {"PROVED (bits)", "PROVED (reals)"}
     assert {str(status) for status in statuses} <= evidence

@@ -23,8 +23,9 @@ from stepforge.commands.explain import explain
 from stepforge.commands.new import new
 from stepforge.language.diagnostics import CODES, Diagnostic
 from stepforge.language.reader import load
-from stepforge.verify.certificate import RUNGS, Certificate, Status
-from stepforge.verify.run.tasks import Level
+from stepforge.verify.certificate import Certificate, Status
+from stepforge.verify.rungs.levels import Level
+from stepforge.verify.rungs.registry import RUNGS, named
 
 BROKEN = (ROOT / "specs" / "adamw.toml").read_text().replace("beta2*v +", "bta2*v +")
 
@@ -436,15 +437,28 @@ def test_every_code_is_explained(code: str, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_rungs_verdicts_and_levels_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    assert set(explanations.RUNGS) == set(RUNGS) - {"files"}
     assert set(explanations.VERDICTS) == set(Status)
-    assert set(explanations.LEVELS) == {level.value.upper() for level in Level}
-    explain("r7")
-    assert capsys.readouterr().out == f"R7: {explanations.RUNGS['R7']}\n"
+    assert set(explanations.levels()) == {level.value.upper() for level in Level}
+    for name in ("r7", "R7", "ptx-proof", " PTX-Proof"):
+        explain(name)
+        assert capsys.readouterr().out == f"ptx-proof (R7): {RUNGS['R7'].explanation}\n"
     explain()
     out = capsys.readouterr().out
-    for name, meaning in explanations.EXPLANATIONS.items():
-        assert f"{name}: {meaning}\n" in out
+    for kind, table in explanations.explanations().items():
+        for name, meaning in table.items():
+            title = named(name).title if kind == "rung" else name
+            assert f"{title}: {meaning}\n" in out
+
+
+def test_a_rung_is_explained_with_its_name_and_its_number(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    explain("error-bound", as_json=True)
+    (found,) = json.loads(capsys.readouterr().out)["results"]
+    assert (found["name"], found["kind"], found["rung"]) == ("error-bound", "rung", "R9")
+    explain("proved", as_json=True)
+    (found,) = json.loads(capsys.readouterr().out)["results"]
+    assert (found["name"], found["rung"]) == ("PROVED", None)
 
 
 def examples() -> list[str]:
@@ -509,6 +523,7 @@ def test_the_shell_completes_codes_and_commands() -> None:
     assert completions("stepforge explain pr") == ["proved"]
     assert completions("stepforge explain PR") == ["PROVED"]
     assert completions("stepforge explain R1") == ["R1", "R12"]
+    assert completions("stepforge explain ptx") == ["ptx-executed", "ptx-proof"]
     assert "build" in completions("stepforge b")
 
 

@@ -15,8 +15,8 @@ from stepforge.commands.views import COMPILED, Compilation, View, chosen, show, 
 from stepforge.language.diagnostics import SpecError
 from stepforge.language.spec import Spec
 from stepforge.lowering.lower import lower
-from stepforge.verify.run.tasks import ARCHITECTURES, DTYPES
 from stepforge.verify.rungs import compiled
+from stepforge.verify.rungs.levels import ARCHITECTURES, DTYPES
 
 SETS = [(name, options) for name in STOCK for options in stock(name).option_sets()]
 ids = [f"{name}-{'-'.join(o for o, on in options.items() if on)}" for name, options in SETS]

@@ -15,7 +15,7 @@ from stepforge.mutate.log import Log
 from stepforge.mutate.mutant import CLASSES, LEVELS
 from stepforge.mutate.report import Report
 from stepforge.mutate.score import Result, collect, mutate
-from stepforge.verify.certificate import RUNGS
+from stepforge.verify.rungs.registry import RUNGS
 
 FOLDER = ROOT / "generated"
 REFUTED, TESTED, BITS, REALS = "REFUTED: so", "TESTED", "PROVED (bits)", "PROVED (reals)"

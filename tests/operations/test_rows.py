@@ -34,7 +34,10 @@ from stepforge.operations.table import OPERATIONS, author_functions
 from stepforge.output import emit
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.rounding import intervals
-from stepforge.verify.run import tasks
+from stepforge.verify.run.tasks import run
+from stepforge.verify.rungs.levels import DTYPES, FAST_TARGETS
+from stepforge.verify.rungs.registry import RUNGS
+from stepforge.verify.rungs.task import Task
 from stepforge.verify.terms import rule, terms
 from stepforge.verify.terms.evaluation import exact
 from stepforge.verify.terms.operations import TERM_OPERATIONS, plain
@@ -230,9 +233,8 @@ def evidence(rung: str, folder: Path) -> Verdict:
     """The verdict of a rung, in this process, on a spec with it."""
     spec = small(CUBE, name="cubed", title="Cubed")
     emit.apply(emit.changes([spec], folder, whole=False))
-    return tasks.run(
-        tasks.Task(rung, spec, {}, folder, 0, tasks.FAST_TARGETS, tasks.DTYPES[:1], brief=True)
-    )
+    where = {"targets": FAST_TARGETS, "dtypes": DTYPES[:1]}
+    return run(Task(RUNGS[rung], spec, {}, folder, 0, **where, brief=True))
 
 
 @pytest.mark.usefixtures("with_cube")

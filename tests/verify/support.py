@@ -7,16 +7,19 @@ import shutil
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from support import ROOT
 
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import COPIED
 from stepforge.language.reader import load, loads
+from stepforge.language.spec import Options, Spec
 from stepforge.output import emit
 from stepforge.verify import driver as verify
 from stepforge.verify.certificate import Verdict
 from stepforge.verify.run.workers import Pools
+from stepforge.verify.rungs.registry import RUNGS
 
 Edit = tuple[str, str]
 
@@ -50,7 +53,7 @@ def task(
     path = spec or ROOT / "specs" / f"{name}.toml"
     loaded = load(path, f"specs/{path.name}")[0]
     chosen = dict(options) if options is not None else next(loaded.option_sets())
-    return verify.Task(rung, loaded, chosen, folder, 0, ("sm_80",), ("fp32",))
+    return verify.Task(RUNGS[rung], loaded, chosen, folder, 0, ("sm_80",), ("fp32",))
 
 
 @cache
@@ -66,10 +69,19 @@ def run(*tasks: verify.Task, seconds: float | None = None) -> list[Verdict]:
     found = list(verify.execute(tasks, 2, seconds) if seconds else workers().execute(tasks))
     return [
         next(
-            v for v in found if (v.rung, v.optimizer, v.options) == (t.rung, t.spec.name, t.options)
+            v
+            for v in found
+            if (v.rung, v.optimizer, v.options) == (t.rung.number, t.spec.name, t.options)
         )
         for t in tasks
     ]
+
+
+def here(
+    rung: str, spec: Spec, folder: Path, options: Options, seed: int = 0, **more: Any
+) -> Verdict:
+    """The verdict of a rung in this process."""
+    return verify.run(verify.Task(RUNGS[rung], spec, dict(options), folder, seed, **more))
 
 
 def build(text: str, folder: Path) -> Path:

@@ -17,7 +17,8 @@ from stepforge.verify.certificate import FORMAT, Certificate, Compiled, Status, 
 from stepforge.verify.driver import TARGETS
 from stepforge.verify.ptx import figures, sass
 from stepforge.verify.run import provenance
-from stepforge.verify.run.tasks import Level, groups
+from stepforge.verify.run.tasks import groups
+from stepforge.verify.rungs.levels import Level
 from verify.support import copy_of, edit, run, task
 
 COMPILED_FOR = ("sm_90", "sm_100")
@@ -46,7 +47,7 @@ def test_it_has_a_verdict_for_every_task() -> None:
     found = certificate()
     assert (found["format"], found["optimizer"], found["passed"]) == (FORMAT, "lion", True)
     expected = [
-        (t.rung, t.options, t.dtypes)
+        (t.rung.number, t.options, t.dtypes)
         for group in groups(stock("lion"), ROOT / "generated", 0, Level.fast, COMPILED_FOR)
         for t in group
     ]

@@ -134,7 +134,7 @@ def test_the_command_exits_with_1_and_names_the_fault(what: str, tmp_path: Path)
     command += ["--kernel", "triton", "--generated", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
-    assert "REFUTED R2 adamw" in done.stdout
+    assert "REFUTED interpreter (R2) adamw" in done.stdout
     assert "first line where they part" in done.stdout
     assert "edited" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr

@@ -118,7 +118,7 @@ def show_compiled(spec: Spec, view: View, options: Options, compilation: Compila
 
 
 def _check(view: View, compilation: Compilation) -> None:
-    from stepforge.verify.run.tasks import AMD, ARCHITECTURES, DTYPES
+    from stepforge.verify.rungs.levels import AMD, ARCHITECTURES, DTYPES
 
     def error(message: str, help: str) -> SpecError:
         return SpecError([Diagnostic("E006", message, "show", help=help)])

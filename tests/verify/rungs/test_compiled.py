@@ -9,8 +9,8 @@ from support import ROOT, stock
 
 from stepforge.verify.certificate import Status
 from stepforge.verify.files.generated import KERNELS
-from stepforge.verify.run.tasks import AMD, TARGETS
 from stepforge.verify.rungs import compiled
+from stepforge.verify.rungs.levels import AMD, TARGETS
 from verify.support import copy_of, edit, run, task
 
 

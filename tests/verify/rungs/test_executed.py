@@ -10,8 +10,11 @@ import pytest
 from support import ROOT, STOCK, stock
 
 from stepforge.verify.certificate import Status, Verdict
+from stepforge.verify.files.generated import ON_HOST
 from stepforge.verify.rungs import compiled, executed
 from stepforge.verify.rungs.proof import storage
+from stepforge.verify.rungs.registry import RUNGS
+from stepforge.verify.rungs.task import Task
 from verify.support import Edit, copy_of, edit
 
 FOLDER = ROOT / "generated"
@@ -35,7 +38,10 @@ def original(name: str, dtype: str, aligned: bool) -> str:
 def run(text: str, name: str, dtype: str, aligned: bool = True, folder: Path = FOLDER) -> Verdict:
     spec = stock(name)
     options = next(spec.option_sets())
-    return executed.of_ptx(spec, folder, options, "sm_90", dtype, text, aligned, seed=3, brief=True)
+    task = Task(
+        RUNGS["R6"], spec, options, folder, 3, ("sm_90",), (dtype,), brief=True, kernels=ON_HOST[:1]
+    )
+    return executed.of_ptx(task, text, aligned)
 
 
 @pytest.mark.parametrize("dtype", ["fp64", "bf16", "fp16"])  # float32: the fast level

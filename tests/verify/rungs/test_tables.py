@@ -15,9 +15,9 @@ from stepforge.verify.cases.tensors import Tensor
 from stepforge.verify.certificate import Status
 from stepforge.verify.files.generated import fresh
 from stepforge.verify.ptx.parser import parse
-from stepforge.verify.run.tasks import DEVICE_TARGET
 from stepforge.verify.rungs import contract, proof, tables
 from stepforge.verify.rungs.compiled import compile_kernel, load
+from stepforge.verify.rungs.levels import DEVICE_TARGET
 from verify.support import Edit, copy_of, edit, run, task
 
 GENERATED = ROOT / "generated"

@@ -29,7 +29,8 @@ from stepforge.language.diagnostics import Diagnostic, SpecError
 from stepforge.output import emit
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import hashes
-from stepforge.verify.run.tasks import Group, Task
+from stepforge.verify.run.tasks import Group
+from stepforge.verify.rungs.task import Task
 
 FORMAT = 1
 LIBRARIES = (
@@ -140,8 +141,8 @@ def key_of(task: Task) -> str:
     shared = {name: _of_file(folder / name) for name in COPIED}
     inputs = environment(), source.path, source.text, str(folder), hashes(task.spec, folder), shared
     own = (
-        task.rung, task.options, task.seed, task.targets, task.dtypes, task.exact, task.required,
-        task.brief, task.chosen, task.backends,
+        task.rung.number, task.options, task.seed, task.targets, task.dtypes, task.exact,
+        task.required, task.brief, task.kernels, task.backends, dict(task.artefacts),
     )  # fmt: skip
     return f"{_digest(inputs)} {_digest(own)}"
 

@@ -1,14 +1,13 @@
-"""R3 and R7: code lifted to terms, against the rule, for every `n` and every input.
+"""triton-ir-proof (R3) and ptx-proof (R7): code lifted to terms, against the rule.
 
-Stored terms that are the same object as the rule's, or become it whatever the comparisons in them
-come to, are proved to the bit. Others are decided over the reals by `equality`; what that can only
-test is TESTED, with the probability of an error.
+The proofs are for every `n` and every input. Stored terms that are the same object as the rule's,
+or become it whatever the comparisons in them come to, are proved to the bit. Others are decided
+over the reals by `equality`; what that can only test is TESTED, with the probability of an error.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,10 +22,11 @@ from stepforge.language.spec import Interval, Options, Spec
 from stepforge.lowering.lower import tensors_of
 from stepforge.verify.cases import inputs
 from stepforge.verify.certificate import Counterexample, Status, Verdict
-from stepforge.verify.files.generated import KERNELS, Pair, Text, Variant
+from stepforge.verify.files.generated import KERNELS, Pair, Text
 from stepforge.verify.ptx import lifter, parser
 from stepforge.verify.rungs import compiled
 from stepforge.verify.rungs.compiled import ALIGNMENT, CannotCompile, Kernel
+from stepforge.verify.rungs.task import Task
 from stepforge.verify.terms import (
     equality,
     evaluation,
@@ -55,6 +55,8 @@ from stepforge.verify.terms.terms import Term
 
 KINDS = {"fp32": "f32", "fp64": "f64", "bf16": "bf16", "fp16": "f16"}
 """Triton's names of types → kinds of terms."""
+IR_TARGET = "sm_90"
+"""Triton IR is the same for all GPUs; this is the one that it is compiled for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,12 @@ class Subject:
         kinds = storage(spec, options, dtype)
         expected = rule.expected(spec, options, kinds, mode == "scaled")
         return cls(spec, options, dtype, expected, seed, backend, mode)
+
+    @classmethod
+    def at(cls, task: Task) -> Subject:
+        """The rule for a task on one type and one kernel."""
+        (dtype,), ((backend, mode),) = task.dtypes, task.kernels
+        return cls.of(task.spec, task.options, dtype, task.seed, backend, mode)
 
     def file(self, folder: Path) -> Path:
         """The generated file that launches the kernel."""
@@ -286,34 +294,26 @@ def _values(got: Term, wanted: Term, at: Mapping[str, float]) -> tuple[str, str]
     return inputs.shown(pair[0]), inputs.shown(pair[1])
 
 
-# R3: NumPy file, launcher, Triton IR.
+# NumPy file, launcher, Triton IR.
 
 
-def check_source(
-    spec: Spec, folder: Path, options: Options, dtypes: Sequence[str], seed: int,
-    target: str = "sm_90", kernels: Sequence[Variant] = KERNELS,
-) -> Verdict:  # fmt: skip
-    """R3 on one option set: all three legs, for every type.
-
-    Args:
-        spec: The spec.
-        folder: The folder of generated code.
-        options: The option set.
-        dtypes: Types of parameters and gradients.
-        seed: Of random points.
-        target: Triton IR is the same for all; this is the one that it is compiled for.
-        kernels: Which of its kernels.
-    """
+def check_source(task: Task) -> Verdict:
+    """All three legs, for every type and kernel."""
+    spec, options, folder, seed = task.spec, task.options, task.folder, task.seed
     found = []
-    for dtype in dtypes:
+    for dtype in task.dtypes:
+        if text := task.artefacts.get("ttir"):
+            subject = Subject.of(spec, options, dtype, seed, *task.chosen[0])
+            found.append(of_triton(subject, folder, text))
+            continue
         subject = Subject.of(spec, options, dtype, seed)
-        found.append(_guarded(partial(_numpy, subject, folder), Pair.of(spec, folder).numpy))
-        for backend, mode in kernels:
+        found.append(_guarded(partial(_numpy, subject, folder), task.pair.numpy))
+        for backend, mode in task.chosen:
             one = Subject.of(spec, options, dtype, seed, backend, mode)
             found.append(_guarded(partial(_launcher, one, folder), one.file(folder)))
             if all(outcome.status.passed for outcome in found):
-                found.append(_triton(one, folder, target))
-    return _verdict("R3", spec, options, found, seed)
+                found.append(_triton(one, folder))
+    return _verdict(task, found)
 
 
 def _guarded(run: Callable[[], Outcome], path: Path) -> Outcome:
@@ -384,12 +384,12 @@ def _launcher(subject: Subject, folder: Path) -> Outcome:
     return _worst(found) if found else Outcome(Status.PROVED, "bits", "no scalar states", 0)
 
 
-def _triton(subject: Subject, folder: Path, target: str) -> Outcome:
+def _triton(subject: Subject, folder: Path) -> Outcome:
     """Triton IR."""
     try:
         kernel = compiled.load(subject.spec, folder, subject.backend)
         text = compiled.triton_ir(
-            kernel, subject.spec, subject.options, target, subject.dtype, subject.mode
+            kernel, subject.spec, subject.options, IR_TARGET, subject.dtype, subject.mode
         )
     except CannotCompile as error:
         return Outcome(Status.REFUTED, "", str(error))
@@ -409,36 +409,29 @@ def of_triton(subject: Subject, folder: Path, text: str) -> Outcome:
     return compare(subject, Artefact(name, text, lifted.origin, lines, path), lifted, made.block)
 
 
-# R7: PTX.
+# PTX.
 
 
-def check_compiled(
-    spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
-    seed: int, exact: bool = True, kernels: Sequence[Variant] = KERNELS,
-) -> Verdict:  # fmt: skip
-    """R7 on one option set: the PTX for tensors that are aligned, and for such that are not.
-
-    Args:
-        spec: The spec.
-        folder: The folder of generated code.
-        options: The option set.
-        targets: GPUs to compile for.
-        dtypes: Types of parameters and gradients.
-        seed: Of random points.
-        exact: The mode that the launcher is called with.
-        kernels: Which of its kernels.
-    """
+def check_compiled(task: Task) -> Verdict:
+    """The PTX for tensors that are aligned, and for such that are not, of every kernel."""
     found = []
-    for dtype, (backend, mode) in itertools.product(dtypes, kernels):
-        subject = Subject.of(spec, options, dtype, seed, backend, mode)
-        for target, aligned in itertools.product(targets, (False, True)):
+    for one in task.each():
+        subject, (target,) = Subject.at(one), one.targets
+        for aligned in reversed(one.alignments):
             try:
-                text = ptx_of(subject, folder, target, aligned, exact)
+                text = text_of(one, subject, aligned)
             except CannotCompile as error:
                 found.append(Outcome(Status.REFUTED, "", str(error)))
                 continue
-            found.append(of_ptx(subject, folder, target, text, aligned, exact))
-    return _verdict("R7", spec, options, found, seed)
+            found.append(of_ptx(subject, task.folder, target, text, aligned, task.exact))
+    return _verdict(task, found)
+
+
+def text_of(task: Task, subject: Subject, aligned: bool) -> str:
+    """The PTX of a task on one type, GPU and kernel; raises `CannotCompile`."""
+    (target,) = task.targets
+    given = task.artefacts.get("ptx")
+    return given or ptx_of(subject, task.folder, target, aligned, task.exact)
 
 
 def ptx_of(subject: Subject, folder: Path, target: str, aligned: bool, exact: bool) -> str:
@@ -562,12 +555,9 @@ KEPT = 2 * len(KERNELS)
 """Lifted kernels of this process: those of one target and type, which two rungs look at."""
 
 
-def _verdict(
-    rung: str, spec: Spec, options: Options, found: Sequence[Outcome], seed: int
-) -> Verdict:
+def _verdict(task: Task, found: Sequence[Outcome]) -> Verdict:
     worst = _worst(found)
     values = sum(o.values for o in found)
-    return Verdict(
-        rung, spec.name, dict(options), worst.status, values, worst.detail, seed,
-        worst.counterexample, strength=worst.strength,
-    )  # fmt: skip
+    return task.verdict(
+        worst.status, worst.detail, values, worst.counterexample, strength=worst.strength
+    )

@@ -1,7 +1,8 @@
-"""R2 and R6 of the multi-tensor kernel: tables of many tensors, stepped at once, every stored bit.
+"""interpreter (R2) and ptx-executed (R6) on tables of many tensors, stepped at once.
 
-The tensors of a column lie in one memory with gaps between them that no access may touch. The
-reference steps all of them as one array, since it knows no neighbours.
+Every stored bit of the multi-tensor kernel is compared. The tensors of a column lie in one memory
+with gaps between them that no access may touch. The reference steps all of them as one array, since
+it knows no neighbours.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from stepforge.verify.files.generated import Pair, Text, fresh, same_bits
 from stepforge.verify.ptx.buffers import Buffer, Fault
 from stepforge.verify.ptx.executor import Executor
 from stepforge.verify.ptx.parser import Program
+from stepforge.verify.rungs.task import Task
 from stepforge.verify.terms.rule import SCALE
 
 Array = np.ndarray[Any, Any]
@@ -359,21 +361,18 @@ def mixtures(block: int, most: int) -> Iterator[tuple[list[int], list[bool]]]:
         yield sizes, [i % 101 == 7 for i in range(most)]
 
 
-# R2.
+# Interpreted.
 
 
-def interpreted(
-    spec: Spec, folder: Path, options: Options, seed: int
-) -> tuple[Difference | None, int]:
+def interpreted(task: Task) -> tuple[Difference | None, int]:
     """The interpreted kernel on tables of a few tensors; how many values agreed."""
     try:
-        bench = Bench(spec, folder)
+        bench = Bench(task.spec, task.folder)
     except Exception as error:  # whatever an edited file does when it is imported
-        path = Pair.of(spec, folder).multi_tensor
-        return Difference(f"{path} cannot be imported: {failure(error)}"), 0
-    rng = np.random.default_rng([seed, 22])
+        return Difference(f"{task.pair.multi_tensor} cannot be imported: {failure(error)}"), 0
+    rng = np.random.default_rng([task.seed, 22])
     for dtype, mode in (("float32", "host"), ("float64", "device"), ("float16", "scaled")):
-        found = bench.steps(options, dtype, rng, 0, _watched, mode=mode)
+        found = bench.steps(task.options, dtype, rng, 0, _watched, mode=mode)
         if found is not None:
             return found, bench.compared
     return None, bench.compared
@@ -396,7 +395,7 @@ def _watched(batch: Batch, made: Sequence[Any]) -> Iterator[None]:
         yield
 
 
-# R6.
+# Executed.
 
 
 class Launcher:
@@ -451,28 +450,23 @@ class Launcher:
 
 
 def executed(
-    spec: Spec, folder: Path, options: Options, programs: Mapping[bool, Program], dtype: str,
-    seed: int, most: int, mode: str = "host",
+    task: Task, programs: Mapping[bool, Program], dtype: str, most: int
 ) -> tuple[Difference | None, int]:  # fmt: skip
     """The executed PTX on tables of up to a thousand tensors; how many values agreed.
 
     Args:
-        spec: The spec.
-        folder: The folder of generated code.
-        options: The option set.
+        task: On one type, GPU and kernel.
         programs: The kernel, compiled for aligned tensors and for such that are not.
         dtype: NumPy's type of parameters and gradients.
-        seed: Of the inputs.
         most: Tensors of the largest table, if that is more than a few.
-        mode: One of `generated.MODES`.
     """
+    options, ((_, mode),) = task.options, task.kernels
     try:
-        bench = Bench(spec, folder)
-        launcher = Launcher(programs, bench, spec, options, mode)
+        bench = Bench(task.spec, task.folder)
+        launcher = Launcher(programs, bench, task.spec, options, mode)
     except Exception as error:  # whatever an edited file does when it is imported
-        path = Pair.of(spec, folder).multi_tensor
-        return Difference(f"{path} cannot be imported: {failure(error)}"), 0
-    rng = np.random.default_rng([seed, 66])
+        return Difference(f"{task.pair.multi_tensor} cannot be imported: {failure(error)}"), 0
+    rng = np.random.default_rng([task.seed, 66])
     found = bench.steps(options, dtype, rng, most, launcher.guarded, mode)
     if found is not None:
         return found, bench.compared
