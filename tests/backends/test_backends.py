@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from support import ROOT, STOCK, lowered, module, numpy_of, small, stock
 
+from stepforge.backends.python import PYTHON
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import environment, render
-from stepforge.backends.writer import layout
 from stepforge.lowering.lower import lower
 
 
@@ -159,11 +159,11 @@ def test_nested_choices_on_broken_lines_keep_their_meaning() -> None:
 
 
 def test_a_layout_is_one_line_if_it_fits_then_indented_then_one_item_a_line() -> None:
-    assert layout("f", ["a", "b"], ":") == "f(a, b):"
+    assert PYTHON.layout("f", ["a", "b"], ":") == "f(a, b):"
     items = ["a" * 45, "b" * 45]
-    assert layout("f" * 20, items, "") == f"{'f' * 20}(\n    {items[0]}, {items[1]}\n)"
+    assert PYTHON.layout("f" * 20, items, "") == f"{'f' * 20}(\n    {items[0]}, {items[1]}\n)"
     three = ["a" * 40] * 3
-    assert layout("f", three, "") == "f(\n" + "".join(f"    {i},\n" for i in three) + ")"
+    assert PYTHON.layout("f", three, "") == "f(\n" + "".join(f"    {i},\n" for i in three) + ")"
 
 
 def test_names_that_generated_code_uses_are_known_to_step_aside() -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from support import ROOT
 
-from stepforge.backends.registry import BACKENDS
-from stepforge.backends.render import COPIED
+from stepforge.backends.registry import BACKENDS, shared
 from stepforge.language.reader import load, loads
 from stepforge.output import emit
 from stepforge.verify import driver as verify
@@ -26,8 +25,8 @@ def copy_of(name: str, folder: Path) -> Path:
     for backend in BACKENDS:
         (folder / backend).mkdir(parents=True)
         shutil.copy(ROOT / "generated" / backend / f"{name}.py", folder / backend)
-    for shared in COPIED:
-        shutil.copy(ROOT / "generated" / shared, folder / shared)
+    for file in shared():
+        shutil.copy(ROOT / "generated" / file, folder / file)
     return folder
 
 

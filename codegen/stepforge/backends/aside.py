@@ -42,7 +42,11 @@ def shown(text: str) -> str:
 
 def hidden(spec: Spec) -> Spec:
     """The spec with other letters in the names that meet those of generated code."""
-    names = {name: name.translate(_HIDE) for name in conflicts(spec)}
+    return renamed(spec, {name: name.translate(_HIDE) for name in conflicts(spec)})
+
+
+def renamed(spec: Spec, names: Mapping[str, str]) -> Spec:
+    """The spec with other names in place of some of the author's; the spec itself for none."""
     if not names:
         return spec
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 from stepforge.backends import python
 from stepforge.backends.aside import shown
-from stepforge.backends.python import number, within, wrap
-from stepforge.backends.writer import WIDTH, Writer, layout
+from stepforge.backends.python import PYTHON, number, within, wrap
+from stepforge.backends.syntax import WIDTH
+from stepforge.backends.writer import Writer
 from stepforge.language.kinds import Kind
 from stepforge.language.names import NAME, stepped_aside
 from stepforge.language.spec import TORCH_SETTINGS, Hyperparameter, Spec, Torch
 from stepforge.lowering.kernel import Kernel, lets, without_paths
-from stepforge.operations.operation import Operation, Spelling
 
 OF_TORCH = ("params", "param_names", "initial_lr", *TORCH_SETTINGS, "state_dtype")
 """Keys of parameter groups that are torch's own, or the base class's."""
@@ -23,6 +23,7 @@ PLAIN = Torch("", {}, {}, {}, {}, {}, {})
 """For specs without a `[torch]` table."""
 _BETAS = re.compile(r"beta[1-9]")
 """Hyperparameters that torch's classes have as one argument, `betas`."""
+_CLASS = re.compile(r"(?m)^class (\w+)\(Optimizer\):$")
 
 _SETTINGS = {
     "foreach": ("None", "Accepted and without effect: it chooses among torch's ways to compute."),
@@ -102,7 +103,7 @@ def table_of(spec: Spec) -> Torch:
     return table
 
 
-def context(kernel: Kernel) -> Mapping[str, object]:
+def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
     """What `templates/torch.py.jinja` needs."""
     spec = kernel.spec
     table = _free(spec, table_of(spec))
@@ -117,7 +118,7 @@ def context(kernel: Kernel) -> Mapping[str, object]:
     parameters = [f"{a.name}={a.default}" for a in accepted]
     parameters.insert(star, "*")
     name = class_name(spec)
-    lines, functions = _numbers(kernel)
+    lines, functions = _numbers(kernel, writer)
     return {
         "about": wrap(f"{spec.title}: {spec.summary}", 3).replace("\n   ", "\n"),
         "purpose": "\n    ".join(
@@ -131,7 +132,9 @@ def context(kernel: Kernel) -> Mapping[str, object]:
         "functions": f"from ._numbers import {', '.join(functions)}\n" if functions else "",
         "numbers": "\n".join(lines),
         "attributes": "\n".join(_attributes(spec, table, order)),
-        "signature": layout("def __init__", ["self", "params", *parameters], " -> None:", "    "),
+        "signature": PYTHON.layout(
+            "def __init__", ["self", "params", *parameters], " -> None:", "    "
+        ),
         "checks": "\n".join(f"        {line}" for line in _checks(spec, table, settings, order)),
         "defaults": "\n".join(f'            "{key}": {value},' for key, value in kept.items()),
         "values": "\n".join(
@@ -152,9 +155,9 @@ def _free(spec: Spec, table: Torch) -> Torch:
     return replace(table, arguments=arguments)
 
 
-def _numbers(kernel: Kernel) -> tuple[list[str], list[str]]:
+def _numbers(kernel: Kernel, writer: Writer) -> tuple[list[str], list[str]]:
     """The host program on tensors, and the functions that it calls."""
-    spec, writer = kernel.spec, Writer(_column, decided=Kind.OPTION, columnar=Kind.SCALAR)
+    spec, writer = kernel.spec, replace(writer, decided=Kind.OPTION, columnar=Kind.SCALAR)
     scalars = [s for s in spec.states if s.scalar]
     host = without_paths(
         kernel.host, ["t", *(h.name for h in spec.hyperparameters), *(s.name for s in scalars)]
@@ -165,20 +168,15 @@ def _numbers(kernel: Kernel) -> tuple[list[str], list[str]]:
     given = [*(h.name for h in spec.hyperparameters), *(o.name for o in spec.options)]
     lines = [f'        {name} = values["{name}"]' for name in given if name in read]
     for s in scalars:
-        lines += python.under(s.when_text, [f'{s.name} = state["{s.name}"]'], 2)
+        lines += PYTHON.under(s.when_text, [f'{s.name} = state["{s.name}"]'], 2)
     lines += writer.steps(host, 2)
     for s in scalars:
-        lines += python.under(s.when_text, [f'state["{s.name}"] = {s.name}'], 2)
+        lines += PYTHON.under(s.when_text, [f'state["{s.name}"] = {s.name}'], 2)
     names = [argument.name for argument in kernel.arguments]
     inline = f"        return [{', '.join(names)}]"
     exploded = ["        return [", *(f"            {name}," for name in names), "        ]"]
     lines += [inline] if len(inline) <= WIDTH else exploded
     return lines, writer.helpers(values)
-
-
-def _column(operation: Operation) -> Spelling:
-    """The column of torch's tensors."""
-    return operation.spellings["torch"]
 
 
 def _arguments(spec: Spec, table: Torch) -> Iterator[Argument]:
@@ -381,7 +379,7 @@ def _needs(spec: Spec, table: Torch) -> Iterator[str]:
 
 def _refuse(kind: str, text: str) -> Iterator[str]:
     """The lines that raise an exception."""
-    for line in layout(f"raise {kind}", [text], "", " " * 12).split("\n"):
+    for line in PYTHON.layout(f"raise {kind}", [text], "", " " * 12).split("\n"):
         yield line[8:]
 
 
@@ -404,6 +402,12 @@ def _values(spec: Spec, table: Torch) -> Iterator[tuple[str, str]]:
         yield option.name, value
 
 
+def class_in(text: str) -> str:
+    """The class in the text of a file that is there, or ""."""
+    match = _CLASS.search(text)
+    return match[1] if match else ""
+
+
 def package(classes: Mapping[str, str]) -> str:
     """The text of the package's `__init__.py`.
 
@@ -412,12 +416,11 @@ def package(classes: Mapping[str, str]) -> str:
     """
     imports = [f"from .{module} import {name}" for module, name in sorted(classes.items())]
     names = sorted(["Optimizer", *classes.values()])
+    about = "Generated by `stepforge build`. Do not edit: it lists the classes here. @generated"
     return "\n".join(
         [
-            "# Generated by `stepforge build`. Do not edit: it lists the classes here. @generated",
-            "# fmt: off",
-            "# mypy: ignore-errors",
-            '"""Optimizers as drop-in classes of `torch.optim`."""',
+            PYTHON.comments(about, *PYTHON.pragmas),
+            PYTHON.docstring("Optimizers as drop-in classes of `torch.optim`."),
             "",
             "from ._runtime import Optimizer",
             *imports,
