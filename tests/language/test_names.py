@@ -20,7 +20,7 @@ from stepforge.backends.aside import conflicts
 from stepforge.backends.foreign import foreign
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import render
-from stepforge.backends.torch import OF_TORCH
+from stepforge.backends.torch_class import OF_TORCH
 from stepforge.language.names import GENERATED, OF_TRITON, aside
 from stepforge.language.spec import Spec
 from stepforge.lowering.lower import lower

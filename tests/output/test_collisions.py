@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from support import ROOT, STOCK, Command, stock
 
-from stepforge.backends import torch
 from stepforge.backends.registry import BACKENDS, shared
+from stepforge.backends.torch_class import class_name
 from stepforge.output.collisions import Member, collisions
 
 OWN = (ROOT / "specs" / "lion.toml").read_text("utf-8").split("[torch]")[0]
@@ -113,5 +113,5 @@ def test_a_class_that_is_called_like_a_module_is_refused() -> None:
 
 def test_the_catalogue_has_no_collisions() -> None:
     specs = [stock(name) for name in STOCK]
-    members = [Member(s.name, s.source.path, torch.class_name(s)) for s in specs]
+    members = [Member(s.name, s.source.path, class_name(s)) for s in specs]
     assert collisions(members) == []

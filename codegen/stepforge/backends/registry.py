@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from stepforge.backends import multi_tensor, numpy, torch, triton
 from stepforge.backends.python import PYTHON
 from stepforge.backends.syntax import Syntax
+from stepforge.backends.torch_class import class_name
 from stepforge.backends.writer import Writer
 from stepforge.language.spec import Spec
 from stepforge.lowering.kernel import Kernel
@@ -142,7 +143,7 @@ BACKENDS: dict[str, Backend] = {
                 "_runtime.py": "torch/runtime.py",
                 "_tensors.py": "torch/_tensors.py",
             },
-            exports=Exports(torch.class_name, torch.class_in, torch.package),
+            exports=Exports(class_name, torch.class_in, torch.package),
         ),
     )
 }
