@@ -25,12 +25,12 @@ class Exports:
     Attributes:
         name: Its name, of a spec.
         found: Its name, in the text of a file that is there; "" if there is none.
-        package: The text of the package's file, with the names by module.
+        package: The text of the package's file, with its docstring and the names by module.
     """
 
     name: Callable[[Spec], str]
     found: Callable[[str], str]
-    package: Callable[[Mapping[str, str]], str]
+    package: Callable[[str, Mapping[str, str]], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,8 @@ class Backend:
             that is called so must not stand in for it.
         modes: Of a backend whose files launch kernels: how these get their numbers, as
             `stepforge.verify.files.generated` says. Others offer plain functions.
-        rungs: The rungs that look at its files. Without any, they have to be what build writes.
+        artefact: What its files are for the rungs, such as "numpy", the reference, or "kernel",
+            files that launch one. No rung looks at others, which have to be what build writes.
         copied: Files of its folder that are the same for all specs → what they are copied from, in
             the folder of templates.
         exports: What its package has from every file; by default nothing.
@@ -65,7 +66,7 @@ class Backend:
     needs: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
-    rungs: tuple[str, ...] = ()
+    artefact: str = ""
     copied: Mapping[str, str] = field(default_factory=dict)
     exports: Exports | None = None
 
@@ -84,7 +85,6 @@ class Backend:
         return f"{self.name}/{spec}{self.suffix}"
 
 
-_OF_KERNELS = ("R2", "R3", "R5", "R6", "R7", "R9")
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
@@ -96,7 +96,7 @@ BACKENDS: dict[str, Backend] = {
             context=numpy.context,
             doc="References in plain NumPy: pure functions, for tensors of any float type.",
             libraries=("numpy",),
-            rungs=("R1", "R2", "R3", "R8"),
+            artefact="numpy",
         ),
         Backend(
             name="triton",
@@ -108,7 +108,7 @@ BACKENDS: dict[str, Backend] = {
             needs=("numpy",),
             libraries=("triton",),
             modes=("host",),
-            rungs=_OF_KERNELS,
+            artefact="kernel",
         ),
         Backend(
             name="multi_tensor",
@@ -120,7 +120,7 @@ BACKENDS: dict[str, Backend] = {
             needs=("numpy",),
             libraries=("numpy", "triton"),
             modes=("host", "device", "scaled"),
-            rungs=_OF_KERNELS,
+            artefact="kernel",
             copied={"_tables.py": "multi_tensor/tables.py"},
         ),
         Backend(
@@ -173,4 +173,4 @@ def shared(names: Collection[str] | None = None) -> dict[str, str]:
 
 def verified() -> tuple[Backend, ...]:
     """The backends whose files rungs look at."""
-    return tuple(backend for backend in BACKENDS.values() if backend.rungs)
+    return tuple(backend for backend in BACKENDS.values() if backend.artefact)

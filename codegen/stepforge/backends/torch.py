@@ -327,10 +327,11 @@ def class_in(text: str) -> str:
     return match[1] if match else ""
 
 
-def package(classes: Mapping[str, str]) -> str:
+def package(doc: str, classes: Mapping[str, str]) -> str:
     """The text of the package's `__init__.py`.
 
     Args:
+        doc: Its docstring.
         classes: Module → the class that it holds.
     """
     imports = [f"from .{module} import {name}" for module, name in sorted(classes.items())]
@@ -339,7 +340,7 @@ def package(classes: Mapping[str, str]) -> str:
     return "\n".join(
         [
             PYTHON.comments(about, *PYTHON.pragmas),
-            PYTHON.docstring("Optimizers as drop-in classes of `torch.optim`."),
+            PYTHON.docstring(doc),
             "",
             "from ._runtime import Optimizer",
             *imports,

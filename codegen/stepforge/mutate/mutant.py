@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stepforge.backends.registry import verified
 from stepforge.language.spec import Options, Spec
 
 CLASSES = {
@@ -27,14 +26,16 @@ CLASSES = {
 LEVELS = {
     "spec": ("R0", "R8"),
     "rule": ("R1", "R2", "R3", "R5", "R6", "R7", "R8", "R9"),
-    **{backend.name: backend.rungs for backend in verified()},
+    "numpy": ("R1", "R2", "R3", "R8"),
+    "triton": ("R2", "R3", "R5", "R6", "R7", "R9"),
+    "multi_tensor": ("R2", "R3", "R5", "R6", "R7", "R9"),
     "ttir": ("R3", "R5", "R6", "R7", "R9"),
     "ptx": ("R5", "R6", "R7", "R9"),
 }
 """Where a fault is planted → the rungs that look at what comes after it.
 
 spec: in the formula, with all files built from it. rule: after reading, so that both files have the
-fault and agree. A backend: in its file. ttir, ptx: in what the compiler makes.
+fault and agree. numpy, triton, multi_tensor: in one file. ttir, ptx: in what the compiler makes.
 """
 
 

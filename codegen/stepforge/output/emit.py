@@ -153,7 +153,8 @@ def _shared(
     packages = {PYTHON.package: package(None)}
     for backend in (BACKENDS[name] for name in backends):
         if backend.exports:
-            files[backend.package] = backend.exports.package(exported[backend.name])
+            names = exported[backend.name]
+            files[backend.package] = backend.exports.package(backend.doc, names)
         elif backend.package:
             packages[backend.package] = package(backend)
     return files | {file: t for file, t in packages.items() if not _is_foreign(out / file)}

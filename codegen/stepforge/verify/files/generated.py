@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 _counter = itertools.count()
 
 
-LAUNCHERS = tuple(backend.name for backend in verified() if backend.modes)
+LAUNCHERS = tuple(backend.name for backend in verified() if backend.artefact == "kernel")
 """The backends whose files launch kernels."""
 MODES = ("host", "device", "scaled")
 """How a multi-tensor kernel gets its numbers: from the launch, from its rows on the device, or from

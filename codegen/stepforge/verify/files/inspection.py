@@ -126,7 +126,7 @@ def _shared(
 
 def _is_looked_at(backend: Backend) -> bool:
     """Whether an edited file of a backend is judged by rungs, after it was read."""
-    return bool(backend.rungs) and backend.syntax.foreign is not None
+    return bool(backend.artefact) and backend.syntax.foreign is not None
 
 
 def _foreign(path: Path, text: str, backend: Backend, also: tuple[str, ...] = ()) -> str:
