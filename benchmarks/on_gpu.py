@@ -39,7 +39,7 @@ from support import ROOT, STOCK, stock
 from torch_optim.support import CASES, WITH_TORCH, Case, parameters
 
 import generated.torch as ours
-from stepforge.backends.torch import class_name
+from stepforge.backends.torch_class import class_name
 from stepforge.operations.formats import UNIT
 from stepforge.verify.cases.bench import Bench
 from stepforge.verify.cases.tensors import Tensor

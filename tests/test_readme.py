@@ -20,6 +20,7 @@ from typer.main import get_command
 
 from stepforge.backends.registry import BACKENDS
 from stepforge.commands.cli import app
+from stepforge.commands.views import views
 from stepforge.language.diagnostics import SpecError, render
 from stepforge.language.reader import loads
 from stepforge.operations.table import author_functions
@@ -149,8 +150,7 @@ def test_choices_are_those_of_the_commands() -> None:
     assert level.split("|") == [level.value for level in Level]
     assert kernel.split("|") == [b for b in BACKENDS if b in ("triton", "multi_tensor")]
     shown = [v for c in cells for text in re.findall(r"--as ([\w|]+)", c) for v in text.split("|")]
-    (view,) = [p for p in COMMANDS["show"].params if p.name == "view"]
-    assert shown == [str(getattr(choice, "value", choice)) for choice in view.type.choices]
+    assert shown == [*views()]
 
 
 def test_defaults_are_those_of_the_commands() -> None:

@@ -32,6 +32,11 @@ def elementary(name: str, *numbers: Number) -> Number:
     return getattr(math, name)(*numbers)
 
 
+def cbrt(x: Number) -> Number:
+    """The cube root."""
+    return x.sign() * x.abs() ** (1 / 3) if isinstance(x, torch.Tensor) else math.cbrt(x)
+
+
 def sign(x: Number) -> Number:
     """-1, 0 or 1; NaN of NaN."""
     if isinstance(x, torch.Tensor):

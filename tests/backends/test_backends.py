@@ -10,16 +10,40 @@ import numpy as np
 import pytest
 from support import ROOT, STOCK, lowered, module, numpy_of, small, stock
 
-from stepforge.backends.registry import BACKENDS
+from stepforge.backends.python import PYTHON
+from stepforge.backends.registry import BACKENDS, REFERENCE, Backend
 from stepforge.backends.render import environment, render
-from stepforge.backends.writer import layout
 from stepforge.lowering.lower import lower
+from stepforge.operations.operation import COLUMNS
+from stepforge.verify.files.generated import KERNELS, MODES, ON_HOST
 
 
 def test_every_backend_has_its_template_and_its_folder() -> None:
-    templates = {n.split(".")[0] for n in environment().list_templates() if n.endswith(".py.jinja")}
+    templates = {n for n in environment().list_templates() if "/" not in n} - {"spec.toml.jinja"}
+    assert templates == {backend.template for backend in BACKENDS.values()}
     folders = {p.name for p in (ROOT / "generated").iterdir() if p.is_dir()} - {"__pycache__"}
-    assert templates == set(BACKENDS) == folders
+    assert folders == set(BACKENDS)
+
+
+@pytest.mark.parametrize("backend", BACKENDS.values(), ids=[*BACKENDS])
+def test_a_record_names_what_there_is(backend: Backend) -> None:
+    assert BACKENDS[backend.name] is backend
+    assert backend.column in COLUMNS
+    assert backend.syntax.scalars in COLUMNS
+    before = [*BACKENDS][: [*BACKENDS].index(backend.name)]
+    assert {*backend.needs} <= {*before}
+    assert bool(backend.modes) is (backend.artefact == "kernel")
+    assert {*backend.modes} <= {*MODES}
+    assert {*backend.copied.values()} <= {*environment().list_templates()}
+    assert REFERENCE in (backend.name, *backend.needs)
+
+
+def test_kernels_are_those_that_launchers_have() -> None:
+    assert KERNELS == (
+        ("triton", "host"), ("multi_tensor", "host"), ("multi_tensor", "device"),
+        ("multi_tensor", "scaled"),
+    )  # fmt: skip
+    assert KERNELS[:2] == ON_HOST
 
 
 @pytest.mark.parametrize("name", STOCK)
@@ -159,18 +183,18 @@ def test_nested_choices_on_broken_lines_keep_their_meaning() -> None:
 
 
 def test_a_layout_is_one_line_if_it_fits_then_indented_then_one_item_a_line() -> None:
-    assert layout("f", ["a", "b"], ":") == "f(a, b):"
+    assert PYTHON.layout("f", ["a", "b"], ":") == "f(a, b):"
     items = ["a" * 45, "b" * 45]
-    assert layout("f" * 20, items, "") == f"{'f' * 20}(\n    {items[0]}, {items[1]}\n)"
+    assert PYTHON.layout("f" * 20, items, "") == f"{'f' * 20}(\n    {items[0]}, {items[1]}\n)"
     three = ["a" * 40] * 3
-    assert layout("f", three, "") == "f(\n" + "".join(f"    {i},\n" for i in three) + ")"
+    assert PYTHON.layout("f", three, "") == "f(\n" + "".join(f"    {i},\n" for i in three) + ")"
 
 
 def test_names_that_generated_code_uses_are_known_to_step_aside() -> None:
     """Everything that a file with every helper binds or reads."""
     from operations.test_operations import EVERYTHING
 
-    from stepforge.backends.torch import OF_TORCH
+    from stepforge.backends.torch_class import OF_TORCH
     from stepforge.language.names import GENERATED
 
     spec = small(EVERYTHING, name="everything")

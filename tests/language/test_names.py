@@ -17,14 +17,14 @@ from support import small
 from verify.support import build, run, task
 
 from stepforge.backends.aside import conflicts
+from stepforge.backends.foreign import foreign
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import render
-from stepforge.backends.torch import OF_TORCH
+from stepforge.backends.torch_class import OF_TORCH
 from stepforge.language.names import GENERATED, OF_TRITON, aside
 from stepforge.language.spec import Spec
 from stepforge.lowering.lower import lower
 from stepforge.operations.table import author_functions
-from stepforge.verify.files.foreign import foreign
 
 OTHERS = {
     "input", "vars", "open", "print", "id", "x", "y", "other", "inf", "device", "small_kernel",
@@ -129,7 +129,7 @@ def test_files_are_alike_whatever_the_names(role: Any, names: list[str], backend
     text, expected = (render(lower(role(n)), backend) for n in (names, other))
     compile(text, backend, "exec")
     assert text.isascii() or text.translate({0x2026: "", 0xD7: ""}).isascii()
-    assert backend == "torch" or foreign(text) is None
+    assert backend == "torch" or foreign(text, BACKENDS[backend].libraries) is None
     author = dict(zip(other, names, strict=True))
     author |= {o.upper(): n.upper() for o, n in author.items()}
     author |= {f"{o}_type": f"{n}_type" for o, n in author.items()}

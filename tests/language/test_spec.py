@@ -10,15 +10,15 @@ import pytest
 from front_end import LR, codes, found, option, spec, text
 from support import small
 
-from stepforge.backends import torch
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import render
-from stepforge.backends.torch import OF_TORCH
+from stepforge.backends.torch_class import OF_TORCH, class_name
 from stepforge.language.diagnostics import Span, SpecError
 from stepforge.language.expression import Apply, Name, Number
 from stepforge.language.names import GENERATED, kernel_name, name_problem
-from stepforge.language.reader import MAX_DIAGNOSTICS, load, loads
+from stepforge.language.reader import load, loads
 from stepforge.language.spec import Interval, constant, holds
+from stepforge.language.values import MAX_DIAGNOSTICS
 from stepforge.lowering.kernel import lets
 from stepforge.lowering.lower import lower
 from stepforge.operations import formulas
@@ -250,7 +250,7 @@ def test_every_name_of_generated_code_is_known_to_step_aside(backend: str) -> No
     # No author has the names of helper functions' arguments there, nor those of torch's keywords.
     known = GENERATED | {*author_functions(), *BUILT_IN, *OF_TORCH, "x", "y", kernel_of_it}
     rest = {n for n in rest if n[0] != "_" and not n.endswith("_type")} - of_formulas
-    assert rest <= known | {torch.class_name(model)}
+    assert rest <= known | {class_name(model)}
     assert kernel_of_it in rest or backend != "triton"
     assert rest & set(dir(builtins))
 

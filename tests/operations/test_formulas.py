@@ -9,7 +9,6 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from support import ROOT
 
 from stepforge.backends.helpers import definitions, formula
 from stepforge.language.reader import loads
@@ -17,7 +16,9 @@ from stepforge.operations import formulas
 from stepforge.operations.table import OPERATIONS
 from stepforge.output import emit
 from stepforge.verify.certificate import Status
-from stepforge.verify.run import tasks
+from stepforge.verify.run.tasks import run
+from stepforge.verify.rungs.registry import RUNGS
+from stepforge.verify.rungs.task import Task
 
 KINDS = {"f32": np.float32, "f64": np.float64}
 mp = mpmath.MPContext()
@@ -157,7 +158,6 @@ p = p - lr*(a + sin(g)*cos(p) + atan2(g, p) + abs(g)**lr)
 @pytest.mark.parametrize("dtype", ["fp32", "fp64"])
 def test_a_rule_with_every_function_is_proved_to_the_bit(dtype: str, tmp_path: Path) -> None:
     """NumPy, Triton IR and PTX are the rule's operations; PTX and interpreter run on numbers."""
-    text = (ROOT / "specs" / "sgd.toml").read_text()
     text = f"""
 name = "every"
 title = "Every"
@@ -170,9 +170,10 @@ update = '''{RULE}'''
     spec, _ = loads(text)
     emit.apply(emit.changes([spec], tmp_path, whole=False))
     for rung in ("R3", "R6", "R7"):
-        kernels = (("triton", "host"),)
-        task = tasks.Task(rung, spec, {}, tmp_path, 0, ("sm_90",), (dtype,), brief=True,
-                          kernels=kernels)  # fmt: skip
-        verdict = tasks.run(task)
+        task = Task(
+            RUNGS[rung], spec, {}, tmp_path, 0, ("sm_90",), (dtype,), brief=True,
+            kernels=(("triton", "host"),),
+        )  # fmt: skip
+        verdict = run(task)
         assert verdict.status is (Status.TESTED if rung == "R6" else Status.PROVED), verdict
         assert rung == "R6" or verdict.strength == "bits"

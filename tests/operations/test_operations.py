@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from support import environment, lowered, module, small
 
 from stepforge.backends.helpers import definitions
+from stepforge.backends.python import HOST, PYTHON
 from stepforge.backends.render import render
-from stepforge.backends.writer import Writer, scalar
+from stepforge.backends.writer import Writer
 from stepforge.language.kinds import Kind
 from stepforge.lowering.kernel import Value, lets
 from stepforge.lowering.lower import lower
@@ -301,14 +302,14 @@ def reread(node: ast.expr) -> str:
 @settings(max_examples=400)
 @given(trees(Kind.SCALAR))
 def test_host_text_parses_back_to_the_same_tree(value: Value) -> None:
-    text = Writer(scalar).value(value)
+    text = HOST.value(value)
     assert reread(ast.parse(text, mode="eval").body) == str(value)
 
 
 @settings(max_examples=400)
 @given(trees(Kind.TENSOR))
 def test_numpy_text_parses_back_to_the_same_tree(value: Value) -> None:
-    text = Writer(lambda operation: operation.spellings["numpy"]).value(value)
+    text = Writer(PYTHON, "numpy").value(value)
     assert reread(ast.parse(text, mode="eval").body) == str(value)
 
 
@@ -317,7 +318,7 @@ def test_numpy_text_parses_back_to_the_same_tree(value: Value) -> None:
 def test_a_statement_broken_into_lines_keeps_its_tree(value: Value, indent: int) -> None:
     from stepforge.lowering.kernel import Let
 
-    lines = list(Writer(scalar).assignment(Let("v" * (1 + indent), value), ""))
+    lines = list(HOST.assignment(Let("v" * (1 + indent), value), ""))
     (statement,) = ast.parse("\n".join(lines)).body
     assert isinstance(statement, ast.Assign)
     assert reread(statement.value) == str(value)
@@ -333,4 +334,4 @@ def test_numbers_are_written_as_formatters_write_them() -> None:
         "1e-08": "1e-08",
     }
     for text, formatted in written.items():
-        assert Writer(scalar).value(Value("number", text=text)) == formatted
+        assert HOST.value(Value("number", text=text)) == formatted

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 from support import ROOT, STOCK, environment, run_command, stock
 
-from stepforge.backends.registry import BACKENDS
-from stepforge.backends.render import COPIED, HEADER
+from stepforge.backends.registry import BACKENDS, shared
+from stepforge.backends.render import origin
 from stepforge.language.diagnostics import SpecError
 from stepforge.output import emit, manifest
 from stepforge.output.manifest import Manifest
 
 PACKAGES = {"__init__.py", *(f"{backend}/__init__.py" for backend in BACKENDS)}
-SHARED = {"stepforge.json", *PACKAGES, *COPIED}
+SHARED = {"stepforge.json", *PACKAGES, *shared()}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -278,7 +278,7 @@ def test_a_build_killed_at_any_moment_leaves_whole_files(
     for name in [*whole, "numpy/orphan.py"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(MANIFEST if name == "stepforge.json" else OLD)
-    assert HEADER.match(OLD.decode())
+    assert origin(OLD.decode())
     number = 1 + int(share * (len(whole) - 1))
     command = [sys.executable, "-c", KILLED, event, str(number), str(tmp_path)]
     killed = subprocess.run(command, cwd=ROOT, env=environment(), check=False)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from support import ROOT, STOCK, stock
 
-from stepforge.backends.torch import class_name, table_of
+from stepforge.backends.torch_class import class_name, table_of
 from stepforge.language.spec import Spec
 from stepforge.verify.rungs.third_party import _arguments
 

@@ -19,7 +19,7 @@ import torch
 from support import ROOT, STOCK, run_command, small, stock
 
 from stepforge.backends.render import render
-from stepforge.backends.torch import class_name
+from stepforge.backends.torch_class import class_name
 from stepforge.lowering.lower import lower
 from stepforge.verify.cases import inputs
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from support import ROOT
 
-from stepforge.backends.registry import BACKENDS
-from stepforge.backends.render import COPIED
+from stepforge.backends.registry import BACKENDS, shared
 from stepforge.language.reader import load, loads
 from stepforge.language.spec import Options, Spec
 from stepforge.output import emit
@@ -29,8 +28,8 @@ def copy_of(name: str, folder: Path) -> Path:
     for backend in BACKENDS:
         (folder / backend).mkdir(parents=True)
         shutil.copy(ROOT / "generated" / backend / f"{name}.py", folder / backend)
-    for shared in COPIED:
-        shutil.copy(ROOT / "generated" / shared, folder / shared)
+    for file in shared():
+        shutil.copy(ROOT / "generated" / file, folder / file)
     return folder
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from stepforge.backends import python
 from stepforge.backends.aside import shown
 from stepforge.backends.helpers import definitions
-from stepforge.backends.python import expression, under
-from stepforge.backends.writer import Writer, layout, scalar
+from stepforge.backends.python import HOST, PYTHON, expression
+from stepforge.backends.writer import Writer
 from stepforge.language.kinds import Kind
 from stepforge.language.names import OF_TRITON, kernel_name, owned, stepped_aside
 from stepforge.language.spec import Spec, State
 from stepforge.lowering.kernel import Argument, Kernel, Tensor, lets
 from stepforge.operations import formulas
-from stepforge.operations.operation import Operation, Spelling
 
 WARPS = 4
 """Of 32 threads each, in one program; the verifier compiles kernels as the launcher does."""
@@ -53,18 +53,13 @@ def block(kernel: Kernel) -> int:
     return (2 * ELEMENTS if wide(kernel) else ELEMENTS) * WARPS * 32
 
 
-def column(operation: Operation) -> Spelling:
-    """The column of Triton tensors."""
-    return operation.spellings["triton"]
-
-
 def _arrives(kernel: Kernel, argument: Argument) -> str:
     """The line that brings a number of the host into the compute type."""
     # The interpreter combines conditions of equal shape only.
     shape = "[BLOCK]" if argument.boolean else "()"
     test = " != 0" if argument.boolean else ""
     passed = parameter(kernel, argument)
-    return layout(f"{argument.name} = tl.full", [shape, passed, "real"], test, "    ")
+    return PYTHON.layout(f"{argument.name} = tl.full", [shape, passed, "real"], test, "    ")
 
 
 def _constant(text: str) -> str:
@@ -72,10 +67,10 @@ def _constant(text: str) -> str:
     return f"tl.full([BLOCK], {text}, real)"
 
 
-def context(kernel: Kernel) -> Mapping[str, object]:
+def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
     """What `templates/triton.py.jinja` needs."""
     spec = kernel.spec
-    shared = program(kernel, ["p", "g", "state", "t"])
+    shared = program(kernel, writer, ["p", "g", "state", "t"])
     checks = [
         "if not p.is_floating_point():",
         '    raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")',
@@ -96,6 +91,7 @@ def context(kernel: Kernel) -> Mapping[str, object]:
 
 def program(
     kernel: Kernel,
+    writer: Writer,
     positional: list[str],
     numbers: Iterable[str] = (),
     also: Collection[str] = (),
@@ -104,18 +100,16 @@ def program(
 
     Args:
         kernel: The kernel.
+        writer: Writes Triton's tensors.
         positional: The arguments of `step` before its keywords.
         numbers: Lines that read the kernel's numbers, if they are not passed. They stand where the
             numbers arrive: until then each would take two registers.
         also: Helper functions that the template itself calls.
     """
     spec = kernel.spec
-    host, device = (
-        Writer(scalar),
-        Writer(column, str.upper, _constant, Kind.OPTION),
-    )
+    device = replace(writer, option=str.upper, literal=_constant, decided=Kind.OPTION)
     body = kernel.stages[0].body
-    host_lines = host.steps(kernel.host, 1)
+    host_lines = HOST.steps(kernel.host, 1)
     host_values = [let.value for let in lets(kernel.host)]
     read = {name for value in host_values for name in value.names()}
     read |= {argument.name for argument in kernel.arguments}
@@ -123,7 +117,7 @@ def program(
     loaded = [tensor for tensor in kernel.tensors if tensor.loaded]
     stored = [tensor for tensor in kernel.tensors if tensor.stored]
     scalars = [s for s in spec.states if s.scalar]
-    fetch = [under(s.when_text, [f'{s.name} = float(state["{s.name}"])'], 1) for s in scalars]
+    fetch = python.each(scalars, lambda s: f'{s.name} = float(state["{s.name}"])')
     arrive = [*numbers]
     # Conditions of branches stay as they come: less is kept in registers until a branch asks.
     arrive += [_arrives(kernel, a) for a in kernel.arguments if not a.decides]
@@ -134,11 +128,9 @@ def program(
         **python.common(spec, list(read), positional, "None", SETTINGS),
         "imports": "\n\n".join([*imports, "import triton\nimport triton.language as tl"]),
         "block": block(kernel),
-        "host": "\n".join([line for lines in fetch for line in lines] + host_lines),
+        "host": "\n".join([*fetch, *host_lines]),
         "store_scalars": "\n".join(
-            text
-            for s in scalars
-            for text in under(s.when_text, [f'state["{s.name}"] = float({s.name})'], 1)
+            python.each(scalars, lambda s: f'state["{s.name}"] = float({s.name})')
         ),
         # After the loads they take fewer instructions, before them fewer registers.
         "arrive_early": "\n".join(arrive) if wide(kernel) else "",
@@ -148,7 +140,7 @@ def program(
         "rule": "\n".join(device.steps(body, 1)),
         "store_full": _access(device, stored, _STORE),
         "store_tail": _access(device, stored, _STORE, ", mask=mask"),
-        "helpers": definitions("triton", [*helpers, *host.helpers(host_values)]),
+        "helpers": definitions("triton", [*helpers, *HOST.helpers(host_values)]),
     }
 
 
@@ -183,7 +175,7 @@ def _access(device: Writer, tensors: Iterable[Tensor], line: str, masked: str = 
     lines: list[str] = []
     for tensor in tensors:
         when = "" if tensor.when is None else device.value(python.condition(tensor.when))
-        lines += under(when, [line.format(tensor.name, masked)], 2)
+        lines += PYTHON.under(when, [line.format(tensor.name, masked)], 2)
     return "\n".join(lines)
 
 
@@ -196,7 +188,7 @@ def _launch(kernel: Kernel) -> str:
         condition = when.get(tensor.name)
         tensors.append(f"{text} if {condition} else None" if condition else text)
     arguments = [*tensors, "n", *launched(kernel)]
-    return layout(f"{name(spec)}[(triton.cdiv(n, BLOCK),)]", arguments, "", " " * 8)
+    return PYTHON.layout(f"{name(spec)}[(triton.cdiv(n, BLOCK),)]", arguments, "", " " * 8)
 
 
 def launched(kernel: Kernel) -> list[str]:
@@ -215,7 +207,7 @@ def launched(kernel: Kernel) -> list[str]:
 def _kernel_signature(kernel: Kernel) -> str:
     tensors = [f"{tensor.name}_ptr" for tensor in kernel.tensors]
     parameters = [*tensors, "n: tl.int64", *arguments(kernel)]
-    return layout(f"def {name(kernel.spec)}", parameters, ":")
+    return PYTHON.layout(f"def {name(kernel.spec)}", parameters, ":")
 
 
 def parameter(kernel: Kernel, argument: Argument) -> str:

@@ -53,6 +53,13 @@ def complete_kernel(incomplete: str) -> list[str]:
     return [name for name in LAUNCHERS if name.startswith(incomplete)]
 
 
+def complete_view(incomplete: str) -> list[str]:
+    """Views of `show`."""
+    from stepforge.commands.views import views
+
+    return [name for name in views() if name.startswith(incomplete)]
+
+
 def complete_dtype(incomplete: str) -> list[str]:
     """Types of tensors."""
     from stepforge.verify.rungs.levels import DTYPES

@@ -84,7 +84,7 @@ def verify(
     targets = gpus.targets(target, "verify")
     for name in kernel or ():
         if name not in verify.LAUNCHERS:
-            help = nearest(name, verify.LAUNCHERS) or "there are triton and multi_tensor"
+            help = nearest(name, verify.LAUNCHERS) or f"there are {', '.join(verify.LAUNCHERS)}"
             raise SpecError([Diagnostic("E006", f"no kernel named `{name}`", "verify", help=help)])
     chosen = tuple(name for name in verify.LAUNCHERS if not kernel or name in kernel)
     warnings: list[Diagnostic] = []

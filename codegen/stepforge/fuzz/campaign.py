@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from stepforge.backends.render import COPIED, copied
+from stepforge.backends.registry import BACKENDS, shared
+from stepforge.backends.render import copied
 from stepforge.fuzz import cases, shrink
 from stepforge.fuzz.draft import Draft
 from stepforge.fuzz.front import Built, Fault
@@ -266,10 +267,10 @@ def _nearest(spec: Spec, options: Options) -> dict[str, bool]:
 
 def _write(built: Built, folder: Path) -> None:
     for backend, text in built.files.items():
-        path = folder / backend / f"{built.spec.name}.py"
+        path = folder / BACKENDS[backend].file(built.spec.name)
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    for file in COPIED:
+    for file in shared():
         path = folder / file
         path.parent.mkdir(exist_ok=True)
         path.write_text(copied(file), encoding="utf-8")

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from stepforge.backends.registry import verified
 from stepforge.language.spec import Spec
 from stepforge.mutate import artefacts, rules, texts
 from stepforge.mutate.judge import TARGET, Statuses, judged, processes
 from stepforge.mutate.mutant import Mutant
 from stepforge.mutate.report import Report, Result
 from stepforge.verify.certificate import Status, Verdict
-from stepforge.verify.files.generated import LAUNCHERS
 from stepforge.verify.rungs import compiled
 from stepforge.verify.rungs.registry import MUTATION_SCORE
 
@@ -98,8 +98,8 @@ def _spread(
 def _all(spec: Spec, folder: Path) -> Iterator[Mutant]:
     """Every mutant of an optimizer, with the default options and with all others."""
     files = {
-        backend: (folder / backend / f"{spec.name}.py").read_text(encoding="utf-8")
-        for backend in ("numpy", *LAUNCHERS)
+        backend.name: (folder / backend.file(spec.name)).read_text(encoding="utf-8")
+        for backend in verified()
     }
     sets = list(spec.option_sets())
     for options in [sets[0], *sets[-1:]][: len(sets)]:

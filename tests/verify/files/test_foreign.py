@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from support import ROOT, STOCK, stock
 
+from stepforge.backends.foreign import foreign
 from stepforge.verify.certificate import Status
-from stepforge.verify.files.foreign import foreign
 from stepforge.verify.files.inspection import inspect
 from verify.support import copy_of, edit
 
@@ -31,7 +31,7 @@ from verify.support import copy_of, edit
     ],
 )
 def test_what_a_generated_file_has_no_use_for_is_found(code: str, what: str) -> None:
-    found = foreign(f"import numpy as np\n{code}\n")
+    found = foreign(f"import numpy as np\n{code}\n", ("numpy", "triton"))
     assert found is not None
     line, reason = found
     assert line == 2
@@ -39,8 +39,10 @@ def test_what_a_generated_file_has_no_use_for_is_found(code: str, what: str) -> 
 
 
 def test_arithmetic_is_not_foreign() -> None:
-    assert foreign("import math\nimport numpy as np\nx = np.maximum(math.pi, 1)\n") is None
-    assert foreign("not Python at all") is None
+    text = "import math\nimport numpy as np\nx = np.maximum(math.pi, 1)\n"
+    assert foreign(text, ("numpy",)) is None
+    assert foreign(text, ("triton",)) == (2, "imports `numpy`")
+    assert foreign("not Python at all", ()) is None
 
 
 @pytest.mark.parametrize("name", STOCK)

@@ -13,8 +13,7 @@ import pytest
 from support import ROOT, Command, stock
 
 from stepforge import __version__
-from stepforge.backends.registry import BACKENDS
-from stepforge.backends.render import COPIED
+from stepforge.backends.registry import BACKENDS, shared
 from stepforge.output import emit, manifest
 from stepforge.verify import driver as verify
 from stepforge.verify.certificate import Status
@@ -141,7 +140,7 @@ def test_a_comment_in_the_spec_makes_no_file_stale(folder: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "file", ["torch/lion.py", *(file for file in COPIED if file.startswith("torch/"))]
+    "file", ["torch/lion.py", *(file for file in shared() if file.startswith("torch/"))]
 )
 @pytest.mark.parametrize("how", ["edited", "missing", "no text"])
 def test_whatever_the_class_looks_like_kernels_are_verified(

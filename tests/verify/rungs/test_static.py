@@ -74,3 +74,22 @@ def test_a_state_that_leaves_its_domain_is_refuted() -> None:
     verdict = look(spec(v="abs(g) - g**2"), PLAIN)
     assert verdict.status is Status.REFUTED
     assert "`v`" in verdict.detail
+
+
+def test_a_rule_descends_and_ascends_whatever_its_names_are() -> None:
+    other = TEMPLATE.replace("lr", "rate").replace("maximize", "ascend")
+    text = other.format(eps="1e-8", v="g**2", sign="-")
+    told = 'roles = { learning_rate = "rate", maximize = "ascend" }'
+    roled = loads(f"{text}[torch]\n{told}\n")[0]
+    assert look(roled, {"ascend": False}).status is Status.TESTED
+    assert look(roled, {"ascend": True}).status is Status.TESTED
+    verdict = look(loads(text)[0], {"ascend": True})
+    assert "does not descend" in verdict.detail
+
+
+def test_a_learning_rate_of_zero_moves_nothing() -> None:
+    other = TEMPLATE.replace("lr", "rate").replace("0.1", "0")
+    text = other.format(eps="1e-8", v="g**2", sign="-")
+    roled = loads(f'{text}[torch]\nroles = {{ learning_rate = "rate" }}\n')[0]
+    assert look(roled, PLAIN).status is Status.TESTED
+    assert "it does not move" in look(loads(text)[0], PLAIN).detail

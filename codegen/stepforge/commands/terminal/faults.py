@@ -12,12 +12,14 @@ import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from stepforge.backends.registry import BACKENDS
 from stepforge.verify.certificate import Status, Verdict, describe
 from stepforge.verify.rungs.registry import rank
 
-_PLACE = re.compile(r"(?m)(?:^|\s)(\S+\.(?:py|toml):\d+)\b")
-_FILE = re.compile(r"\S+\.py\b")
-_UNUSABLE = re.compile(r"^(\S+\.py) (?:does not compile|cannot be imported)")
+_SUFFIX = "|".join(sorted({re.escape(backend.suffix) for backend in BACKENDS.values()}))
+_PLACE = re.compile(rf"(?m)(?:^|\s)(\S+(?:{_SUFFIX}|\.toml):\d+)\b")
+_FILE = re.compile(rf"\S+(?:{_SUFFIX})\b")
+_UNUSABLE = re.compile(rf"^(\S+(?:{_SUFFIX})) (?:does not compile|cannot be imported)")
 _OUTSIDE = re.compile(
     r"(?:writes|reads|stores|loads) (?:outside of|behind|before)\b.*?`(\w+)`|leaves `(\w+)`"
 )

@@ -51,10 +51,11 @@ def check(task: Task) -> Verdict:
             for k, v in new.items()
             if k != "p"
         }
-    uphill = bool(options.get("maximize"))
+    uphill = bool(options.get(spec.roles.get("maximize", "")))
+    rate = values.get(spec.roles.get("learning_rate", ""), 1)
     for index, gradient in enumerate(_GRADIENTS):
         wanted = _sign(gradient) * (1 if uphill else -1)
-        if gradient and values.get("lr", 1) and moved[index] != wanted:
+        if gradient and rate and moved[index] != wanted:
             direction = "ascend" if uphill else "descend"
             got = {0: "it does not move"}.get(moved[index], "it moves the other way")
             reason = f"does not {direction}: the gradient is {gradient:g} and {got}"
