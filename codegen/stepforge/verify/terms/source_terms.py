@@ -425,17 +425,20 @@ class Source:
                 return self.noted(apply(op, term), False, node)
         raise Unsupported(_line(node), f"the bits of {term.kind} as {kind}")
 
-    def on_bits(self, op: type[ast.operator], a: Any, b: Any, node: ast.AST) -> Value | None:
-        """An operation on integers that are the bits of floats; None of anything else."""
-        kinds = {x.term.kind for x in (a, b) if isinstance(x, Value)} & INTEGERS.keys()
-        if len(kinds) != 1 or op not in _ON_BITS:
+    def bits(self, *values: Any) -> list[Term] | None:
+        """Integers that are the bits of floats, at least one of them; None if they are not."""
+        kinds = {v.term.kind for v in values if isinstance(v, Value)}
+        if len(kinds) != 1 or not kinds <= INTEGERS.keys():
             return None
         kind = kinds.pop()
-        operands = [
-            integer(x, kind) if type(x) is int else self.number(x, node).term for x in (a, b)
-        ]
-        if any(x.kind != kind for x in operands):
-            raise Unsupported(_line(node), f"`{ast.unparse(node)[:60]}`")
+        found = [integer(v, kind) if type(v) is int else getattr(v, "term", None) for v in values]
+        return None if None in found else found
+
+    def on_bits(self, op: type[ast.operator], a: Any, b: Any, node: ast.AST) -> Value | None:
+        """An operation on integers that are the bits of floats; None of anything else."""
+        operands = self.bits(a, b)
+        if operands is None or op not in _ON_BITS:
+            return None
         try:
             return self.noted(apply(_ON_BITS[op], *operands), False, node)
         except NoInteger as error:
@@ -623,22 +626,20 @@ def _where(s: Source, node: ast.AST, condition: Any, a: Any, b: Any) -> Value:
     chosen = s.number(condition, node).term
     if chosen.kind != "bool":
         raise Unsupported(_line(node), "a choice by a number")
+    if (bits := s.bits(a, b)) is not None:
+        return s.noted(apply("select", chosen, *bits), False, node)
     x, y = s.number(a, node), s.number(b, node)
     if x.term.kind == y.term.kind == "bool":
-        return s.noted(apply("select", chosen, x.term, y.term), False, node)
-    for one, other in ((a, y), (b, x)):
-        if type(one) is int and other.term.kind in INTEGERS:
-            arms = [integer(v, other.term.kind) if type(v) is int else other.term for v in (a, b)]
-            return s.noted(apply("select", chosen, *arms), False, node)
-    if x.term.kind == y.term.kind and x.term.kind in INTEGERS:
         return s.noted(apply("select", chosen, x.term, y.term), False, node)
     operands, _ = s.alike(node, x, y)
     return s.noted(apply("select", chosen, *operands), False, node)
 
 
 def _full_like(s: Source, node: ast.AST, like: Any, x: Any, dtype: Any) -> Value:
+    if isinstance(dtype, Dtype) and dtype.kind in INTEGERS and type(x) is int:
+        return s.noted(integer(x, dtype.kind), False, node)
     value = s.number(x, node).term
-    if not isinstance(dtype, Dtype):
+    if not isinstance(dtype, Dtype) or dtype.kind in INTEGERS:
         raise Unsupported(_line(node), "an array of unknown type")
     if value.kind == "bool" and dtype.kind == "bool":
         return s.noted(value, False, node)

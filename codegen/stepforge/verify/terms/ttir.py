@@ -487,10 +487,9 @@ def mask_of(predicate: str, a: Offset, b: Offset, line: int) -> Mask:
 def _select(r: _Run, o: Operation) -> Value:
     condition = r.of(o.operands[0], o.line)
     a, b = (r.of(name, o.line) for name in o.operands[1:])
-    for x in (a, b):
-        if isinstance(x, Term) and x.kind in INTEGERS:
-            arms = (_bits(v, x.kind, o.line) for v in (a, b))
-            return apply("select", r.term(o.operands[0], o.line), *arms)
+    if not isinstance(condition, Mask) and (kind := _type(o)) in INTEGERS:
+        arms = (_bits(v, kind, o.line) for v in (a, b))
+        return apply("select", r.term(o.operands[0], o.line), *arms)
     if isinstance(a, Term | Mask) and isinstance(b, Term | Mask):
         x, y = (r.term(name, o.line) for name in o.operands[1:])
         return apply("select", r.term(o.operands[0], o.line), x, y)
