@@ -432,7 +432,7 @@ class Source:
             return None
         kind = kinds.pop()
         found = [integer(v, kind) if type(v) is int else getattr(v, "term", None) for v in values]
-        return None if None in found else found
+        return None if any(term is None for term in found) else [t for t in found if t is not None]
 
     def on_bits(self, op: type[ast.operator], a: Any, b: Any, node: ast.AST) -> Value | None:
         """An operation on integers that are the bits of floats; None of anything else."""
