@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import ROOT, environment, run_command
+from support import ROOT, Command, environment, run_command
 
 from stepforge.fuzz import campaign as campaigns
 from stepforge.fuzz import cases, shrink
@@ -36,7 +36,8 @@ from stepforge.operations.table import OPERATIONS
 from stepforge.output import emit
 from stepforge.verify import driver as verify
 from stepforge.verify.certificate import Status, Verdict, describe
-from stepforge.verify.run.tasks import DTYPES, TARGETS, Group
+from stepforge.verify.files.generated import LAUNCHERS
+from stepforge.verify.run.tasks import COMPILED, DTYPES, TARGETS, Group
 from stepforge.verify.rungs.contract import uses_bounded
 
 COUNT = 200
@@ -168,8 +169,8 @@ def test_the_command_runs_every_rung_and_says_what_it_did(tmp_path: Path) -> Non
     "options",
     [["--count", "0"], ["--count", "-1"], ["--seed", "x"], ["--jobs", "0"], ["--only", "-1"]],
 )
-def test_bad_usage(options: list[str], tmp_path: Path) -> None:
-    done = run_command("fuzz", *options, cwd=tmp_path)
+def test_bad_usage(options: list[str], command: Command, tmp_path: Path) -> None:
+    done = command("fuzz", *options, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr
@@ -196,7 +197,7 @@ def test_a_wrong_power_is_found_and_made_small(
         return right(self, base, count - 1 if count > 3 else count)
 
     monkeypatch.setattr(lower._Typing, "product", wrong)
-    report = campaign(tmp_path / "kept", range(12), [], "R1")
+    report = campaign(tmp_path / "kept", range(2, 8), [], "R1")
     found = [f for f in report.findings if f.shrunk]
     monkeypatch.undo()
     assert found
@@ -281,14 +282,20 @@ def load_kept(path: Path) -> Spec:
 
 
 def verdicts(path: Path, folder: Path, *rungs: str, runs: Workers | None = None) -> list[Verdict]:
-    """The verdicts of some rungs on every option set of a kept spec."""
+    """The verdicts of some rungs on every option set of a kept spec.
+
+    What is compiled is now one of its kernels, now the other; their sources are both looked at.
+    """
     spec = load_kept(path)
     emit.apply(emit.changes([spec], folder, whole=False))
     tasks = [
-        verify.Task(rung, spec, options, folder, 0, ("sm_90",), ("fp32",))
-        for options in spec.option_sets()
+        verify.Task(
+            rung, spec, options, folder, 0, ("sm_90",), ("fp32",),
+            backends=(LAUNCHERS[number % 2],) if rung in COMPILED else LAUNCHERS,
+        )
+        for number, options in enumerate(spec.option_sets(), len(spec.name))
         for rung in rungs
-    ]
+    ]  # fmt: skip
     if runs is None:
         return [verify.run(task) for task in tasks]
     return [*runs.verdicts([(task,) for task in tasks])]
