@@ -128,6 +128,17 @@ def _holds(condition: Value, options: Options) -> bool:
 
 
 FEW = few()
+ON_DEVICE = cover(
+    {
+        name: frozenset(
+            f
+            for f in features(stock(name), next(stock(name).option_sets()))
+            if f.startswith(("element", "p:", "g:", "state:"))
+        )
+        for name in FEW
+    }
+)
+"""Those whose kernels have, with the default options, all that kernels have then."""
 CASES = cover(
     {
         (name, number): features(stock(name), options)

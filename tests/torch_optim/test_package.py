@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+import catalogue
 import numpy as np
 import pytest
 import torch
@@ -225,7 +226,7 @@ class Recorder:
         return launch
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", catalogue.FEW)
 def test_numbers_on_the_device_are_those_of_a_launch(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

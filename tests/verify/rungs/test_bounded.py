@@ -7,7 +7,8 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
-from support import ROOT, STOCK, stock
+from catalogue import ON_DEVICE
+from support import ROOT, stock
 
 from stepforge.operations.formats import UNIT
 from stepforge.verify.certificate import Status, Verdict
@@ -26,7 +27,7 @@ def run(folder: Path, name: str, dtype: str = "fp32", exact: bool = True) -> Ver
 
 
 @pytest.mark.parametrize("exact", [True, False])
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", ON_DEVICE)
 def test_stock_kernels_are_within_their_bounds(name: str, exact: bool) -> None:
     found = run(ROOT / "generated", name, "fp32", exact)
     assert found.status is Status.TESTED, found
