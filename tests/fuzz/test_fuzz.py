@@ -149,7 +149,7 @@ def test_random_texts_have_diagnostics_or_are_accepted(tmp_path: Path) -> None:
 
 def test_random_specs_pass_every_rung(tmp_path: Path) -> None:
     with Workers(1) as workers:
-        report = Campaign(SEED, workers).run([3, 4], [], tmp_path / "kept")
+        report = Campaign(SEED, workers).run([3], [], tmp_path / "kept")
     assert report.passed, report.findings[0].fault.detail
     assert all(report.outcomes[rung, "passed"] for rung in cases.RUNGS)
 
