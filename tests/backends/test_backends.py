@@ -8,7 +8,8 @@ import re
 
 import numpy as np
 import pytest
-from support import ROOT, STOCK, lowered, module, numpy_of, small, stock
+from catalogue import FEW
+from support import ROOT, lowered, module, numpy_of, small, stock
 
 from stepforge.backends.python import PYTHON
 from stepforge.backends.registry import BACKENDS, REFERENCE, Backend
@@ -46,7 +47,7 @@ def test_kernels_are_those_that_launchers_have() -> None:
     assert KERNELS[:2] == ON_HOST
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_both_files_of_a_pair_have_the_same_signatures_but_for_the_mode(name: str) -> None:
     def signatures(backend: str) -> dict[str, str]:
         tree = ast.parse(render(lower(stock(name)), backend))
@@ -58,7 +59,7 @@ def test_both_files_of_a_pair_have_the_same_signatures_but_for_the_mode(name: st
     assert set(signatures("numpy")) == {"init", "step"}
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_defaults_are_those_of_the_spec(name: str) -> None:
     spec = stock(name)
     step = inspect.signature(numpy_of(spec).step)
@@ -67,7 +68,7 @@ def test_defaults_are_those_of_the_spec(name: str) -> None:
     assert keywords == declared | {o.name: o.default for o in spec.options} | {"_checked": True}
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_the_reference_has_the_authors_lines(name: str) -> None:
     """Every assignment of the rule is a line of the reference, up to spaces and spellings."""
     lines = {
@@ -79,7 +80,7 @@ def test_the_reference_has_the_authors_lines(name: str) -> None:
             assert line.split("=")[0].strip() in lines
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_every_option_set_initializes_exactly_its_states(name: str) -> None:
     spec = stock(name)
     reference = numpy_of(spec)
@@ -95,7 +96,7 @@ def reads(node: ast.AST, name: str) -> bool:
     return any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(node))
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_kernel_scalars_are_float64_and_rounded_first(name: str) -> None:
     kernel = lower(stock(name))
     tree = ast.parse(render(kernel, "triton"))
@@ -111,14 +112,14 @@ def test_kernel_scalars_are_float64_and_rounded_first(name: str) -> None:
             assert ast.unparse(next(uses)) == rounded
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_hyperparameters_are_never_constants_of_the_kernel(name: str) -> None:
     spec = stock(name)
     constants = set(re.findall(r"(\w+): tl\.constexpr", render(lower(spec), "triton")))
     assert constants == {o.name.upper() for o in spec.options} | {"EXACT", "BLOCK"}
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_each_tensor_is_read_once_and_written_once_on_each_path(name: str) -> None:
     kernel = lower(stock(name))
     text = render(kernel, "triton")
@@ -133,7 +134,7 @@ def test_each_tensor_is_read_once_and_written_once_on_each_path(name: str) -> No
         assert stores == (["", ", mask=mask"] if tensor.stored else [])
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_the_launch_passes_the_kernels_parameters_in_order(name: str) -> None:
     kernel = lower(stock(name))
     text = render(kernel, "triton")
@@ -213,6 +214,6 @@ def test_names_that_generated_code_uses_are_known_to_step_aside() -> None:
 
 
 def test_generated_references_are_plain_modules() -> None:
-    for name in STOCK:
+    for name in FEW:
         text = render(lower(stock(name)), "numpy")
         assert set(vars(module(text))) >= {"init", "step"}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jinja2
 import pytest
+from catalogue import FEW
 from support import ROOT, STOCK, lowered, stock
 
 from stepforge.backends.registry import BACKENDS, shared
@@ -83,7 +84,9 @@ def test_every_generated_file_has_the_header() -> None:
         assert match["name"] == path.stem
 
 
-@pytest.mark.parametrize("path", GENERATED, ids=lambda p: f"{p.parent.name}-{p.stem}")
+@pytest.mark.parametrize(
+    "path", [p for p in GENERATED if p.stem in FEW], ids=lambda p: f"{p.parent.name}-{p.stem}"
+)
 def test_a_generated_file_compiles_and_imports_neither_generator_nor_sympy(path: Path) -> None:
     tree = ast.parse(path.read_text("utf-8"))
     compile(tree, str(path), "exec")

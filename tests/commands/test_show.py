@@ -8,7 +8,8 @@ import sys
 from xml.etree import ElementTree
 
 import pytest
-from support import ROOT, STOCK, run_command, small, stock
+from catalogue import CASES, FEW
+from support import ROOT, run_command, small, stock
 
 from stepforge.commands import cli
 from stepforge.commands.views import COMPILED, Compilation, chosen, show, show_compiled
@@ -18,7 +19,7 @@ from stepforge.lowering.lower import lower
 from stepforge.verify.rungs import compiled
 from stepforge.verify.rungs.levels import ARCHITECTURES, DTYPES
 
-SETS = [(name, options) for name in STOCK for options in stock(name).option_sets()]
+SETS = [(name, list(stock(name).option_sets())[number]) for name, number in CASES]
 ids = [f"{name}-{'-'.join(o for o, on in options.items() if on)}" for name, options in SETS]
 
 
@@ -93,12 +94,12 @@ def test_mathml_is_xml_with_a_row_for_every_statement(name: str, options: dict[s
     assert len(rows) == len(assigned(spec, options))
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_the_kernel_view_is_the_lowered_program(name: str) -> None:
     assert show(stock(name), "kernel", defaults(stock(name))) == str(lower(stock(name)))
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 @pytest.mark.parametrize("view", ["numpy", "triton", "multi_tensor", "torch"])
 def test_the_code_views_are_the_generated_files(name: str, view: str) -> None:
     text = (ROOT / "generated" / view / f"{name}.py").read_text("utf-8")

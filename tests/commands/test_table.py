@@ -6,15 +6,18 @@ import io
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import sys
 import termios
 from fcntl import ioctl
+from pathlib import Path
 
 import pytest
+from catalogue import FEW
 from rich.cells import cell_len
-from support import ROOT, STOCK, environment, run_command
+from support import ROOT, environment, run_command
 
 from stepforge.commands.terminal import campaigns as fuzz_summary
 from stepforge.commands.terminal import mutations as mutate_summary
@@ -99,7 +102,7 @@ def certificates() -> list[Certificate]:
     rungs = ("files", *RUNGS)
     return [
         Certificate(name, tuple(verdict(name, r, m) for r in rungs for m in (False, True)))
-        for name in STOCK
+        for name in FEW
     ]
 
 
@@ -115,12 +118,12 @@ def test_every_name_and_verdict_is_whole(width: int, monkeypatch: pytest.MonkeyP
     top = stream.getvalue().split("\n\n")[0].splitlines()
     assert max(map(len, top)) <= width
     firsts = [line.split()[0] for line in top if not line.startswith(" ")]
-    assert [first for first in firsts if first in STOCK] == STOCK
+    assert [first for first in firsts if first in FEW] == FEW
     cells = [cell for line in top for cell in words(line)]
     proofs = [cell for cell in cells if re.fullmatch(r"(R[37]: )?PROVED \(bits\)( n=\d+)?", cell)]
-    assert len(proofs) == 2 * len(STOCK)
-    assert sum("UNSUPPORTED" in cell for cell in cells) == len(STOCK)
-    assert sum("TESTED" in cell for cell in cells) == (len(RUNGS) - 3) * len(STOCK)
+    assert len(proofs) == 2 * len(FEW)
+    assert sum("UNSUPPORTED" in cell for cell in cells) == len(FEW)
+    assert sum("TESTED" in cell for cell in cells) == (len(RUNGS) - 3) * len(FEW)
 
 
 def test_wide_is_one_row_for_each_whatever_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +131,7 @@ def test_wide_is_one_row_for_each_whatever_the_terminal(monkeypatch: pytest.Monk
     narrow, pipe = Terminal(), io.StringIO()
     report.print_table(certificates(), narrow, wide=True)
     report.print_table(certificates(), pipe)
-    rows = len(STOCK) + 1
+    rows = len(FEW) + 1
     assert narrow.getvalue().splitlines()[:rows] == pipe.getvalue().splitlines()[:rows]
     assert "n=2469134" in pipe.getvalue()
     assert all(len(line) > 150 for line in pipe.getvalue().splitlines()[:rows])
@@ -168,7 +171,7 @@ def test_a_variable_that_is_no_width_is_not_one(
 # The command.
 
 
-def on_terminal(columns: int, *arguments: str, **extra: str) -> str:
+def on_terminal(columns: int, *arguments: str, cwd: Path = ROOT, **extra: str) -> str:
     """What the command prints on a terminal of so many columns."""
     leader, follower = pty.openpty()
     ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -177,7 +180,7 @@ def on_terminal(columns: int, *arguments: str, **extra: str) -> str:
         variables.pop("COLUMNS", None)
     process = subprocess.Popen(
         [sys.executable, "-m", "stepforge", *arguments],
-        cwd=ROOT, env=variables, stdin=follower, stdout=follower, stderr=follower,
+        cwd=cwd, env=variables, stdin=follower, stdout=follower, stderr=follower,
     )  # fmt: skip
     os.close(follower)
     text = b""
@@ -194,17 +197,26 @@ def on_terminal(columns: int, *arguments: str, **extra: str) -> str:
     return text.decode().replace("\r\n", "\n")
 
 
-def test_the_list_fits_the_terminal() -> None:
-    lines = on_terminal(80, "list").splitlines()
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project with few specs."""
+    (tmp_path / "specs").mkdir()
+    for name in FEW:
+        shutil.copy(ROOT / "specs" / f"{name}.toml", tmp_path / "specs")
+    return tmp_path
+
+
+def test_the_list_fits_the_terminal(folder: Path) -> None:
+    lines = on_terminal(80, "list", cwd=folder).splitlines()
     assert max(map(len, lines)) <= 80
-    assert [line.split()[0] for line in lines if line.split()[0] in STOCK] == STOCK
+    assert [line.split()[0] for line in lines if line.split()[0] in FEW] == FEW
 
 
-def test_columns_is_how_wide_a_terminal_is_and_pipes_have_no_width() -> None:
-    whole = on_terminal(60, "list", COLUMNS="300")
+def test_columns_is_how_wide_a_terminal_is_and_pipes_have_no_width(folder: Path) -> None:
+    whole = on_terminal(60, "list", cwd=folder, COLUMNS="300")
     ci = dict.fromkeys(("CI", "GITHUB_ACTIONS", "FORCE_COLOR"), "1")
-    assert run_command("list", env={"COLUMNS": "30", **ci}).stdout == whole
-    assert on_terminal(60, "list", "--wide") == whole
+    assert run_command("list", cwd=folder, env={"COLUMNS": "30", **ci}).stdout == whole
+    assert on_terminal(60, "list", "--wide", cwd=folder) == whole
 
 
 def test_names_and_verdicts_of_verify_are_whole_on_80_columns() -> None:
@@ -213,7 +225,7 @@ def test_names_and_verdicts_of_verify_are_whole_on_80_columns() -> None:
     rows = plain[plain.index("lion  options") :].split("\n\n")[0].splitlines()
     assert max(map(len, rows)) <= 80
     cells = [cell for row in rows for cell in words(row)]
-    assert [cell for cell in cells if cell in STOCK] == ["lion"]
+    assert [cell for cell in cells if cell in FEW] == ["lion"]
     verdicts = [cell.split(": ") for cell in cells if re.match(r"R\d+: ", cell)]
     assert [rung for rung, _ in verdicts] == ["R0", "R1", "R2", "R3", "R5", "R6", "R7"]
     assert all(re.fullmatch(r"(TESTED|PROVED \(bits\)) n=\d+", v) for _, v in verdicts)

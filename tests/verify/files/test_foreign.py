@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support import ROOT, STOCK, stock
+from catalogue import FEW
+from support import ROOT, stock
 
 from stepforge.backends.foreign import foreign
 from stepforge.verify.certificate import Status
@@ -45,7 +46,7 @@ def test_arithmetic_is_not_foreign() -> None:
     assert foreign("not Python at all", ()) is None
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_generated_files_are_not_foreign(name: str) -> None:
     assert inspect(stock(name), ROOT / "generated").verdict.status is Status.TESTED
 

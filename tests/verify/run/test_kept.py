@@ -224,9 +224,12 @@ def test_a_folder_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
         Kept(tmp_path / "none" / "kept.json")
 
 
-def test_a_kept_verdict_does_not_cover_an_edit(tmp_path: Path) -> None:
+def test_a_kept_verdict_does_not_cover_an_edit_and_the_command_names_it(tmp_path: Path) -> None:
     folder, file = copy_of("momentum", tmp_path / "generated"), tmp_path / "kept.json"
-    command = ("verify", "momentum", "--level", "fast", "--generated", folder, "--keep", file)
+    command = (
+        "verify", "momentum", "--level", "fast", "--kernel", "triton", "--generated", folder,
+        "--keep", file,
+    )  # fmt: skip
     first, second = run_command(*command, "--json"), run_command(*command, "--json")
     assert first.returncode == second.returncode == 0
     assert "14 of 14 verdicts are kept ones" in run_command(*command).stdout
@@ -239,5 +242,8 @@ def test_a_kept_verdict_does_not_cover_an_edit(tmp_path: Path) -> None:
     edit(folder / "triton" / "momentum.py", [("    p = p + v", "    p = p - v")])
     third = run_command(*command)
     assert third.returncode == 1
-    assert "REFUTED" in third.stdout
+    assert "REFUTED R2 momentum" in third.stdout
+    assert "first line where they part" in third.stdout
+    assert "edited" in third.stdout
+    assert "Traceback" not in third.stdout + third.stderr
     assert "kept ones" not in third.stdout

@@ -8,7 +8,8 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from support import ROOT, STOCK, stock
+from catalogue import ON_DEVICE
+from support import ROOT, stock
 
 from stepforge.operations.formats import UNIT
 from stepforge.verify.certificate import Status, Verdict
@@ -30,7 +31,7 @@ def look(rung: str, folder: Path, name: str, **more: Any) -> Verdict:
 
 
 @pytest.mark.parametrize("exact", [True, False])
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", ON_DEVICE)
 def test_stock_kernels_are_within_their_bounds(name: str, exact: bool) -> None:
     found = run(ROOT / "generated", name, "fp32", exact)
     assert found.status is Status.TESTED, found

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support import STOCK, stock
+from catalogue import FEW
+from support import stock
 
 from stepforge.language.reader import loads
 from stepforge.language.spec import Options, Spec
@@ -44,7 +45,7 @@ def look(one: Spec, options: Options) -> Verdict:
     return here("R0", one, Path("nowhere"), options)
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_stock_specs_are_fine_under_all_options(name: str) -> None:
     for options in stock(name).option_sets():
         assert look(stock(name), options).status is Status.TESTED
