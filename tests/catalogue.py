@@ -18,7 +18,6 @@ from stepforge.language.kinds import Kind
 from stepforge.language.spec import TORCH_SETTINGS, Options, Spec
 from stepforge.lowering.kernel import Step, Value
 from stepforge.lowering.lower import lower
-from stepforge.verify.rungs.contract import uses_bounded
 
 _T = TypeVar("_T")
 
@@ -48,8 +47,6 @@ def shape(spec: Spec) -> frozenset[str]:
     found |= {
         "random values from a part of the domain" for h in spec.hyperparameters if h.usual_text
     }
-    if uses_bounded(spec):
-        found.add("an operation without correct rounding")
     if spec.torch is None:
         return frozenset(found | {"no table for torch"})
     table = {field.name: getattr(spec.torch, field.name) for field in fields(spec.torch)}

@@ -312,7 +312,7 @@ def verdicts(path: Path, folder: Path, *rungs: str, runs: Workers | None = None)
     tasks = [
         verify.Task(
             RUNGS[rung], spec, options, folder, 0, ("sm_90",), ("fp32",),
-            kernels=(KERNELS[number % len(KERNELS)],) if RUNGS[rung].compiles else (),
+            kernels=(KERNELS[number % len(KERNELS)],) if RUNGS[rung].for_each_gpu else (),
         )
         for number, options in enumerate(spec.option_sets(), sum(map(ord, spec.name)))
         for rung in rungs
