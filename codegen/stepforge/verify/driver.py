@@ -6,8 +6,8 @@ The rungs are `static` (R0), `formula` (R1), `interpreter` (R2), `proof` (R3 and
 (R5), `executed` (R6), `third_party` (R8) and `bounded` (R9); R12 is `stepforge.mutate.score`.
 
 Proofs go through `terms`, graphs of rounded operations: the rule (`rule`), the NumPy file and the
-launcher (`source_terms`, `launcher`), Triton IR (`ttir`) and PTX (`ptx`, `ptx_terms`) are all
-lifted to them, and `equality` decides what is not the same at first sight.
+launcher (`source_terms`, `launcher`), Triton IR (`ttir`) and PTX (`ptx.lifter`) are all lifted to
+them, and `equality` decides what is not the same at first sight.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ Any other bit of a float depends on how it is encoded, which no term says: it is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from stepforge.verify.ptx.mnemonics import Mnemonic, width_of
@@ -17,6 +16,7 @@ from stepforge.verify.ptx.values import (
     Data,
     Float,
     Packed,
+    Symbol,
     Value,
     constant_of,
     float_of,
@@ -24,8 +24,6 @@ from stepforge.verify.ptx.values import (
     zero,
 )
 from stepforge.verify.terms.terms import apply
-
-Symbol = Callable[..., Value]
 
 
 def unknown(m: Mnemonic, *_: Value) -> Value:

@@ -28,8 +28,6 @@ from stepforge.verify.terms.offsets import number
 from stepforge.verify.terms.terms import Term, apply
 from stepforge.verify.terms.ttir import compared as ordered
 
-Symbol = Callable[..., Value]
-"""`symbol(mnemonic, *values)`; raises `Unsupported` for what it does not know."""
 _OWN = {"approx", "full", "ftz", "rz", "rm", "rp"}
 """Modifiers with which an instruction is an operation of its own."""
 

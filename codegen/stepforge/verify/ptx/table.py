@@ -20,8 +20,8 @@ from stepforge.verify.ptx.lanes import Array
 from stepforge.verify.ptx.mnemonics import Mnemonic, expanded, width_of
 from stepforge.verify.ptx.numbers import Number, plain
 from stepforge.verify.ptx.parser import Unsupported
-from stepforge.verify.ptx.symbols import Symbol, floats
-from stepforge.verify.ptx.values import Float, Integer, Packed, Value
+from stepforge.verify.ptx.symbols import floats
+from stepforge.verify.ptx.values import Float, Integer, Packed, Symbol, Value
 
 
 @dataclass(frozen=True, slots=True)

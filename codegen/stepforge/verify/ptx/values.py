@@ -12,7 +12,7 @@ what the bits are then has to follow from what they were; where it does not, the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -90,6 +90,8 @@ class Joined:
 Data = Float | Integer | Packed
 Predicate = Mask | Condition
 Value = Data | Predicate | Offset | Joined | Address | TableAddress
+Symbol = Callable[..., Value]
+"""`symbol(mnemonic, *values)`: a symbolic meaning; `Unsupported` for what it does not know."""
 EVERYWHERE = Mask(np.ones(1, bool))
 """The predicate that holds in all lanes."""
 
