@@ -146,7 +146,7 @@ ROWS: tuple[Row, ...] = (
     *rows("rsqrt approx ftz?", "f32", "S", numbers.approximate(lambda a: 1 / np.sqrt(a)), None),
     *rows("ex2 approx ftz?", "f32", "S", numbers.approximate(np.exp2), symbols.power_of_two),
     *rows("lg2 approx ftz?", "f32", "S", numbers.approximate(np.log2), floats("lg2")),
-    # Signs and extremes.
+    # Signs and extremes. Of zeros -0 is below +0, and without `.NaN` the number wins: the PTX ISA.
     *rows("abs", f"f32 f64 {HALVES}", "S", plain(np.abs), floats("abs")),
     *rows("neg", f"f32 f64 {HALVES}", "S", plain(np.negative), floats("neg")),
     *rows("abs ftz", "f32", "S", plain(np.abs), None),
