@@ -188,7 +188,7 @@ ROWS: tuple[Row, ...] = (
     *rows("and", "pred", "S S", plain(np.logical_and), symbols.conjunction),
     *rows("or", "pred", "S S", plain(np.logical_or), symbols.disjunction),
     *rows("xor", "pred", "S S", plain(np.logical_xor), symbols.difference),
-    *rows("not", "pred", "S", plain(np.logical_not), symbols.negation),
+    *rows("not", "pred", "S", plain(np.logical_not), symbols.negated),
     *rows("selp", f"{BITS} {WHOLE} f32 f64", "B B pred", numbers.chosen, symbols.chosen, "B"),
     # Moves. A register is bits; one in braces is several, the lowest first.
     *rows("mov", "pred", "S", numbers.same, symbols.same),
