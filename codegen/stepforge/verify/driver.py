@@ -6,8 +6,8 @@ The rungs are modules of `rungs`, each with a record in `rungs.registry`; the la
 the others are, is `stepforge.mutate.score`.
 
 Proofs go through `terms`, graphs of rounded operations: the rule (`rule`), the NumPy file and the
-launcher (`source_terms`, `launcher`), Triton IR (`ttir`) and PTX (`ptx.lifter`) are all
-lifted to them, and `equality` decides what is not the same at first sight.
+launcher (`source_terms`, `launcher`), Triton IR (`ttir`) and PTX (`ptx.lifter`) are all lifted to
+them, and `equality` decides what is not the same at first sight.
 """
 
 from __future__ import annotations

@@ -165,7 +165,11 @@ def test_approximate_operations_are_not_the_exact_ones(lines: str) -> None:
      "cvt.rz.bf16.f32 %rs1, %r50;", "cvt.rzi.s32.f32 %r3, %r50;", "add.s32 %r60, %r50, 1;",
      "mul.lo.s64 %rd30, %rd5, %rd5;", "and.b64 %rd30, %rd5, 7;",
      "@%p1 add.rn.f32 %r60, %r50, %r51;", "ld.global.b32 %r60, [%rd5];",
-     "max.ftz.f32 %r60, %r50, %r51;", "vote.sync.any.pred %p4, %p1, -1;", "exit;"],
+     "max.ftz.f32 %r60, %r50, %r51;", "add.rn.f32 %r60, %r50;", "fma.rn.f32 %r60, %r50, %r51;",
+     "sqrt.f32 %r60, %r50;", "mad.f32 %r60, %r50, %r51, %r52;", "and.b32 %r60, %r50, 255;",
+     "shr.s32 %r60, %r50, 23;", "setp.lt.s32 %p2, %r50, 0;", "setp.eq.b32 %p2, %r50, 2143289344;",
+     "setp.lt.f32 %p2|%p3, %r50, %r51;", "selp.b32 %r60, 1, 0, %p1;",
+     "vote.sync.any.pred %p4, %p1, -1;", "exit;"],
 )  # fmt: skip
 def test_an_unknown_instruction_is_unsupported_with_its_line(line: str) -> None:
     text = elementwise(f"mov.b32 %r60, %r50;\n{line}", "f32")

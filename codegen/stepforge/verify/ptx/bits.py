@@ -8,7 +8,6 @@ as what they are. Any other instruction on the bits of a number of 32 or 64 bits
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from stepforge.verify.ptx.mnemonics import Mnemonic, width_of
@@ -19,6 +18,7 @@ from stepforge.verify.ptx.values import (
     Float,
     Integer,
     Packed,
+    Symbol,
     Value,
     constant_of,
     float_of,
@@ -27,8 +27,6 @@ from stepforge.verify.ptx.values import (
 )
 from stepforge.verify.terms.integers import NoInteger, integer
 from stepforge.verify.terms.terms import Term, apply
-
-Symbol = Callable[..., Value]
 
 
 def unknown(m: Mnemonic, *_: Value) -> Value:

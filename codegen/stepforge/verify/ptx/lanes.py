@@ -117,11 +117,12 @@ class Lanes:
         here are those of a NaN, which would show in a result.
         """
         each = width // len(names)
-        unset = np.full(self.count, (1 << each) - 1, UNSIGNED[each])
+        blank = np.full(self.count, (1 << each) - 1, UNSIGNED[each])
+        unset = [n.startswith("%") and n not in self.registers and n not in SPECIAL for n in names]
         columns = [
-            unset if n.startswith("%") and n not in {*self.registers, *SPECIAL} else
-            self.bits(n, each) for n in names
-        ]  # fmt: skip
+            blank if is_unset else self.bits(name, each)
+            for name, is_unset in zip(names, unset, strict=True)
+        ]
         found: Array = np.stack(columns, 1).view(UNSIGNED[width]).reshape(-1)
         return found
 

@@ -80,7 +80,7 @@ def lift(program: Program, bindings: Sequence[Binding], block: int, alignment: i
     if not 0 <= missing <= 2:
         raise Refuted(0, f"{len(program.parameters)} parameters for {len(bindings)} arguments")
     pairs = zip(program.parameters, bindings, strict=False)
-    parameters = {name: _parameter(binding) for name, binding in pairs}
+    parameters = {name: _loaded(binding) for name, binding in pairs}
     origin: dict[Term, int] = {}
 
     def walk(way: Walk) -> None:
@@ -90,8 +90,8 @@ def lift(program: Program, bindings: Sequence[Binding], block: int, alignment: i
     return Lifted(walked(block, walk), origin)
 
 
-def _parameter(binding: Binding) -> Value:
-    """What a register holds after the parameter was loaded."""
+def _loaded(binding: Binding) -> Value:
+    """What a register holds that was loaded from a parameter or a table."""
     if isinstance(binding, Pointer):
         return Address(binding, number(0))
     if isinstance(binding, Table):
@@ -210,7 +210,7 @@ class _Run:
         if size != TABLE_BYTES[type(address.table)] or index is None:
             raise Refuted(self.line, "reads parts of elements of the table")
         found = address.table.entry(index, self.line)
-        return _parameter(found)
+        return _loaded(found)
 
     def address(self, place: str) -> Address | TableAddress:
         """The operand in brackets."""

@@ -41,7 +41,7 @@ def is_approximate(m: Mnemonic) -> bool:
         return True
     if m.operation in ("add", "sub", "mul") and is_float(m.source) and "rn" not in m.modifiers:
         return True
-    return m.operation in ("mul", "fma") and "ftz" in m.modifiers
+    return m.operation in ("mul", "fma", "mad") and "ftz" in m.modifiers
 
 
 def flushing(m: Mnemonic, number: Number, arrays: tuple[Array, ...]) -> Array:

@@ -126,9 +126,9 @@ def shifted_right(m: Mnemonic, a: Value, by: Value) -> Value:
     """
     kind = m.source if m.source.startswith("s") else f"u{width_of(m.source)}"
     value, amount = _seen(a, kind), constant_of(by)
-    if amount is None or not 0 <= amount < width_of(kind) or not value.concrete:
+    if amount is None or amount < 0 or not value.concrete:
         raise Unsupported(f"`{m.text}` on n or the program's number")
-    return _bits(Offset(value.base >> amount), kind)
+    return _bits(Offset(value.base >> min(amount, 63)), kind)  # the width or more takes every bit
 
 
 def bitwise(function: Callable[[Any, Any], Any]) -> Callable[..., Value]:

@@ -9,6 +9,9 @@ operation of its own about which nothing else is known: "add.rz", "sqrt.approx.f
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from stepforge.verify.ptx.bits import certain, integer_of
 from stepforge.verify.ptx.mnemonics import FLOATS, Mnemonic, width_of
@@ -30,8 +33,6 @@ from stepforge.verify.terms.offsets import Offset, number
 from stepforge.verify.terms.terms import Term, apply
 from stepforge.verify.terms.ttir import compared as ordered
 
-Symbol = Callable[..., Value]
-"""`symbol(mnemonic, *values)`; raises `Unsupported` for what it does not know."""
 _OWN = {"approx", "full", "ftz", "rz", "rm", "rp"}
 """Modifiers with which an instruction is an operation of its own."""
 
@@ -131,38 +132,34 @@ def inverted(value: Predicate) -> Predicate:
     raise Unsupported("the opposite of a mask of several conditions")
 
 
-def negation(_: Mnemonic, value: Predicate) -> Predicate:
+def negated(_: Mnemonic, value: Predicate) -> Predicate:
     """`not` of a predicate."""
     return inverted(value)
 
 
-def conjunction(_: Mnemonic, a: Predicate, b: Predicate) -> Predicate:
-    """`and` of predicates."""
-    if not (isinstance(a, Mask) and isinstance(b, Mask)):
-        return Condition(apply("and", a.term, b.term))
-    if a.below is None or b.below is None:
-        return Mask(a.lanes & b.lanes, a.below if b.below is None else b.below)
-    raise Unsupported("a mask of several conditions")
+def connected(
+    lanes: Callable[..., Any], term: Callable[[Term, Term], Term]
+) -> Callable[..., Predicate]:
+    """`and`, `or` or `xor` of predicates: lane by lane, or as a condition if one of them is."""
+
+    def symbol(_: Mnemonic, a: Predicate, b: Predicate) -> Predicate:
+        if isinstance(a, Condition) or isinstance(b, Condition):
+            return Condition(term(a.term, b.term))
+        if a.below is None and b.below is None:
+            return Mask(lanes(a.lanes, b.lanes))
+        if lanes is np.logical_and and (a.below is None or b.below is None):
+            return Mask(a.lanes & b.lanes, a.below if b.below is None else b.below)
+        raise Unsupported("a mask of several conditions")
+
+    return symbol
 
 
-def disjunction(_: Mnemonic, a: Predicate, b: Predicate) -> Predicate:
-    """`or` of predicates."""
-    if not (isinstance(a, Mask) and isinstance(b, Mask)):
-        return Condition(apply("or", a.term, b.term))
-    if a.below is None and b.below is None:
-        return Mask(a.lanes | b.lanes)
-    raise Unsupported("a mask of several conditions")
-
-
-def difference(_: Mnemonic, a: Predicate, b: Predicate) -> Predicate:
-    """`xor` of predicates."""
-    if not (isinstance(a, Mask) and isinstance(b, Mask)):
-        x, y = a.term, b.term
-        only_x, only_y = apply("and", x, apply("not", y)), apply("and", apply("not", x), y)
-        return Condition(apply("or", only_x, only_y))
-    if a.below is None and b.below is None:
-        return Mask(a.lanes ^ b.lanes)
-    raise Unsupported("a mask of several conditions")
+conjunction = connected(np.logical_and, lambda x, y: apply("and", x, y))
+disjunction = connected(np.logical_or, lambda x, y: apply("or", x, y))
+difference = connected(
+    np.logical_xor,
+    lambda x, y: apply("or", apply("and", x, apply("not", y)), apply("and", apply("not", x), y)),
+)
 
 
 def chosen(m: Mnemonic, a: Value, b: Value, by: Predicate) -> Value:

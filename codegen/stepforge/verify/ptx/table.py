@@ -20,8 +20,8 @@ from stepforge.verify.ptx.lanes import Array
 from stepforge.verify.ptx.mnemonics import Mnemonic, expanded, width_of
 from stepforge.verify.ptx.numbers import Number, plain
 from stepforge.verify.ptx.parser import Unsupported
-from stepforge.verify.ptx.symbols import Symbol, floats
-from stepforge.verify.ptx.values import Float, Integer, Packed, Value
+from stepforge.verify.ptx.symbols import floats
+from stepforge.verify.ptx.values import Float, Integer, Packed, Symbol, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Row:
         takes: The types that its operands are read as.
         gives: The type of its result; "predx2" is two predicates, of a comparison of pairs.
         number: `number(mnemonic, *arrays)`, the result in lanes; None if it is executed nowhere.
-        symbol: `symbol(mnemonic, *values)`, the result as terms and offsets, of each part of packed
-            operands; None if it is lifted nowhere.
+        symbol: `symbol(mnemonic, *values)`, the symbolic result; of packed operands that of each
+            of their parts. None if it is lifted nowhere.
     """
 
     mnemonic: Mnemonic
@@ -94,21 +94,29 @@ def rows(
         gives: Type of the result.
     """
     for mnemonic in expanded(form, types):
-        source = mnemonic.source
-        meant = {"S": source, "T": mnemonic.target}
-        if "W" in (*takes, gives):
-            meant["W"] = f"{source[0]}{2 * width_of(source)}"
-        if "B" in (*takes, gives):
-            meant["B"] = f"b{width_of(source)}"
-        kinds = [meant.get(kind.removesuffix("?"), kind) for kind in takes.split()]
-        result = meant.get(gives, gives)
-        yield Row(mnemonic, tuple(kinds), result, number, symbol)
+        kinds = tuple(_type(kind.removesuffix("?"), mnemonic) for kind in takes.split())
+        result = _type(gives, mnemonic)
+        yield Row(mnemonic, kinds, result, number, symbol)
         if takes.endswith("?"):
-            yield Row(mnemonic, tuple(kinds[:-1]), result, number, symbol)
+            yield Row(mnemonic, kinds[:-1], result, number, symbol)
+
+
+def _type(kind: str, m: Mnemonic) -> str:
+    """The type that an operand or result of a row has."""
+    match kind:
+        case "S":
+            return m.source
+        case "T":
+            return m.target
+        case "W":
+            return f"{m.source[0]}{2 * width_of(m.source)}"
+        case "B":
+            return f"b{width_of(m.source)}"
+    return kind
 
 
 ROWS: tuple[Row, ...] = (
-    # Sums and products. Of 16 bits, float64 holds any product, and odd sums are rounded twice.
+    # Sums and products. Those of 16 bits are computed in float64 and rounded when they are written.
     *rows("add rn? ftz?", "f32 f64 f32x2", "S S", plain(np.add), floats("add")),
     *rows("sub rn? ftz?", "f32 f64 f32x2", "S S", plain(np.subtract), symbols.subtracted),
     *rows("mul rn? ftz?", "f32 f64 f32x2", "S S", plain(np.multiply), floats("mul")),
@@ -138,7 +146,7 @@ ROWS: tuple[Row, ...] = (
     *rows("rsqrt approx ftz?", "f32", "S", numbers.approximate(lambda a: 1 / np.sqrt(a)), None),
     *rows("ex2 approx ftz?", "f32", "S", numbers.approximate(np.exp2), symbols.power_of_two),
     *rows("lg2 approx ftz?", "f32", "S", numbers.approximate(np.log2), floats("lg2")),
-    # Signs and extremes.
+    # Signs and extremes. Of zeros -0 is below +0, and without `.NaN` the number wins: the PTX ISA.
     *rows("abs", f"f32 f64 {HALVES}", "S", plain(np.abs), floats("abs")),
     *rows("neg", f"f32 f64 {HALVES}", "S", plain(np.negative), floats("neg")),
     *rows("abs ftz", "f32", "S", plain(np.abs), None),
@@ -180,7 +188,7 @@ ROWS: tuple[Row, ...] = (
     *rows("and", "pred", "S S", plain(np.logical_and), symbols.conjunction),
     *rows("or", "pred", "S S", plain(np.logical_or), symbols.disjunction),
     *rows("xor", "pred", "S S", plain(np.logical_xor), symbols.difference),
-    *rows("not", "pred", "S", plain(np.logical_not), symbols.negation),
+    *rows("not", "pred", "S", plain(np.logical_not), symbols.negated),
     *rows("selp", f"{BITS} {WHOLE} f32 f64", "B B pred", numbers.chosen, symbols.chosen, "B"),
     # Moves. A register is bits; one in braces is several, the lowest first.
     *rows("mov", "pred", "S", numbers.same, symbols.same),

@@ -12,13 +12,13 @@ what the bits are then has to follow from what they were; where it does not, the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 
-from stepforge.verify.ptx.mnemonics import FLOATS, is_float, members
+from stepforge.verify.ptx.mnemonics import FLOATS, is_float, members, width_of
 from stepforge.verify.ptx.parser import Program, Unsupported
 from stepforge.verify.terms import terms
 from stepforge.verify.terms.lifted import Mask, Pointer, TableAddress
@@ -90,6 +90,8 @@ class Joined:
 Data = Float | Integer | Packed
 Predicate = Mask | Condition
 Value = Data | Predicate | Offset | Joined | Address | TableAddress
+Symbol = Callable[..., Value]
+"""`symbol(mnemonic, *values)`: a symbolic meaning; `Unsupported` for what it does not know."""
 EVERYWHERE = Mask(np.ones(1, bool))
 """The predicate that holds in all lanes."""
 
@@ -201,7 +203,7 @@ class Registers:
     held: dict[str, Value] = field(default_factory=dict)
 
     def value(self, operand: str) -> Value:
-        """What a register, special register, literal, or vector of them is.
+        """What a register, special register or literal is.
 
         Raises:
             Unsupported: Nothing was written to it.
@@ -211,14 +213,6 @@ class Registers:
             return Offset(np.arange(self.program.threads, dtype=np.int64))
         if operand == "%ctaid.x":
             return self.place
-        if operand.startswith("{"):
-            names = members(operand)
-            unset = [name.startswith("%") and name not in self.held for name in names]
-            parts = [
-                name if is_unset else self.value(name)
-                for name, is_unset in zip(names, unset, strict=True)
-            ]
-            return joined(parts, self._width(names))
         if operand.startswith("%"):
             if operand not in self.held:
                 raise Unsupported(f"{operand} has no value")
@@ -227,18 +221,25 @@ class Registers:
             return float_of(int(operand[2:], 16), "f32" if operand[1] == "f" else "f64")
         return number(int(operand, 0))
 
-    def _width(self, names: Sequence[str]) -> int:
-        """The bits of each register of a vector, which have one width."""
-        (width,) = {self.program.width(name) for name in names if name.startswith("%")}
-        return width
+    def _vector(self, names: Sequence[str], width: int) -> Value:
+        """What registers of some bits are as one."""
+        unset = [name.startswith("%") and name not in self.held for name in names]
+        pairs = zip(names, unset, strict=True)
+        return joined([name if is_unset else self.value(name) for name, is_unset in pairs], width)
 
     def read(self, operand: str, kind: str) -> Value:
         """An operand as a PTX type: a `Float` or `Packed` of it, a predicate, or any other value.
 
+        Registers in braces are one.
+
         Raises:
             Unsupported: It is nothing of that type.
         """
-        value = self.value(operand)
+        if operand.startswith("{"):
+            names = members(operand)
+            value = self._vector(names, width_of(kind) // len(names))
+        else:
+            value = self.value(operand)
         if kind == "pred" and isinstance(value, Predicate):
             return value
         if is_float(kind):
