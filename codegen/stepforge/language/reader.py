@@ -6,7 +6,6 @@ at once.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -32,7 +31,7 @@ from stepforge.language.spec import (
     option_sets,
 )
 from stepforge.language.torch_table import TorchTable
-from stepforge.language.values import MAX_DIAGNOSTICS, TooMany, Values, kind_of
+from stepforge.language.values import MAX_DIAGNOSTICS, TooMany, Values, finite, kind_of
 
 MAX_OPTIONS = 8
 MAX_HYPERPARAMETERS = 64
@@ -259,7 +258,7 @@ class _Reader(Values):
                 help = "numbers are written without quotes" if isinstance(default, str) else ""
                 self.error("E150", message, span, help)
                 default = 0.0
-            elif not _finite(default):
+            elif not finite(default):
                 self.error("E150", f"the default of `{short(name)}` must be finite", span)
                 default = 0.0
             elif "default" in entry and float(default) not in domain and not domain.empty:
@@ -334,7 +333,7 @@ class _Reader(Values):
             self.error("E145", message, span)
             return zero
         if not isinstance(value, str):
-            if not _finite(value):
+            if not finite(value):
                 self.error("E145", f"the initial value of `{short(path[-1])}` must be finite", span)
                 return zero
             number = Number(repr(abs(value)), Fraction(repr(abs(value))), span)
@@ -397,10 +396,3 @@ def _interval(condition: Expression, name: str) -> Interval:
         raise ValueError
     bound, is_open = constant(second, {}), condition.op in ("lt", "gt")
     return Interval(high=bound, high_open=is_open) if below else Interval(bound, low_open=is_open)
-
-
-def _finite(value: float) -> bool:
-    try:
-        return math.isfinite(float(value))
-    except OverflowError:
-        return False

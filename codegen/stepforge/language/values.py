@@ -6,6 +6,7 @@ Whatever is wrong is collected, so that an author reads all of it at once.
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -123,3 +124,11 @@ def kind_of(value: object) -> str:
             return "a time"
         case _:
             return "a date"
+
+
+def finite(value: float) -> bool:
+    """Whether a number is one of float64."""
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
