@@ -260,7 +260,9 @@ def test_what_cannot_be_said_yet_is_an_error_that_helps(rule: str) -> None:
     assert rule == "h" or caught.value.diagnostics[0].help
 
 
-@pytest.mark.parametrize("rule", ["1 - 2/(exp(2*g) + 1)", "g if g*p > 0 else 0", "floor(g + 0.5)", "sin(g)/cos(g)"])
+@pytest.mark.parametrize(
+    "rule", ["1/(1 + exp(-g))", "g if g*p > 0 else 0", "floor(g + 0.5)", "sin(g)/cos(g)"]
+)
 def test_what_is_written_instead_can_be_said(rule: str) -> None:
     assert small(f"p = p - lr*({rule})")
 
