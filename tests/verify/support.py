@@ -83,6 +83,29 @@ def here(
     return verify.run(verify.Task(RUNGS[rung], spec, dict(options), folder, seed, **more))
 
 
+SHORT = """
+name = "short"
+title = "Short"
+summary = "Heavy ball without options: a whole run on it takes half as long as on any other."
+reference = "None"
+[hyperparameters]
+lr = { default = 1e-2, domain = "lr >= 0", doc = "Learning rate." }
+momentum = { default = 0.9, domain = "0 <= momentum < 1", doc = "Velocity that is kept." }
+[state]
+v = { init = 0, doc = "Velocity." }
+[rule]
+update = '''
+v = momentum*v - lr*g
+p = p + v
+'''
+"""
+
+
+def short(folder: Path) -> Path:
+    """The path of a spec with one option set, and its files in `generated` beside it."""
+    return build(SHORT, folder)
+
+
 def build(text: str, folder: Path) -> Path:
     """Writes a spec and its generated pair; the path of the spec."""
     spec, _ = loads(text)

@@ -17,13 +17,14 @@ import pytest
 from catalogue import FEW
 from support import ROOT, Command, stock
 
+from stepforge.language.reader import load
 from stepforge.language.spec import Spec
 from stepforge.verify import driver as verify
 from stepforge.verify.certificate import Certificate, Status, Verdict, worst
 from stepforge.verify.files.generated import LAUNCHERS
 from stepforge.verify.files.inspection import inspect
 from stepforge.verify.processes import Pool
-from verify.support import copy_of, edit, run, task
+from verify.support import copy_of, edit, run, short, task
 
 
 def cli(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -57,13 +58,15 @@ def test_what_a_folder_holds_passes_the_fast_level_which_is_the_default(
     tmp_path: Path, command: Command
 ) -> None:
     """As certificates on stdout. CI verifies the whole catalogue."""
-    assert command("build", "momentum", cwd=tmp_path).returncode == 0
+    (tmp_path / "specs").mkdir()
+    spec = load(short(tmp_path / "specs"))[0]
+    assert command("build", cwd=tmp_path).returncode == 0
     done = cli("--json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads(done.stdout)
     assert (document["level"], document["passed"]) == ("fast", True)
     (certificate,) = document["results"]
-    checked(certificate, stock("momentum"), verify.Level.fast, {})
+    checked(certificate, spec, verify.Level.fast, {})
     assert done.stderr == ""
 
 
@@ -237,11 +240,11 @@ def test_without_triton_its_rungs_are_unsupported(
 
 
 def test_what_a_generated_file_prints_is_not_shown(tmp_path: Path) -> None:
-    folder = copy_of("lion", tmp_path / "generated")
+    spec, folder = short(tmp_path), tmp_path / "generated"
     for backend, line in (("numpy", "    dtype, real"), ("triton", "    n = p.numel()\n")):
         loud = f"    print('noise' * 1000)\n{line}"
-        edit(folder / backend / "lion.py", [(line, loud)])
-    done = cli("lion", "--json", "--kernel", "triton", "--generated", str(folder))
+        edit(folder / backend / "short.py", [(line, loud)])
+    done = cli(str(spec), "--json", "--kernel", "triton", "--generated", str(folder))
     (certificate,) = json.loads(done.stdout)["results"]
     found = {v["rung"]: v["status"] for v in certificate["verdicts"]}
     assert found["R1"] == found["R2"] == found["R6"] == "TESTED"
@@ -282,8 +285,9 @@ def test_kernels_that_were_not_looked_at_are_named(command: Command) -> None:
     assert "interpreter (R2) to error-bound (R9): the kernels in multi_tensor/\n" in done.stdout
 
 
-def test_evidence_is_about_the_kernels_that_are_asked_for() -> None:
-    done = cli("lion", "--level", "fast", "--kernel", "multi_tensor", "--json")
+def test_evidence_is_about_the_kernels_that_are_asked_for(tmp_path: Path) -> None:
+    asked = ("--kernel", "multi_tensor", "--generated", str(tmp_path / "generated"))
+    done = cli(str(short(tmp_path)), *asked, "--json")
     (certificate,) = json.loads(done.stdout)["results"]
     assert certificate["kernels"] == ["multi_tensor"]
     for verdict in (v for v in certificate["verdicts"] if v["rung"] == "R5"):

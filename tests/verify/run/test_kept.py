@@ -8,18 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import run_command, stock
+from support import run_command
 
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import COPIED
 from stepforge.language.diagnostics import SpecError
-from stepforge.language.reader import loads
+from stepforge.language.reader import load, loads
 from stepforge.verify.certificate import Certificate, Status, Verdict
 from stepforge.verify.driver import Level, Task, verify
 from stepforge.verify.run import kept
 from stepforge.verify.run.kept import Kept, key_of
 from stepforge.verify.rungs.registry import RUNGS
-from verify.support import copy_of, edit, task
+from verify.support import copy_of, edit, short, task
 
 
 @pytest.fixture(autouse=True)
@@ -61,13 +61,13 @@ def test_the_time_of_a_kept_verdict_stays(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_keeps_what_it_has_found(tmp_path: Path) -> None:
-    folder, file = copy_of("momentum", tmp_path / "generated"), tmp_path / "kept.json"
-    spec = stock("momentum")
+    spec, file = load(short(tmp_path))[0], tmp_path / "kept.json"
+    folder = tmp_path / "generated"
     seen: list[str] = []
 
-    def until_the_fifth(done: int, total: int, what: str) -> None:
+    def until_the_third(done: int, total: int, what: str) -> None:
         seen.append(what)
-        if done == 5:
+        if done == 3:
             raise KeyboardInterrupt
 
     def run(progress: Callable[[int, int, str], None]) -> Certificate:
@@ -76,8 +76,8 @@ def test_an_interrupted_run_keeps_what_it_has_found(tmp_path: Path) -> None:
         return found
 
     with pytest.raises(KeyboardInterrupt):
-        run(until_the_fifth)
-    first = [what for what in seen if what != "momentum compiled-contract (R5)"]
+        run(until_the_third)
+    first = [what for what in seen if what != "short compiled-contract (R5)"]
     seen.clear()
     certificate = run(lambda done, total, what: seen.append(what))
     assert certificate.passed
@@ -225,24 +225,25 @@ def test_a_folder_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
 
 
 def test_a_kept_verdict_does_not_cover_an_edit_and_the_command_names_it(tmp_path: Path) -> None:
-    folder, file = copy_of("momentum", tmp_path / "generated"), tmp_path / "kept.json"
+    spec, file = short(tmp_path), tmp_path / "kept.json"
+    folder = tmp_path / "generated"
     command = (
-        "verify", "momentum", "--level", "fast", "--kernel", "triton", "--generated", folder,
+        "verify", spec, "--level", "fast", "--kernel", "triton", "--generated", folder,
         "--keep", file,
     )  # fmt: skip
     first, second = run_command(*command, "--json"), run_command(*command, "--json")
     assert first.returncode == second.returncode == 0
-    assert "14 of 14 verdicts are kept ones" in run_command(*command).stdout
+    assert "7 of 7 verdicts are kept ones" in run_command(*command).stdout
     one, two = (json.loads(done.stdout)["results"] for done in (first, second))
     assert not any(verdict["kept"] for verdict in one[0]["verdicts"])
     for verdict in two[0]["verdicts"]:
         assert verdict["kept"] or verdict["rung"] == "files"
         verdict["kept"] = ""
     assert one == two
-    edit(folder / "triton" / "momentum.py", [("    p = p + v", "    p = p - v")])
+    edit(folder / "triton" / "short.py", [("    p = p + v", "    p = p - v")])
     third = run_command(*command)
     assert third.returncode == 1
-    assert "REFUTED R2 momentum" in third.stdout
+    assert "REFUTED R2 short" in third.stdout
     assert "first line where they part" in third.stdout
     assert "edited" in third.stdout
     assert "Traceback" not in third.stdout + third.stderr
