@@ -26,15 +26,36 @@ def _not(_: str, x: Term) -> Term:
 
 
 def _and(_: str, a: Term, b: Term) -> Term:
-    for x, y in ((a, b), (b, a)):
-        if x.is_constant:
-            return y if x.data is True else x
-        if x is _not("", y):
-            return truth(False)
-        is_number = x.op == "not" and x.args[0].op == "nan" and y.op in ("lt", "le", "eq")
-        if is_number and {*x.args[0].args} <= {_unchanged(z) for z in y.args}:
-            return y  # which no NaN fulfills
-    return a if a is b else plain("and", "bool", (a, b))
+    """Conditions that hold together, each once, in an order that depends on nothing but them.
+
+    That a number is not NaN is left out where a comparison says so already.
+    """
+    parts = dict.fromkeys(part for x in (a, b) for part in _conjuncts(x))
+    if truth(False) in parts or any(_not("", part) in parts for part in parts):
+        return truth(False)
+    parts.pop(truth(True), None)
+    compared = {_unchanged(x) for part in parts if part.op in ("lt", "le", "eq") for x in part.args}
+    parts = {p: None for p in parts if not (_is_number(p) and p.args[0].args[0] in compared)}
+    if len(parts) == 2 and all(map(_is_number, parts)):
+        return _not("", _nan("", *(p.args[0].args[0] for p in parts)))
+    first, *others = sorted(parts, key=lambda p: p.digest) or [truth(True)]
+    for other in others:
+        first = node("and", "bool", (first, other))
+    return first
+
+
+def _conjuncts(x: Term) -> list[Term]:
+    """The conditions that hold together; that neither of two is NaN is one of each."""
+    if x.op == "and":
+        return [part for a in x.args for part in _conjuncts(a)]
+    if x.op == "not" and x.args[0].op == "nan":
+        return [_not("", _nan("", a, a)) for a in dict.fromkeys(x.args[0].args)]
+    return [x]
+
+
+def _is_number(x: Term) -> bool:
+    """Whether a condition is that one term is not NaN."""
+    return x.op == "not" and x.args[0].op == "nan" and len({*x.args[0].args}) == 1
 
 
 def _or(_: str, a: Term, b: Term) -> Term:

@@ -306,10 +306,10 @@ def _iushr(_: str, x: Term, by: Term) -> Term:
 
 
 def _through_choice(op: str, a: Term, b: Term) -> Term | None:
-    """An operation of a choice between constants with a constant, as a choice between those."""
+    """An operation of what may be a constant with a constant, as a choice between results."""
     for x, y in ((a, b), (b, a)):
-        constants = x.op == "select" and all(arm.is_constant for arm in x.args[1:])
-        if constants and y.is_constant:
+        constant_arm = x.op == "select" and any(arm.is_constant for arm in x.args[1:])
+        if constant_arm and y.is_constant:
             return apply("select", x.args[0], *(apply(op, arm, y) for arm in x.args[1:]))
     return None
 
