@@ -150,7 +150,7 @@ def test_a_text_that_is_no_formula_is_refused(
 
 
 RULE = """
-a = exp(-abs(g))*log(abs(g) + 1.5) + tanh(p) + cbrt(g) + floor(p*4)
+a = exp(-abs(g))*log(abs(g) + 1.5) + tanh(p) + expm1(g) + cbrt(g) + floor(p*4)
 p = p - lr*(a + sin(g)*cos(p) + atan2(g, p) + abs(g)**lr)
 """
 

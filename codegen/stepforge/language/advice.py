@@ -58,7 +58,7 @@ SAME_AS = {
     "neg": "-x", "negative": "-x", "mul": "x*y", "add": "x + y", "sub": "x - y", "div": "x/y",
     "where": "x if condition else y", "select": "x if condition else y", "relu": "max(x, 0)",
     "sigmoid": "1/(1 + exp(-x))", "log2": "log(x)/log(2)",
-    "log10": "log(x)/log(10)", "log1p": "log(1 + x)", "expm1": "exp(x) - 1",
+    "log10": "log(x)/log(10)", "log1p": "log(1 + x)",
     "tan": "sin(x)/cos(x)", "atan": "atan2(x, 1)", "arctan2": "atan2(y, x)", "ceil": "-floor(-x)",
     "mod": "x % y", "fmod": "x % y", "remainder": "x % y",
     "exp2": "exp(x*log(2))", "hypot": "sqrt(x**2 + y**2)", "lerp": "x + weight*(y - x)",

@@ -123,6 +123,11 @@ ROWS: Mapping[str, Operation] = {
         enclose=lambda intervals, x: intervals.log(x),
         draws=(Draw(Sign.ANY, draws.call("log", Sign.POSITIVE, wild=True)),),
     ),
+    "expm1": elementary(
+        "expm1", image=(-1.0, math.inf), meaning=lambda sympy, x: sympy.exp(x) - 1,
+        value=lambda mp, x: mp.expm1(x), nonnegative=lambda signs, x: signs.nonnegative(x),
+        enclose=_bounded("expm1"), draws=(Draw(Sign.ANY, draws.call("expm1")),),
+    ),
     "tanh": elementary(
         "tanh", notation=Notation("call", "tanh"), image=(-1.0, 1.0),
         meaning=lambda sympy, x: sympy.tanh(x), sympy="tanh", value=lambda mp, x: mp.tanh(x),
