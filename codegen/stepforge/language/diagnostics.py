@@ -256,7 +256,7 @@ CODES: dict[str, str] = {
     "E150": "The default has the wrong type: options are true or false, hyperparameters finite.",
     "E151": "`when` is a condition on options declared above it, and true for some of their sets.",
     "E152": "Too many names: there are at most 8 options, 64 hyperparameters and 32 states.",
-    "E160": "The `[torch]` table names something that the spec does not have.",
+    "E160": "The `[torch]` table names something that the spec does not have, or something twice.",
     "E161": "The class of `[torch]` is no name such as `AdamW`, or torch spells it otherwise.",
     "W201": (
         "The argument of a square root or logarithm, or the base of a real power, may be "
