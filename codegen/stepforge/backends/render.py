@@ -99,10 +99,6 @@ def render(kernel: Kernel, name: str) -> str:
     return syntax.shown(spec, text.rstrip("\n") + "\n")
 
 
-COPIED = shared()
-"""Those of all backends."""
-
-
 @cache
 def copied(file: str) -> str:
     """The text of a key of `shared()`."""

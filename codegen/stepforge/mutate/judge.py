@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pebble
 
+from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import copied
 from stepforge.mutate.mutant import LEVELS, Mutant
 from stepforge.verify.certificate import Status, Verdict
@@ -85,7 +86,7 @@ def verdicts(mutant: Mutant, rungs: Sequence[Rung], folder: Path, seed: int) -> 
     try:
         name = mutant.spec.name
         for backend in ("numpy", *LAUNCHERS):
-            path = place / backend / f"{name}.py"
+            path = place / BACKENDS[backend].file(name)
             path.parent.mkdir()
             own = mutant.files.get(backend)
             if own is None:

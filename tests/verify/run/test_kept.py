@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from support import run_command
 
-from stepforge.backends.registry import BACKENDS
-from stepforge.backends.render import COPIED
+from stepforge.backends.registry import BACKENDS, shared
 from stepforge.language.diagnostics import SpecError
 from stepforge.language.reader import load, loads
 from stepforge.verify.certificate import Certificate, Status, Verdict
@@ -98,13 +97,13 @@ def test_failures_are_not_kept(tmp_path: Path) -> None:
 
 def test_a_verdict_whose_files_changed_on_the_way_is_not_kept(tmp_path: Path) -> None:
     folder, file = copy_of("lion", tmp_path / "generated"), tmp_path / "kept.json"
-    work, shared = task("R3", folder, "lion"), folder / next(iter(COPIED))
+    work, common = task("R3", folder, "lion"), folder / next(iter(shared()))
     run = Kept(file)
     run.split((work,))
-    before = shared.read_text()
-    shared.write_text(before + "\n")
+    before = common.read_text()
+    common.write_text(before + "\n")
     run.add([passing(work)])
-    shared.write_text(before)
+    common.write_text(before)
     run.write()
     assert Kept(file).split((work,)) == ((work,), [])
 
@@ -122,7 +121,7 @@ def test_every_part_of_a_task_is_in_the_key(tmp_path: Path) -> None:
     assert len({key_of(w) for w in (work, *others)}) == len(others) + 1
 
 
-@pytest.mark.parametrize("file", [*(f"{b}/lion.py" for b in BACKENDS), *COPIED])
+@pytest.mark.parametrize("file", [*(f"{b}/lion.py" for b in BACKENDS), *shared()])
 def test_every_generated_file_is_in_the_key(file: str, tmp_path: Path) -> None:
     folder = copy_of("lion", tmp_path / "generated")
     work = task("R7", folder, "lion")

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import re
 from collections.abc import Iterable
 from functools import cache
 from importlib import metadata, resources
 
-from stepforge.backends.registry import BACKENDS
+from stepforge.backends.registry import BACKENDS, Backend
 from stepforge.verify.certificate import Verdict
 from stepforge.version import __version__
 
 LIBRARIES = ("numpy", "mpmath", "triton", "torch")
-_FOLDER = re.compile(r'include "(\w+)/"')
 
 
 @cache
 def templates() -> dict[str, str]:
-    """By backend, one SHA-256 of its template and of every file that it can include."""
-    return {backend: _digest(backend) for backend in BACKENDS}
+    """By backend, one SHA-256 of its template and of the helpers and formulas that it may print."""
+    return {name: _digest(backend) for name, backend in BACKENDS.items()}
 
 
-def _digest(backend: str) -> str:
+def _digest(backend: Backend) -> str:
     root = resources.files("stepforge.backends") / "templates"
-    main = root / f"{backend}.py.jinja"
-    files = [main]
-    for folder in sorted(set(_FOLDER.findall(main.read_text("utf-8")))):
-        files += sorted((root / folder).iterdir(), key=lambda file: file.name)
+    formulas = resources.files("stepforge.operations") / "functions"
+    folders = [folder for name in (backend.column, "host") if (folder := root / name).is_dir()]
+    files = [root / backend.template]
+    for folder in [*folders, formulas]:
+        files += sorted(folder.iterdir(), key=lambda file: file.name)
     digest = hashlib.sha256()
     for file in files:
         data = file.read_bytes()
