@@ -13,6 +13,7 @@ import pytest
 from stepforge.backends.helpers import definitions, formula
 from stepforge.language.reader import loads
 from stepforge.operations import formulas
+from stepforge.operations.arrays import rounded
 from stepforge.operations.table import OPERATIONS
 from stepforge.output import emit
 from stepforge.verify.certificate import Status
@@ -76,7 +77,7 @@ def test_every_formula_has_a_row_and_every_row_a_formula() -> None:
 def test_special_values_are_those_of_c(function: str, kind: str) -> None:
     for point, wanted in [*SPECIAL[function], ((NAN,) * OPERATIONS[function].arity, NAN)]:
         with np.errstate(all="ignore"):
-            got = formulas.rounded(function, kind, *(KINDS[kind]([x]) for x in point))
+            got = rounded(function, kind, *(KINDS[kind]([x]) for x in point))
         assert bits(got) == bits(KINDS[kind](wanted)), point
 
 
@@ -85,7 +86,7 @@ def test_special_values_are_those_of_c(function: str, kind: str) -> None:
 def test_errors_are_at_most_one_ulp(function: str, kind: str) -> None:
     row, arguments = OPERATIONS[function], drawn(function, kind, 150)
     with np.errstate(all="ignore"):
-        results = formulas.rounded(function, kind, *arguments)
+        results = rounded(function, kind, *arguments)
     largest = float(np.finfo(KINDS[kind]).max)
     checked = 0
     for *point, got in zip(*arguments, results, strict=True):
@@ -112,7 +113,7 @@ def test_the_printed_text_gives_the_bits_of_the_formula(function: str, kind: str
     arguments = drawn(function, kind, 500)
     with np.errstate(all="ignore"):
         got = space[function](*arguments)
-        wanted = formulas.rounded(function, kind, *arguments)
+        wanted = rounded(function, kind, *arguments)
     assert got.dtype == KINDS[kind]
     assert np.array_equal(bits(got), bits(wanted))
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-FLOATS: dict[str, int] = {"bf16": 16, "f16": 16, "f32": 32, "f64": 64}
+from stepforge.operations.formats import FORMATS
+
+FLOATS: dict[str, int] = {kind: found.bits for kind, found in FORMATS.items()}
 """Types of floating-point numbers and their bits; followed by "x2" for a packed pair."""
 _TYPE = re.compile(r"(bf16|f16|f32)x2|bf16|f(16|32|64)|[bsu](16|32|64)|pred")
 

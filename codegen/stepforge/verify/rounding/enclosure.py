@@ -23,7 +23,7 @@ from stepforge.operations.powers import MAX_PRODUCT
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.rounding import intervals
 from stepforge.verify.rounding.intervals import (
-    FORMATS,
+    LIMITS,
     Enclosure,
     Undefined,
     anything,
@@ -50,7 +50,7 @@ class Evaluator:
     def __init__(self, spec: Spec, options: Options, dtype: str) -> None:
         self.spec = spec
         self.options = options
-        self.form = FORMATS[dtype]
+        self.form = LIMITS[dtype]
         self.tensors = kinds.fixed(spec)
         self.known = {id(statement): known for statement, known in kinds.walk(spec)}
         self.trace: list[tuple[str, Vector | None]] = []
@@ -135,7 +135,7 @@ class Evaluator:
         if isinstance(value, list) or value.tensor:
             return value
         arrived = value
-        if self.form.unit != FORMATS["float64"].unit:
+        if self.form.unit != LIMITS["float64"].unit:
             arrived = intervals.rounded(value, self.form)
         return replace(arrived, tensor=True)
 
@@ -145,7 +145,7 @@ class Evaluator:
             exact = mp.mpf(e.value.numerator) / e.value.denominator
             if float(exact) == exact:
                 return exactly(exact)
-            return intervals.rounded(Enclosure(exact, exact, exact), FORMATS["float64"])
+            return intervals.rounded(Enclosure(exact, exact, exact), LIMITS["float64"])
         if isinstance(e, Name):
             return env[e.id]
         if e.op == "select":
@@ -179,7 +179,7 @@ class Evaluator:
             nan = r.nan or (not operation.boolean and any(a.nan for a in args))
             result = Enclosure(r.value, r.low, r.high, nan, tensor)
         if operation.rounding != "exact":
-            to = FORMATS[form] if form else self.form
+            to = LIMITS[form] if form else self.form
             result = intervals.rounded(result, to, operation.error(tensor))
         if not tensor and operation.fallible:
             self.may_fail |= result.nan or bool(mp.isinf(result.low) or mp.isinf(result.high))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stepforge.operations.formats import UNIT
+from stepforge.operations.formats import FORMATS, UNIT
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.rounding import intervals
 from stepforge.verify.rounding.intervals import mp
@@ -26,12 +26,8 @@ from stepforge.verify.terms.terms import Term
 from stepforge.verify.terms.walk import walk
 
 _NORMAL = {
-    kind: (mp.mpf(2) ** least, mp.mpf(most))
-    for kind, least, most in (
-        ("bf16", -126, 3.38e38), ("f16", -14, 65504.0), ("f32", -126, 3.40e38),
-        ("f64", -1022, 1.79e308),
-    )
-}  # fmt: skip
+    kind: (mp.mpf(2) ** found.least, mp.mpf(found.largest)) for kind, found in FORMATS.items()
+}
 """Absolute values between which results are normal numbers."""
 
 APPROXIMATE = {"div.full": 4.0, "div.approx": 4.0, "sqrt.approx": 2.0, "rcp.approx": 2.0}

@@ -22,14 +22,13 @@ from stepforge.backends.triton import WARPS
 from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Held, Options, Spec, holds
 from stepforge.lowering.lower import tensors_of
+from stepforge.operations.formats import BY_TRITON
 from stepforge.verify.certificate import Compiled, Status, Verdict
 from stepforge.verify.files.generated import Pair, fresh
 from stepforge.verify.ptx import figures, sass
 from stepforge.verify.rungs import contract
 from stepforge.verify.rungs.task import Task
 
-WIDE = {"fp32": "fp32", "fp64": "fp64", "bf16": "fp32", "fp16": "fp32"}
-"""Types of parameters and gradients → type of the states; in Triton's names."""
 TABLES = {"programs": "*i32", "rows": "*i64"}
 """Parameters of multi-tensor kernels → the types of the tables that they are; always aligned."""
 ALIGNMENT = 16
@@ -242,7 +241,7 @@ def signature(
     constants: dict[str, Any] = {aside(spec, name): value for name, value in own.items()}
     constants |= {name.upper(): value for name, value in options.items()}
     for name, condition in tensors.items():
-        kind = tl.dtype(dtype if name in ("p", "g") else WIDE[dtype])
+        kind = tl.dtype(BY_TRITON[dtype].of(name).triton)
         constants[f"{name}_type"] = kind if holds(condition, options) else None
     types: dict[str, str] = {}
     values: dict[tuple[int, ...], Any] = {}
@@ -253,7 +252,7 @@ def signature(
             types[name] = kernel.tables[name]
             pointers.append(index)
         elif name in when and holds(when[name], options):
-            types[name] = f"*{dtype if name in ('p_ptr', 'g_ptr') else WIDE[dtype]}"
+            types[name] = f"*{BY_TRITON[dtype].of(name.removesuffix('_ptr')).triton}"
             pointers.append(index)
         elif name in when or parameter.is_constexpr:
             if name not in when and name not in constants:

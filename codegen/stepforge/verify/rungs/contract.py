@@ -16,6 +16,7 @@ from stepforge.backends.triton import WARPS
 from stepforge.language.spec import Held, Options, Spec
 from stepforge.lowering.kernel import Tensor
 from stepforge.lowering.lower import lower, tensors_of
+from stepforge.operations.formats import BY_TRITON
 from stepforge.verify.terms import rule
 from stepforge.verify.terms.terms import nodes
 
@@ -24,9 +25,6 @@ THREADS = 32 * WARPS
 ACCESS_BYTES = 16
 GROUP = 4
 """Elements that a thread holds side by side, of every tensor."""
-BYTES = {"fp32": 4, "fp64": 8, "bf16": 2, "fp16": 2}
-"""Of an element, by Triton's name of the type."""
-
 _INSTRUCTION = re.compile(
     r"^\s*(?:@!?%\w+\s+)?(?P<name>[a-z][a-z0-9_]*(?:(?:::|\.)[A-Za-z0-9_]+)*)[ \t]", re.MULTILINE
 )
@@ -82,8 +80,7 @@ def violations(
 
 def itemsize(tensor: str, dtype: str) -> int:
     """Bytes of an element; parameters and gradients of 16 bits have states of float32."""
-    size = BYTES[dtype]
-    return size if tensor in ("p", "g") else max(size, 4)
+    return BY_TRITON[dtype].of(tensor).bytes
 
 
 def bytes_moved(spec: Spec, options: Options, dtype: str) -> int:

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Options, Spec
 from stepforge.lowering.lower import tensors_of
+from stepforge.operations.formats import BY_TRITON
 from stepforge.verify.cases import inputs, locate, shrink
 from stepforge.verify.cases.bench import Bench, Case
 from stepforge.verify.cases.reference import failure
@@ -30,12 +30,6 @@ from stepforge.verify.ptx.parser import Program, Unsupported, parse
 from stepforge.verify.rungs import compiled, proof, tables
 from stepforge.verify.rungs.compiled import CannotCompile
 from stepforge.verify.rungs.task import Task
-
-NUMPY = {
-    "fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64),
-    "bf16": np.dtype(ml_dtypes.bfloat16), "fp16": np.dtype(np.float16),
-}  # fmt: skip
-"""Triton's names of types → NumPy's."""
 
 
 class Launcher:
@@ -208,7 +202,7 @@ def _of_tables(task: Task, subject: proof.Subject, texts: Mapping[bool, str], mo
         programs = {aligned: parse(text) for aligned, text in texts.items()}
     except Unsupported as error:
         return task.verdict(Status.UNSUPPORTED, f"{name}: {error}")
-    dtype = NUMPY[subject.dtype].name
+    dtype = BY_TRITON[subject.dtype].numpy
     found, compared = tables.executed(task, programs, dtype, most)
     if found is None:
         _PASSED[key] = task.verdict(Status.TESTED, "agree in every bit", compared)
@@ -227,7 +221,7 @@ def cases(
     rng: inputs.Generator,
 ) -> Iterator[Case]:  # fmt: skip
     """Inputs of the interpreter's rung in one type: sizes, special values, a trajectory."""
-    kind = NUMPY[dtype].name
+    kind = BY_TRITON[dtype].numpy
     sizes = (1, block + 1) if brief or not aligned else (1, block - 1, block, 2 * block + 17)
     for n in sizes:
         yield single(spec, options, inputs.ordinary(spec, options, n, kind, rng), rng)

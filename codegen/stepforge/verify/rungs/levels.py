@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from stepforge.operations.formats import BY_TRITON
+
 
 class Level(StrEnum):
     """How much `verify` does, from least to most."""
@@ -22,5 +24,5 @@ DEVICE_TARGET = "sm_90"
 """The GPU whose PTX with numbers on the device is looked at, in exact mode."""
 FAST_TARGETS = ("sm_90",)
 """Those of them that the fast level looks at."""
-DTYPES = ("fp32", "fp64", "bf16", "fp16")
+DTYPES = tuple(BY_TRITON)
 """Triton's names of the tensors' types; with the 16-bit ones the states are float32."""

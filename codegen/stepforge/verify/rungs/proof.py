@@ -20,6 +20,7 @@ import numpy as np
 from stepforge.backends.triton import WARPS
 from stepforge.language.spec import Interval, Options, Spec
 from stepforge.lowering.lower import tensors_of
+from stepforge.operations.formats import BY_TRITON
 from stepforge.verify.cases import inputs
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import KERNELS, Pair, Text
@@ -53,8 +54,6 @@ from stepforge.verify.terms.rule import Expected
 from stepforge.verify.terms.source_terms import Source, Table, Tensor
 from stepforge.verify.terms.terms import Term
 
-KINDS = {"fp32": "f32", "fp64": "f64", "bf16": "bf16", "fp16": "f16"}
-"""Triton's names of types → kinds of terms."""
 IR_TARGET = "sm_90"
 """Triton IR is the same for all GPUs; this is the one that it is compiled for."""
 
@@ -80,10 +79,8 @@ class Outcome:
 
 def storage(spec: Spec, options: Options, dtype: str) -> dict[str, str]:
     """The kind of every tensor of an option set: 16-bit parameters have float32 states."""
-    kind = KINDS[dtype]
-    wide = kind if kind in ("f32", "f64") else "f32"
-    active = [t.name for t in tensors_of(spec, options)]
-    return {name: kind if name in ("p", "g") else wide for name in active}
+    form = BY_TRITON[dtype]
+    return {t.name: form.of(t.name).kind for t in tensors_of(spec, options)}
 
 
 def domains(spec: Spec) -> dict[str, Interval]:

@@ -28,17 +28,18 @@ import ml_dtypes
 import numpy as np
 
 from stepforge.operations import arithmetic
+from stepforge.operations.formats import FORMATS
 
 FLOATS: dict[str, Any] = {
-    "bf16": ml_dtypes.bfloat16, "f16": np.float16, "f32": np.float32, "f64": np.float64,
-}  # fmt: skip
+    kind: getattr(ml_dtypes if found.numpy == "bfloat16" else np, found.numpy)
+    for kind, found in FORMATS.items()
+}
 """The kinds of floats, as NumPy's types; conditions are of kind "bool"."""
 INTEGERS: dict[str, Any] = {"i32": np.int32, "i64": np.int64}
 """The kinds of integers, which are bits of floats; see `verify.terms.integers`."""
 COMMUTATIVE = frozenset(
     {"add", "mul", "max", "min", "maxnum", "minnum", "anymax", "anymin", "eq", "nan", "and"}
 )
-_WIDTH = {"bf16": 8, "f16": 11, "f32": 24, "f64": 53}
 
 
 class Term:
@@ -140,7 +141,8 @@ def fresh(name: str, kind: str) -> Term:
 
 def widens(source: str, target: str) -> bool:
     """Whether every number of one kind is a number of the other."""
-    return _WIDTH[source] <= _WIDTH[target] and {source, target} != {"bf16", "f16"}
+    one, other = FORMATS[source], FORMATS[target]
+    return one.precision <= other.precision and one.most <= other.most
 
 
 # Normal forms.

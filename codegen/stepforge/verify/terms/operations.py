@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stepforge.operations import arithmetic, formulas
+from stepforge.operations import arithmetic, arrays, formulas
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.terms.terms import FLOATS, INTEGERS, Term
 
@@ -176,7 +176,7 @@ def _formula(function: str) -> TermOperation:
     """A function that is a formula; one of the host counts as the same in float64."""
     row = OPERATIONS[function]
     return TermOperation(
-        lambda term, *args: formulas.rounded(function, term.kind, *args), row.value,
+        lambda term, *args: arrays.rounded(function, term.kind, *args), row.value,
         lambda *_: row.image, "function", function=function,
     )  # fmt: skip
 
