@@ -2,6 +2,8 @@
 
 The rules run in rounds, because later ones need names and types that make sense. A rule that
 depends on the options is applied to every set of options, where the rule is a straight line.
+
+In one file, so that all rules are seen beside the order in which they are asked.
 """
 
 from __future__ import annotations

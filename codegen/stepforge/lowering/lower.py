@@ -2,6 +2,8 @@
 
 Nothing here reorders arithmetic. Every maximal subexpression without a tensor becomes one kernel
 argument, computed on the host in float64.
+
+In one file, because the passes share the names that are taken and the order of statements.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Faults in the rule: after it was read, so that both files have them, or in the spec itself."""
+"""Faults in the rule: after it was read, so that both files have them, or in the spec itself.
+
+In one file, so that the classes of faults are seen beside one another.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepforge.verify.terms import terms
-from stepforge.verify.terms.equality import same_operations
+from stepforge.verify.terms.congruence import same_operations
 from stepforge.verify.terms.terms import Term, apply, constant, load, truth
 from verify.ieee import FORMATS, rounded
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepforge.verify.terms import terms, ttir
+from stepforge.verify.terms import terms, ttir, ttir_text
 from stepforge.verify.terms.evaluation import evaluate
 from stepforge.verify.terms.lifted import Lifted, Pointer, Refuted, Unsupported, findings
 from stepforge.verify.terms.offsets import SIZE
@@ -278,4 +278,4 @@ module {
   %1 = arith.addf %a, %b : f32 loc(#loc4)
   %2 = arith.addf %a, %b : f32 loc(#loc2)
 }"""
-    assert ttir.source_lines(text) == {7: 7, 8: 7, 9: 20}
+    assert ttir_text.source_lines(text) == {7: 7, 8: 7, 9: 20}

@@ -26,7 +26,7 @@ from stepforge.verify.rounding.intervals import mp
 from stepforge.verify.rungs import proof
 from stepforge.verify.rungs.compiled import CannotCompile
 from stepforge.verify.rungs.task import Task
-from stepforge.verify.terms import equality, lifted, parting, terms
+from stepforge.verify.terms import congruence, lifted, parting, terms
 from stepforge.verify.terms.evaluation import evaluate
 from stepforge.verify.terms.operations import NoValue
 from stepforge.verify.terms.ranges import sign
@@ -169,7 +169,7 @@ _STUDIED: dict[tuple[Any, ...], Rounding | Excess] = {}
 
 def _studied(subject: proof.Subject, tensor: str, got: Term) -> Rounding | Excess:
     spec, wanted = subject.spec, subject.expected.stores[tensor]
-    if equality.same_operations(got, wanted):
+    if congruence.same_operations(got, wanted):
         got = wanted  # the same bits, in which functions are seen as what they are
     kinds = proof.storage(spec, subject.options, subject.dtype)
     key = (spec.source.digest, tensor, got.digest, wanted.digest, subject.seed)

@@ -3,6 +3,8 @@
 It does so offline; no GPU is needed. The interpreter accepts much that the compiler refuses, and it
 sees no instruction. What the compiler makes is held against the contract of
 `stepforge.verify.rungs.contract`.
+
+In one file, because what is compiled, kept and asked of the compiler shares its caches.
 """
 
 from __future__ import annotations

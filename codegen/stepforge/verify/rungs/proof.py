@@ -3,6 +3,8 @@
 The proofs are for every `n` and every input. Stored terms that are the same object as the rule's,
 or become it whatever the comparisons in them come to, are proved to the bit. Others are decided
 over the reals by `equality`; what that can only test is TESTED, with the probability of an error.
+
+In one file, because both compare with the same rule, and tell where the two part.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from stepforge.verify.rungs import compiled
 from stepforge.verify.rungs.compiled import ALIGNMENT, CannotCompile, Kernel
 from stepforge.verify.rungs.task import Task
 from stepforge.verify.terms import (
+    congruence,
     equality,
     evaluation,
     launcher,
@@ -36,6 +39,8 @@ from stepforge.verify.terms import (
     rule,
     terms,
     ttir,
+    ttir_text,
+    witnesses,
 )
 from stepforge.verify.terms.launcher import Launch, launch
 from stepforge.verify.terms.lifted import (
@@ -215,7 +220,7 @@ def _value(subject: Subject, artefact: Artefact, name: str, got: Term) -> Outcom
     wanted = expected.stores[name] if name in expected.stores else expected.scalars[name]
     if got is wanted:
         return Outcome(Status.PROVED, "bits", "the rule's rounded operations in its order")
-    if equality.same_operations(got, wanted):
+    if congruence.same_operations(got, wanted):
         detail = "the rule's rounded operations, whatever its comparisons come to"
         return Outcome(Status.PROVED, "bits", detail)
 
@@ -264,9 +269,9 @@ def _seen(
     A difference of the formulas need not be one of what they compute.
     """
     try:
-        if at and equality.bits_differ(got, wanted, at):
+        if at and witnesses.bits_differ(got, wanted, at):
             return at
-        return equality.bits_witness(got, wanted, domains(subject.spec), subject.seed)
+        return witnesses.bits_witness(got, wanted, domains(subject.spec), subject.seed)
     except NoValue:
         return at
 
@@ -396,7 +401,7 @@ def _triton(subject: Subject, folder: Path) -> Outcome:
 def of_triton(subject: Subject, folder: Path, text: str) -> Outcome:
     """Triton IR that belongs to the launcher of a generated file."""
     path = subject.file(folder)
-    lines = ttir.source_lines(text)
+    lines = ttir_text.source_lines(text)
     name = f"Triton IR, {subject.dtype}{variant(subject)}"
     try:
         made, given = _launch(subject, folder, True)

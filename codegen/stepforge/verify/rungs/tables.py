@@ -3,6 +3,8 @@
 Every stored bit of the multi-tensor kernel is compared. The tensors of a column lie in one memory
 with gaps between them that no access may touch. The reference steps all of them as one array, since
 it knows no neighbours.
+
+In one file, because tables, their memory and their launchers have no other use.
 """
 
 from __future__ import annotations

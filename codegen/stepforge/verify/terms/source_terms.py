@@ -4,6 +4,8 @@ Understands the Python that generated files consist of: assignments, choices, ar
 whole arrays, calls of functions of the same file. Python's floats are float64 and weak: with an
 array they are rounded once to its type, as NumPy 2 does it. Everything else is `Unsupported` with
 its line; a file that can be read to the end is one without loops or hidden state.
+
+In one file, because it is one interpreter, with the functions that it knows.
 """
 
 from __future__ import annotations
