@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from stepforge.backends.syntax import WIDTH
 from stepforge.operations import formulas
 from stepforge.operations.formulas import FORMATS, Formula
 from stepforge.operations.table import OPERATIONS
@@ -119,7 +120,30 @@ def _renamed(formula: Formula, column: str, others: dict[str, str]) -> str:
     for edit in sorted(edits, key=lambda e: (e.line, -e.first, -e.last)):
         old = lines[edit.line - 1]
         lines[edit.line - 1] = old[: edit.first] + edit.text + old[edit.last :]
-    return "\n".join(lines)
+    return "\n".join(map(_filled, lines))
+
+
+def _filled(line: str) -> str:
+    """A line, or where it is too long one for every argument or operand of its outermost part."""
+    text = line.strip()
+    if len(line) <= WIDTH or text.startswith("#"):
+        return line
+    statement = ast.parse(text).body[0]
+    assert isinstance(statement, ast.Assign | ast.Return)
+    value = statement.value
+    pad = line[: len(line) - len(text)]
+    match value:
+        case ast.Call(func=function, args=args):
+            before = text[: function.end_col_offset]
+            parts = [ast.get_source_segment(text, a) or "" for a in args]
+            comma = "," if len(parts) > 1 else ""
+            inside = "".join(f"{pad}    {part}{comma}\n" for part in parts)
+            return f"{pad}{before}(\n{inside}{pad})"
+        case ast.BinOp(left=left):
+            before, rest = text[: value.col_offset], text[left.end_col_offset :].strip()
+            first = text[value.col_offset : left.end_col_offset]
+            return f"{pad}{before}(\n{pad}    {first}\n{pad}    {rest}\n{pad})"
+    return line
 
 
 @dataclass(frozen=True, slots=True)

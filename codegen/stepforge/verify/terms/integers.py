@@ -15,8 +15,11 @@ that the bits do not matter; see `operations.formulas`.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -237,11 +240,38 @@ def _masked(x: Term, mask: int) -> Term:
 
 
 def _ior(_: str, a: Term, b: Term) -> Term:
-    if a.is_constant and b.is_constant:
-        return integer(pattern(a) | pattern(b), a.kind)
-    if possible(a) & possible(b) == 0:
-        return apply("iadd", a, b)
-    return a if a is b else _sorted("ior", a, b)
+    """Integers laid over one another, in an order that depends on nothing but them."""
+    numbers = [x for x in (*_layers(a), *_layers(b)) if x.is_constant]
+    layers = dict.fromkeys(x for x in (*_layers(a), *_layers(b)) if not x.is_constant)
+    fixed = functools.reduce(operator.or_, map(pattern, numbers), 0)
+    parts = [*sorted(layers, key=lambda x: x.digest), *[integer(fixed, a.kind)] * (fixed != 0)]
+    if _are_apart(parts):
+        return functools.reduce(partial(apply, "iadd"), parts, integer(0, a.kind))
+    first, *others = parts
+    for other in others:
+        first = node("ior", a.kind, (first, other))
+    return first
+
+
+def _layers(x: Term) -> list[Term]:
+    """What is laid over one another; a sum of integers without a common bit is that, too."""
+    if x.op == "ior":
+        return [part for a in x.args for part in _layers(a)]
+    if x.op == "isum" and set(x.data[1]) == {1}:
+        parts = [*x.args, *[integer(x.data[0], x.kind)] * (x.data[0] != 0)]
+        if _are_apart(parts):
+            return parts
+    return [x]
+
+
+def _are_apart(parts: Sequence[Term]) -> bool:
+    """Whether no two of them have a bit in common."""
+    seen = 0
+    for x in parts:
+        if possible(x) & seen:
+            return False
+        seen |= possible(x)
+    return True
 
 
 def _ixor(_: str, a: Term, b: Term) -> Term:
