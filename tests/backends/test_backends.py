@@ -199,7 +199,7 @@ def test_names_that_generated_code_uses_are_known_to_step_aside() -> None:
     from stepforge.language.names import GENERATED
 
     spec = small(EVERYTHING, name="everything")
-    own = {"lr", "everything_kernel", "base", *"abcdef"} | {a.name for a in lower(spec).arguments}
+    own = {"lr", "everything_kernel", "base", *"abcdefh"} | {a.name for a in lower(spec).arguments}
     for backend in BACKENDS:
         tree = ast.parse(render(lower(spec), backend))
         own.add("maximize")  # there where nothing of the author's is called so

@@ -121,6 +121,7 @@ def exact(name: str, *x: Fraction) -> mpmath.mpf | bool:
 def defined(name: str, x: tuple[float, ...]) -> bool:
     return not (
         (name in ("div", "mod") and x[1] == 0)
+        or (name == "atan2" and x[0] == 0 and x[1] <= 0)  # by the sign of zero
         or (name == "log" and x[0] <= 0)
         or (name == "sqrt" and x[0] < 0)
         or (name == "clip" and x[1] > x[2])

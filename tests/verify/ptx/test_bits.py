@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from stepforge.verify.terms.evaluation import evaluate
+from stepforge.verify.terms.integers import integer
 from stepforge.verify.terms.lifted import Refuted, Unsupported
+from stepforge.verify.terms.terms import apply, load
 from verify.ptx_kernels import data, elementwise, executed, lift, stored
 
 JOIN = """\
@@ -64,11 +66,30 @@ mov.b32 %r60, 0;
         "cvt.u64.u32 %rd30, %r50;\ncvt.u64.u32 %rd31, %r51;\nor.b64 %rd33, %rd30, %rd31;\n"
         "mov.b64 {%r60, %r4}, %rd33;",
         JOIN + "shr.s64 %rd34, %rd33, 32;\ncvt.u32.u64 %r60, %rd34;",
-        "xor.b32 %r60, %r50, 1;",
-        "and.b32 %r60, %r50, 1073741823;",
+        "add.s32 %r60, %r50, %r1;",
+        "shl.b32 %r60, %r50, 32;",
+        "mul.lo.s32 %r60, %r50, %r51;",
         "mov.b64 %rd30, {%r1, %r2};\nmov.b64 {%r60, %r4}, %rd30;",
     ],
 )
 def test_other_bits_of_floats_are_unsupported(lines: str) -> None:
     with pytest.raises(Unsupported):
         lift(elementwise(lines, "f32"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "meant"),
+    [
+        ("add.s32 %r60, %r50, 1;", ("iadd", 1)),
+        ("and.b32 %r60, %r50, 255;", ("iand", 255)),
+        ("shr.s32 %r60, %r50, 23;", ("ishr", 23)),
+        ("shr.u32 %r60, %r50, 23;", ("iushr", 23)),
+        ("xor.b32 %r60, %r50, 1;", ("ixor", 1)),
+        ("mul.lo.s32 %r60, %r50, 3;", ("imul", 3)),
+    ],
+)
+def test_bits_of_floats_are_integers(lines: str, meant: tuple[str, int]) -> None:
+    op, number = meant
+    value = stored(lift(elementwise(lines, "f32")))
+    bits = apply(op, apply("asint", load("x", "f32")), integer(number, "i32"))
+    assert value is apply("asfloat", bits)

@@ -101,9 +101,10 @@ def test_registers_are_read_as_the_type_of_the_instruction() -> None:
     assert found.read("{%r1, %r2}", "b64") == Packed((X, float_of(0x3F800000, "f32")))
     assert found.read("%p1", "pred") == condition
     assert found.read("%r3", "b32") == integer
+    assert found.read("%r3", "f32") == X
     assert found.read("%ctaid.x", "u32") is PROGRAM
     wrong = [
-        ("%r1", "f64"), ("%r1", "pred"), ("%p1", "f32"), ("%rd1", "bf16x2"), ("%r3", "f32"),
+        ("%r1", "f64"), ("%r1", "pred"), ("%p1", "f32"), ("%rd1", "bf16x2"), ("%r3", "f64"),
         ("%ctaid.x", "f32"), ("%r9", "b32"),
     ]  # fmt: skip
     for operand, kind in wrong:

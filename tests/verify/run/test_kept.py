@@ -242,7 +242,7 @@ def test_a_kept_verdict_does_not_cover_an_edit_and_the_command_names_it(tmp_path
     edit(folder / "triton" / "short.py", [("    p = p + v", "    p = p - v")])
     third = run_command(*command)
     assert third.returncode == 1
-    assert "REFUTED R2 short" in third.stdout
+    assert "REFUTED interpreter (R2) short" in third.stdout
     assert "first line where they part" in third.stdout
     assert "edited" in third.stdout
     assert "Traceback" not in third.stdout + third.stderr

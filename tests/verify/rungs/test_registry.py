@@ -132,7 +132,7 @@ def test_random_specs_go_through_it(made_up: Rung) -> None:
     assert cases.asked() == (made_up,)
     (group,) = cases.groups(small("p = p - lr*g"), ROOT / "generated", 0, 0)
     assert [one.rung for one in group] == [made_up]
-    assert not [*cases.groups(small("p = p - lr*exp(g)"), ROOT / "generated", 0, 0)]
+    assert [*cases.groups(small("p = p - lr*exp(g)"), ROOT / "generated", 0, 0)]
 
 
 # The records.

@@ -138,11 +138,15 @@ def united(m: Mnemonic, a: Value, b: Value) -> Value:
 def shifted(m: Mnemonic, a: Value, by: Value) -> Value:
     """Two floats in a register, moved by one of them: zero bits come in, which are a +0."""
     if not isinstance(a, Packed) or len(a.parts) != 2:
-        logical = m.operation == "shr" and not m.source.startswith("s")
+        amount, logical = constant_of(by), m.operation == "shr" and not m.source.startswith("s")
+        if amount is None or not 0 <= amount < width_of(m.source):
+            return unknown(m)  # PTX clamps the amount, where the terms have none
         return computed("iushr" if logical else f"i{m.operation}")(m, a, by)
     low, high = a.parts
     if not isinstance(low, Float) or a.width != width_of(m.source) or constant_of(by) != low.width:
         return unknown(m)
+    if m.operation == "shr" and m.source.startswith("s"):
+        return unknown(m)  # copies of the sign come in
     empty = zero(low.term.kind)
     return Packed((empty, low) if m.operation == "shl" else (high, empty))
 

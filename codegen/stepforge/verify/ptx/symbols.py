@@ -171,7 +171,8 @@ def chosen(m: Mnemonic, a: Value, b: Value, by: Predicate) -> Value:
         data = a if isinstance(a, Data) else b
         numbers = data.parts if isinstance(data, Packed) else (data,)
         lowest = numbers[0]
-        if isinstance(lowest, Integer | Offset):
+        is_whole = isinstance(lowest, Integer | Offset) and width_of(kind) in (32, 64)
+        if is_whole and isinstance(by, Condition):
             arms = (integer_of(value, width_of(kind)) for value in (a, b))
             return Integer(apply("select", by.term, *map(certain, arms)))
         if not isinstance(lowest, Float) or lowest.width * len(numbers) != width_of(kind):

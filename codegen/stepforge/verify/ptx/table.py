@@ -74,6 +74,7 @@ class Row:
 HALVES = "bf16 f16 bf16x2 f16x2"
 UNSIGNED, SIGNED, BITS = "u16 u32 u64", "s16 s32 s64", "b16 b32 b64"
 WHOLE = f"{UNSIGNED} {SIGNED}"
+NARROW, WIDE = "u16 s16", "u32 u64 s32 s64"
 COMPARISONS = "lt|le|gt|ge|eq|ne|ltu|leu|gtu|geu|equ|neu|num|nan"
 
 
@@ -194,15 +195,19 @@ ROWS: tuple[Row, ...] = (
     *rows("mov", "pred", "S", numbers.same, symbols.same),
     *rows("mov", f"{BITS} {WHOLE} f32 f64 bf16 f16", "B", numbers.same, symbols.same, "B"),
     # Integers and bits; the second meaning is that for the bits of data.
-    *rows("add", WHOLE, "S S", plain(np.add), Integral(places.added, bits.computed("iadd"))),
-    *rows("sub", WHOLE, "S S", plain(np.subtract),
+    *rows("add", WIDE, "S S", plain(np.add), Integral(places.added, bits.computed("iadd"))),
+    *rows("add", NARROW, "S S", plain(np.add), Integral(places.added)),
+    *rows("sub", WIDE, "S S", plain(np.subtract),
           Integral(places.subtracted, bits.computed("isub"))),
-    *rows("mul lo", WHOLE, "S S", plain(np.multiply),
+    *rows("sub", NARROW, "S S", plain(np.subtract), Integral(places.subtracted)),
+    *rows("mul lo", WIDE, "S S", plain(np.multiply),
           Integral(places.multiplied, bits.computed("imul"))),
+    *rows("mul lo", NARROW, "S S", plain(np.multiply), Integral(places.multiplied)),
     *rows("mul wide", "u16 u32 s16 s32", "S S", numbers.wide(np.multiply),
           Integral(places.multiplied_wide), "W"),
-    *rows("mad lo", WHOLE, "S S S", plain(lambda a, b, c: a * b + c),
+    *rows("mad lo", WIDE, "S S S", plain(lambda a, b, c: a * b + c),
           Integral(places.multiplied, bits.computed("imul"))),
+    *rows("mad lo", NARROW, "S S S", plain(lambda a, b, c: a * b + c), Integral(places.multiplied)),
     *rows("mad wide", "u16 u32 s16 s32", "S S W", numbers.wide(lambda a, b, c: a * b + c),
           Integral(places.multiplied_wide), "W"),
     *rows("neg", SIGNED, "S", plain(np.negative), Integral(places.negated)),

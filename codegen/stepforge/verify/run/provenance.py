@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterable
 from functools import cache
 from importlib import metadata, resources
+from importlib.abc import Traversable
 
 from stepforge.backends.registry import BACKENDS, Backend
 from stepforge.verify.certificate import Verdict
@@ -24,15 +25,20 @@ def templates() -> dict[str, str]:
 def _digest(backend: Backend) -> str:
     root = resources.files("stepforge.backends") / "templates"
     formulas = resources.files("stepforge.operations") / "functions"
-    folders = [folder for name in (backend.column, "host") if (folder := root / name).is_dir()]
     files = [root / backend.template]
-    for folder in [*folders, formulas]:
-        files += sorted(folder.iterdir(), key=lambda file: file.name)
+    if any(file.name.endswith(".jinja") for file in _files(root / backend.column)):
+        for folder in (root / backend.column, root / "host", formulas):
+            files += _files(folder)
     digest = hashlib.sha256()
     for file in files:
         data = file.read_bytes()
         digest.update(f"{file.name} {len(data)}\n".encode() + data)
     return digest.hexdigest()
+
+
+def _files(folder: Traversable) -> list[Traversable]:
+    """The files of a folder, which need not be there, by name."""
+    return sorted(folder.iterdir(), key=lambda file: file.name) if folder.is_dir() else []
 
 
 def versions(verdicts: Iterable[Verdict]) -> dict[str, str]:
