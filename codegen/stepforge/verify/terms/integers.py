@@ -11,6 +11,8 @@ and drop bits that nobody reads; so does this, always in one direction:
 
 A NaN has no certain bits. Formulas that take the bits of one choose another result for NaN, so
 that the bits do not matter; see `operations.formulas`.
+
+In one file, because every rule relies on the forms that the others make.
 """
 
 from __future__ import annotations
