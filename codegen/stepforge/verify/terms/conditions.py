@@ -58,6 +58,9 @@ def _is_number(x: Term) -> bool:
     return x.op == "not" and x.args[0].op == "nan" and len({*x.args[0].args}) == 1
 
 
+# Of a comparison and its opposite one need not hold: `not x < y` is `x >= y` or that one is NaN.
+
+
 def _or(_: str, a: Term, b: Term) -> Term:
     return apply("not", apply("and", _not("", a), _not("", b)))
 
@@ -158,6 +161,10 @@ def _without_signs(x: Term) -> Term:
 
 
 def _select(_: str, condition: Term, a: Term, b: Term) -> Term:
+    """In each arm the condition is known; equal arms are the result whatever it is.
+
+    `x if x == 0 else 0` stays: of -0 it is -0.
+    """
     if condition.op == "not":
         condition, a, b = condition.args[0], b, a
     if condition.is_constant:

@@ -50,7 +50,10 @@ def _united(op: str, parts: Set[Term]) -> Set[Term]:
 
 
 def _of_pair(op: str, a: Term, b: Term) -> Term | None:
-    """The maximum or minimum of two operands where it is no such operation any more."""
+    """The maximum or minimum of two operands where it is no such operation any more.
+
+    `max(x, -x)` is `abs(x)`, with NaN as NaN and both zeros as +0; a NaN among them is the result.
+    """
     for x, y in ((a, b), (b, a)):
         if x.is_constant and (y.is_constant or x.number != x.number):
             return plain(op, x.kind, (x, y)) if y.is_constant else x

@@ -47,6 +47,7 @@ def _signed(negative: bool, x: Term) -> Term:
 
 
 def _add(_: str, a: Term, b: Term) -> Term:
+    """`x + -0` is `x` for every x; `x + 0` is not: of -0 it is +0."""
     for x, y in ((a, b), (b, a)):
         if x.is_constant and x.number == 0:
             return y if np.signbit(x.number) else plus_zero(any_zero(y))
@@ -54,6 +55,11 @@ def _add(_: str, a: Term, b: Term) -> Term:
 
 
 def _mul(_: str, a: Term, b: Term) -> Term:
+    """Signs go out of a product, because rounding to nearest does the same on both sides of zero.
+
+    That would not be so if it rounded up: `(-a)*b` is then above `-(a*b)`. `2*x` is `x + x`, exact
+    or infinite both; `0*x` stays, which is NaN of an infinity and -0 of a negative number.
+    """
     (minus, a), (other, b) = unsigned(a), unsigned(b)
     negative = minus != other
     for x, y in ((a, b), (b, a)):
@@ -67,6 +73,11 @@ def _mul(_: str, a: Term, b: Term) -> Term:
 
 
 def _div(_: str, a: Term, b: Term) -> Term:
+    """`x/4` is `x*0.25`; `x/3` is not `x*(1/3)`, which rounds twice: 5/3 differs in float32.
+
+    The reciprocal has to be a normal number: 1/2**127 is subnormal in float32, and exact there, but
+    compilers leave it alone.
+    """
     (minus, a), (other, b) = unsigned(a), unsigned(b)
     if b.is_constant and not a.is_constant and _has_exact_reciprocal(b):
         return _signed(minus != other, apply("mul", a, constant(1 / b.number, b.kind)))
@@ -82,6 +93,7 @@ def _has_exact_reciprocal(x: Term) -> bool:
 
 
 def _abs(_: str, x: Term) -> Term:
+    """It goes into products, quotients and choices, whose sizes are made of sizes; into no sum."""
     x = any_zero(unsigned(x)[1])
     if x.op == "abs" or x.is_constant:
         return x
@@ -95,6 +107,7 @@ def _abs(_: str, x: Term) -> Term:
 
 
 def _fma(_: str, a: Term, b: Term, c: Term) -> Term:
+    """The sign of a product is with one factor; it cannot go out, where the addend is, too."""
     (minus, a), (other, b) = unsigned(a), unsigned(b)
     a, b = sorted((a, b), key=lambda x: x.digest)
     if minus != other:
@@ -108,6 +121,11 @@ def _fma(_: str, a: Term, b: Term, c: Term) -> Term:
 
 
 def _cvt(kind: str, x: Term) -> Term:
+    """Casts of casts are one if the inner is exact: float32 to float64 to float16.
+
+    Not if it rounds, as float64 to float32 to float16 does: 1 + 2**-11 + 2**-40 becomes a tie, and
+    then 1. Of a maximum, a cast that is exact is one of the operands.
+    """
     if x.kind == kind:
         return x
     if x.is_constant:
