@@ -2,7 +2,7 @@
 
 `python benchmarks/functions.py [NAME…] [--format float32] [--quick]`
 
-The formula texts are data: they are checked and translated to C, and compiled with gcc. In float32
+The formulas are printed as C and compiled with gcc. In float32
 functions of one argument run on all 2^32 inputs, against the C library in double precision; all
 others on samples, in float64 against libquadmath, which has 113 bits. NumPy evaluates the same
 texts, and has to give the same bits. The exit status is 1 if an error is above 1 ulp, a special

@@ -39,14 +39,14 @@ from support import ROOT, STOCK, stock
 from torch_optim.support import CASES, WITH_TORCH, Case, parameters
 
 import generated.torch as ours
-from stepforge.backends.torch import class_name
-from stepforge.operations.formats import UNIT
+from stepforge.backends.torch_class import class_name
+from stepforge.operations.formats import BY_TRITON, UNIT
 from stepforge.verify.cases.bench import Bench
 from stepforge.verify.cases.tensors import Tensor
 from stepforge.verify.files.generated import KERNELS, Pair, fresh
-from stepforge.verify.run.tasks import DTYPES
 from stepforge.verify.rungs import bounded, executed, proof, tables
 from stepforge.verify.rungs.bounded import Problem
+from stepforge.verify.rungs.levels import DTYPES
 from stepforge.verify.terms.terms import Term
 
 GENERATED = ROOT / "generated"
@@ -158,7 +158,7 @@ def replay(name: str, number: int, dtype: str) -> tuple[int, str]:
         launcher = Several(getattr(several.module, f"{name}_kernel"), several.module.COLUMNS)
         setattr(several.module, f"{name}_kernel", launcher)
         rng = np.random.default_rng([SEED, 66])
-        kind = executed.NUMPY[dtype].name
+        kind = BY_TRITON[dtype].numpy
         found = several.steps(options, kind, rng, tables.MANY, launcher.guarded, mode=mode)
         if found is not None:
             return compared, f"{name} {dict(options)} {dtype}, {mode}: {found}"[:600]

@@ -19,9 +19,10 @@ NAME = "lion"
 COLUMN, LINE, MARGIN, TOP = 292, 19, 16, 62
 STYLE = """
   text { font: 12.5px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #1f2328 }
-  .head, .what { font-family: system-ui, sans-serif }
-  .head { font-weight: 600 }
+  .head, .rung, .what { font-family: system-ui, sans-serif }
+  .head, .rung { font-weight: 600 }
   .what, .arrow { fill: #59636e; font-size: 11.5px }
+  .rung { font-size: 11px }
   .arrow { font-size: 15px }
   .back { fill: #ffffff; stroke: #d1d9e0 }
   .panel { fill: #f6f8fa; stroke: #d1d9e0 }
@@ -52,13 +53,13 @@ def excerpt(backend: str, count: int) -> list[str]:
 
 
 def verdicts() -> dict[str, str]:
-    """Rung → verdict, from the table in the README."""
+    """Name and number of a rung → verdict, from the table in the README."""
     readme = (ROOT / "README.md").read_text("utf-8")
     header, row = (
         re.split(r" {2,}", re.findall(rf"^{first} .*$", readme, re.MULTILINE)[0].strip())
         for first in ("optimizer", NAME)
     )
-    return {k: v for k, v in zip(header, row, strict=True) if re.fullmatch(r"R\d+", k)}
+    return {k: v for k, v in zip(header, row, strict=True) if re.search(r"\(R\d+\)$", k)}
 
 
 def _text(x: float, y: float, text: str, kind: str = "") -> str:
@@ -94,11 +95,12 @@ def picture() -> str:
     wide = (width - 2 * MARGIN) / len(found)
     for number, (rung, verdict) in enumerate(found.items()):
         x = MARGIN + number * wide
+        name, of = rung.removesuffix(")").split(" (")
         word, count = verdict.rsplit(" ", 1)
         parts += [
-            _text(x, bottom + 44, rung, "head"),
+            _text(x, bottom + 44, name, "rung"),
             _text(x, bottom + 60, word, "proved" if "PROVED" in word else "tested"),
-            _text(x, bottom + 75, count, "what"),
+            _text(x, bottom + 75, f"{of}, {count}", "what"),
         ]
     return "\n".join(
         [

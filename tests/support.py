@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOCK = sorted(path.stem for path in (ROOT / "specs").glob("*.toml"))
 
 
+@cache
 def stock(name: str) -> Spec:
     """A spec of the catalogue."""
     return load(ROOT / "specs" / f"{name}.toml", f"specs/{name}.toml")[0]
@@ -103,8 +105,8 @@ class Command:
         self._capsys.readouterr()
         with self._monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["stepforge", *map(str, arguments)])
-            if cwd is not None:
-                patch.chdir(cwd)
+            patch.setattr(sys.modules["__main__"], "__package__", "")  # argv has the command's name
+            patch.chdir(cwd or ROOT)
             handlers = {number: signal.getsignal(number) for number in SIGNALS}
             try:
                 with pytest.raises(SystemExit) as caught:

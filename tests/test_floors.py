@@ -92,3 +92,11 @@ def test_a_room_itself_holds_no_code(name: str) -> None:
 def test_the_picture_shows_the_imports() -> None:
     assert architecture.FILE.read_text("utf-8") == architecture.picture()
     assert set(architecture.ROOMS) < set(FLOORS)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, p in MODULES.items() if p.read_text().count("\n") > LONG]
+)
+def test_a_long_file_says_why(name: str) -> None:
+    docstring = ast.get_docstring(ast.parse(MODULES[name].read_text("utf-8"))) or ""
+    assert "In one file, " in docstring

@@ -148,8 +148,8 @@ def test_text_from_python_stays_in_its_place() -> None:
 
 
 def test_what_the_language_does_not_have_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"has no `sin\(g\)`"):
-        tiny(rule=[("p", p - lr * sp.sin(g))])
+    with pytest.raises(ValueError, match=r"has no `tan\(g\)`"):
+        tiny(rule=[("p", p - lr * sp.tan(g))])
 
 
 def test_importing_stepforge_imports_no_sympy() -> None:

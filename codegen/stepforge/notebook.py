@@ -18,7 +18,6 @@ from stepforge.language.spec import Spec
 if TYPE_CHECKING:
     from stepforge.language.expression import Expression
     from stepforge.lowering.kernel import Value
-    from stepforge.operations.operation import Operation, Spelling
 
 Entries = Mapping[Any, Mapping[str, Any]]
 
@@ -106,23 +105,27 @@ def _text(value: Any) -> str:
     """An expression as text of the rule language."""
     import sympy
 
+    from stepforge.backends.python import PYTHON
     from stepforge.backends.writer import Writer
     from stepforge.language.mathematics import from_sympy
+    from stepforge.operations.operation import ATOM, Spelling
+    from stepforge.operations.table import OPERATIONS
+
+    class Authors(Writer):
+        """Writes the rule language: Python's operators, and functions of its own."""
+
+        def spelling(self, value: Value) -> Spelling:
+            operation = OPERATIONS[value.op]
+            scalar = operation.spellings[self.column]
+            if scalar.precedence is not ATOM:
+                return scalar
+            arguments = ", ".join(f"{{{index}}}" for index in range(operation.arity))
+            return Spelling(f"{operation.symbol}({arguments})")
 
     if isinstance(value, str):
         return value
-    return Writer(_authors).value(_value(from_sympy(sympy.sympify(value, strict=True))))
-
-
-def _authors(operation: Operation) -> Spelling:
-    """The column of the rule language itself."""
-    from stepforge.operations.operation import ATOM, Spelling
-
-    scalar = operation.spellings["scalar"]
-    if scalar.precedence is not ATOM:
-        return scalar
-    arguments = ", ".join(f"{{{index}}}" for index in range(operation.arity))
-    return Spelling(f"{operation.symbol}({arguments})")
+    writer = Authors(PYTHON, "scalar")
+    return writer.value(_value(from_sympy(sympy.sympify(value, strict=True))))
 
 
 def _value(e: Expression) -> Value:

@@ -8,21 +8,46 @@ import re
 
 import numpy as np
 import pytest
-from support import ROOT, STOCK, lowered, module, numpy_of, small, stock
+from catalogue import FEW
+from support import ROOT, lowered, module, numpy_of, small, stock
 
-from stepforge.backends.registry import BACKENDS
+from stepforge.backends.python import PYTHON
+from stepforge.backends.registry import BACKENDS, REFERENCE, Backend
 from stepforge.backends.render import environment, render
-from stepforge.backends.writer import layout
 from stepforge.lowering.lower import lower
+from stepforge.operations.operation import COLUMNS
+from stepforge.verify.files.generated import KERNELS, MODES, ON_HOST
 
 
 def test_every_backend_has_its_template_and_its_folder() -> None:
-    templates = {n.split(".")[0] for n in environment().list_templates() if n.endswith(".py.jinja")}
+    templates = {n for n in environment().list_templates() if "/" not in n} - {"spec.toml.jinja"}
+    assert templates == {backend.template for backend in BACKENDS.values()}
     folders = {p.name for p in (ROOT / "generated").iterdir() if p.is_dir()} - {"__pycache__"}
-    assert templates == set(BACKENDS) == folders
+    assert folders == set(BACKENDS)
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("backend", BACKENDS.values(), ids=[*BACKENDS])
+def test_a_record_names_what_there_is(backend: Backend) -> None:
+    assert BACKENDS[backend.name] is backend
+    assert backend.column in COLUMNS
+    assert backend.syntax.scalars in COLUMNS
+    before = [*BACKENDS][: [*BACKENDS].index(backend.name)]
+    assert {*backend.needs} <= {*before}
+    assert bool(backend.modes) is (backend.artefact == "kernel")
+    assert {*backend.modes} <= {*MODES}
+    assert {*backend.copied.values()} <= {*environment().list_templates()}
+    assert REFERENCE in (backend.name, *backend.needs)
+
+
+def test_kernels_are_those_that_launchers_have() -> None:
+    assert KERNELS == (
+        ("triton", "host"), ("multi_tensor", "host"), ("multi_tensor", "device"),
+        ("multi_tensor", "scaled"),
+    )  # fmt: skip
+    assert KERNELS[:2] == ON_HOST
+
+
+@pytest.mark.parametrize("name", FEW)
 def test_both_files_of_a_pair_have_the_same_signatures_but_for_the_mode(name: str) -> None:
     def signatures(backend: str) -> dict[str, str]:
         tree = ast.parse(render(lower(stock(name)), backend))
@@ -34,7 +59,7 @@ def test_both_files_of_a_pair_have_the_same_signatures_but_for_the_mode(name: st
     assert set(signatures("numpy")) == {"init", "step"}
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_defaults_are_those_of_the_spec(name: str) -> None:
     spec = stock(name)
     step = inspect.signature(numpy_of(spec).step)
@@ -43,7 +68,7 @@ def test_defaults_are_those_of_the_spec(name: str) -> None:
     assert keywords == declared | {o.name: o.default for o in spec.options} | {"_checked": True}
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_the_reference_has_the_authors_lines(name: str) -> None:
     """Every assignment of the rule is a line of the reference, up to spaces and spellings."""
     lines = {
@@ -55,7 +80,7 @@ def test_the_reference_has_the_authors_lines(name: str) -> None:
             assert line.split("=")[0].strip() in lines
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_every_option_set_initializes_exactly_its_states(name: str) -> None:
     spec = stock(name)
     reference = numpy_of(spec)
@@ -71,7 +96,7 @@ def reads(node: ast.AST, name: str) -> bool:
     return any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(node))
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_kernel_scalars_are_float64_and_rounded_first(name: str) -> None:
     kernel = lower(stock(name))
     tree = ast.parse(render(kernel, "triton"))
@@ -87,14 +112,14 @@ def test_kernel_scalars_are_float64_and_rounded_first(name: str) -> None:
             assert ast.unparse(next(uses)) == rounded
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_hyperparameters_are_never_constants_of_the_kernel(name: str) -> None:
     spec = stock(name)
     constants = set(re.findall(r"(\w+): tl\.constexpr", render(lower(spec), "triton")))
     assert constants == {o.name.upper() for o in spec.options} | {"EXACT", "BLOCK"}
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_each_tensor_is_read_once_and_written_once_on_each_path(name: str) -> None:
     kernel = lower(stock(name))
     text = render(kernel, "triton")
@@ -109,7 +134,7 @@ def test_each_tensor_is_read_once_and_written_once_on_each_path(name: str) -> No
         assert stores == (["", ", mask=mask"] if tensor.stored else [])
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_the_launch_passes_the_kernels_parameters_in_order(name: str) -> None:
     kernel = lower(stock(name))
     text = render(kernel, "triton")
@@ -159,22 +184,22 @@ def test_nested_choices_on_broken_lines_keep_their_meaning() -> None:
 
 
 def test_a_layout_is_one_line_if_it_fits_then_indented_then_one_item_a_line() -> None:
-    assert layout("f", ["a", "b"], ":") == "f(a, b):"
+    assert PYTHON.layout("f", ["a", "b"], ":") == "f(a, b):"
     items = ["a" * 45, "b" * 45]
-    assert layout("f" * 20, items, "") == f"{'f' * 20}(\n    {items[0]}, {items[1]}\n)"
+    assert PYTHON.layout("f" * 20, items, "") == f"{'f' * 20}(\n    {items[0]}, {items[1]}\n)"
     three = ["a" * 40] * 3
-    assert layout("f", three, "") == "f(\n" + "".join(f"    {i},\n" for i in three) + ")"
+    assert PYTHON.layout("f", three, "") == "f(\n" + "".join(f"    {i},\n" for i in three) + ")"
 
 
 def test_names_that_generated_code_uses_are_known_to_step_aside() -> None:
     """Everything that a file with every helper binds or reads."""
     from operations.test_operations import EVERYTHING
 
-    from stepforge.backends.torch import OF_TORCH
+    from stepforge.backends.torch_class import OF_TORCH
     from stepforge.language.names import GENERATED
 
     spec = small(EVERYTHING, name="everything")
-    own = {"lr", "everything_kernel", "base", *"abcdef"} | {a.name for a in lower(spec).arguments}
+    own = {"lr", "everything_kernel", "base", *"abcdefh"} | {a.name for a in lower(spec).arguments}
     for backend in BACKENDS:
         tree = ast.parse(render(lower(spec), backend))
         own.add("maximize")  # there where nothing of the author's is called so
@@ -189,6 +214,6 @@ def test_names_that_generated_code_uses_are_known_to_step_aside() -> None:
 
 
 def test_generated_references_are_plain_modules() -> None:
-    for name in STOCK:
+    for name in FEW:
         text = render(lower(stock(name)), "numpy")
         assert set(vars(module(text))) >= {"init", "step"}

@@ -9,6 +9,7 @@ import pytest
 
 from stepforge.commands.terminal import faults
 from stepforge.verify.certificate import Counterexample, Status, Verdict
+from stepforge.verify.rungs.registry import RUNGS
 
 SPEC = "specs/lion.toml:24: m = beta2*m"
 KERNEL = "out/triton/lion.py:133: m = 1.1 * m"
@@ -25,7 +26,7 @@ def failed(
             places.get("spec", ""), places.get("kernel", ""), places.get("artefact", ""),
         )  # fmt: skip
     verdict = Verdict(rung, "lion", {"maximize": False}, Status.REFUTED, 1, detail)
-    return replace(verdict, counterexample=found, **more)
+    return replace(verdict, name=RUNGS[rung].name, counterexample=found, **more)
 
 
 def rungs(*verdicts: Verdict) -> list[tuple[str, ...]]:
@@ -44,11 +45,14 @@ def test_the_same_line_of_the_rule_is_one_fault_with_what_each_rung_adds() -> No
     assert fault.rungs == ("R2", "R3", "R6", "R7")
     assert len(fault.verdicts) == 8
     told = faults.told(fault, 2)
-    assert told.startswith("REFUTED R2 lion [maximize=False]\n")
+    assert told.startswith("REFUTED interpreter (R2) lion [maximize=False]\n")
     assert told.count("smallest input") == told.count(SPEC) == told.count(KERNEL) == 1
     assert told.endswith(
-        "  found by R2 R3 R6 R7, with 2 of 2 option sets\n"
-        "    R3 IR:82: mulf\n    R6 PTX:838: mul.rn\n    R7 PTX:99: mul.rn"
+        "  found by interpreter (R2) triton-ir-proof (R3) ptx-executed (R6) ptx-proof (R7), with 2 "
+        "of 2 option sets\n"
+        "    triton-ir-proof (R3) IR:82: mulf\n"
+        "    ptx-executed (R6) PTX:838: mul.rn\n"
+        "    ptx-proof (R7) PTX:99: mul.rn"
     )
 
 
@@ -110,7 +114,8 @@ def test_what_names_no_place_joins_the_only_fault_of_its_optimizer() -> None:
     placed = failed("R2", spec=SPEC, kernel=KERNEL)
     placeless = failed("R5", "full blocks have 12 stores, the tensors need 8")
     assert rungs(placed, placeless) == [("R2", "R5")]
-    assert "R5 full blocks have 12 stores" in faults.told(faults.faults([placed, placeless])[0], 2)
+    told = faults.told(faults.faults([placed, placeless])[0], 2)
+    assert "compiled-contract (R5) full blocks have 12 stores" in told
     another = failed("R2", spec="specs/lion.toml:23: p", kernel="out/triton/lion.py:9: p")
     assert rungs(placed, another, placeless) == [("R2",), ("R2",), ("R5",)]
     assert rungs(placed, replace(placeless, optimizer="sgd")) == [("R2",), ("R5",)]
@@ -124,7 +129,9 @@ def test_what_is_missing_on_this_machine_is_said_once_for_all() -> None:
     ]
     (fault,) = faults.faults(missing)
     assert fault.optimizers == ("lion", "sgd")
-    assert faults.told(fault, 1).endswith("found by R2 R3, of lion, sgd")
+    assert faults.told(fault, 1).endswith(
+        "found by interpreter (R2) triton-ir-proof (R3), of lion, sgd"
+    )
     slow = [replace(v, status=Status.REFUTED, detail="did not finish") for v in missing]
     assert len(faults.faults(slow)) == 2
 

@@ -6,7 +6,7 @@ import pytest
 
 from stepforge.commands.gpus import NAMES, architecture, target, targets
 from stepforge.language.diagnostics import SpecError
-from stepforge.verify.run.tasks import ARCHITECTURES
+from stepforge.verify.rungs.levels import ARCHITECTURES
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,18 @@ import io
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import sys
 import termios
 from fcntl import ioctl
+from pathlib import Path
 
 import pytest
+from catalogue import FEW
 from rich.cells import cell_len
-from support import ROOT, STOCK, environment, run_command
+from support import ROOT, environment, run_command
 
 from stepforge.commands.terminal import campaigns as fuzz_summary
 from stepforge.commands.terminal import mutations as mutate_summary
@@ -24,7 +27,8 @@ from stepforge.commands.terminal.table import Cell, print_table
 from stepforge.fuzz.campaign import BUILD, TEXTS, Report
 from stepforge.mutate.report import Report as Mutations
 from stepforge.mutate.report import Result
-from stepforge.verify.certificate import RUNGS, Certificate, Status, Verdict
+from stepforge.verify.certificate import Certificate, Status, Verdict
+from stepforge.verify.rungs.registry import RUNGS
 
 WIDTHS = (40, 60, 80, 100, 120, 200)
 
@@ -95,9 +99,10 @@ def certificates() -> list[Certificate]:
         status = Status.UNSUPPORTED if rung == "R8" else Status.TESTED
         return Verdict(rung, name, {"m": maximize}, status, 1234567)
 
+    rungs = ("files", *RUNGS)
     return [
-        Certificate(name, tuple(verdict(name, r, m) for r in RUNGS for m in (False, True)))
-        for name in STOCK
+        Certificate(name, tuple(verdict(name, r, m) for r in rungs for m in (False, True)))
+        for name in FEW
     ]
 
 
@@ -113,12 +118,12 @@ def test_every_name_and_verdict_is_whole(width: int, monkeypatch: pytest.MonkeyP
     top = stream.getvalue().split("\n\n")[0].splitlines()
     assert max(map(len, top)) <= width
     firsts = [line.split()[0] for line in top if not line.startswith(" ")]
-    assert [first for first in firsts if first in STOCK] == STOCK
+    assert [first for first in firsts if first in FEW] == FEW
     cells = [cell for line in top for cell in words(line)]
     proofs = [cell for cell in cells if re.fullmatch(r"(R[37]: )?PROVED \(bits\)( n=\d+)?", cell)]
-    assert len(proofs) == 2 * len(STOCK)
-    assert sum("UNSUPPORTED" in cell for cell in cells) == len(STOCK)
-    assert sum("TESTED" in cell for cell in cells) == (len(RUNGS) - 4) * len(STOCK)
+    assert len(proofs) == 2 * len(FEW)
+    assert sum("UNSUPPORTED" in cell for cell in cells) == len(FEW)
+    assert sum("TESTED" in cell for cell in cells) == (len(RUNGS) - 3) * len(FEW)
 
 
 def test_wide_is_one_row_for_each_whatever_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +131,7 @@ def test_wide_is_one_row_for_each_whatever_the_terminal(monkeypatch: pytest.Monk
     narrow, pipe = Terminal(), io.StringIO()
     report.print_table(certificates(), narrow, wide=True)
     report.print_table(certificates(), pipe)
-    rows = len(STOCK) + 1
+    rows = len(FEW) + 1
     assert narrow.getvalue().splitlines()[:rows] == pipe.getvalue().splitlines()[:rows]
     assert "n=2469134" in pipe.getvalue()
     assert all(len(line) > 150 for line in pipe.getvalue().splitlines()[:rows])
@@ -141,7 +146,7 @@ def test_tables_of_fuzz_and_mutate_fit(width: int, monkeypatch: pytest.MonkeyPat
         for stage in (BUILD, *RUNGS, TEXTS):
             found.outcomes[stage, outcome] = 1234
     fuzz_summary.print_report(found, 0, stream)
-    rungs = {rung: "REFUTED" for rung in RUNGS if rung not in ("files", "R12")}
+    rungs = {rung: "REFUTED" for rung in RUNGS if rung != "R12"}
     results = tuple(
         Result(f"lion-{kind}-{n}", "lion", "rule", kind, "x", rungs)
         for kind in "ABCDEFGHIJK"
@@ -166,7 +171,7 @@ def test_a_variable_that_is_no_width_is_not_one(
 # The command.
 
 
-def on_terminal(columns: int, *arguments: str, **extra: str) -> str:
+def on_terminal(columns: int, *arguments: str, cwd: Path = ROOT, **extra: str) -> str:
     """What the command prints on a terminal of so many columns."""
     leader, follower = pty.openpty()
     ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -175,7 +180,7 @@ def on_terminal(columns: int, *arguments: str, **extra: str) -> str:
         variables.pop("COLUMNS", None)
     process = subprocess.Popen(
         [sys.executable, "-m", "stepforge", *arguments],
-        cwd=ROOT, env=variables, stdin=follower, stdout=follower, stderr=follower,
+        cwd=cwd, env=variables, stdin=follower, stdout=follower, stderr=follower,
     )  # fmt: skip
     os.close(follower)
     text = b""
@@ -192,17 +197,26 @@ def on_terminal(columns: int, *arguments: str, **extra: str) -> str:
     return text.decode().replace("\r\n", "\n")
 
 
-def test_the_list_fits_the_terminal() -> None:
-    lines = on_terminal(80, "list").splitlines()
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project with few specs."""
+    (tmp_path / "specs").mkdir()
+    for name in FEW:
+        shutil.copy(ROOT / "specs" / f"{name}.toml", tmp_path / "specs")
+    return tmp_path
+
+
+def test_the_list_fits_the_terminal(folder: Path) -> None:
+    lines = on_terminal(80, "list", cwd=folder).splitlines()
     assert max(map(len, lines)) <= 80
-    assert [line.split()[0] for line in lines if line.split()[0] in STOCK] == STOCK
+    assert [line.split()[0] for line in lines if line.split()[0] in FEW] == FEW
 
 
-def test_columns_is_how_wide_a_terminal_is_and_pipes_have_no_width() -> None:
-    whole = on_terminal(60, "list", COLUMNS="300")
+def test_columns_is_how_wide_a_terminal_is_and_pipes_have_no_width(folder: Path) -> None:
+    whole = on_terminal(60, "list", cwd=folder, COLUMNS="300")
     ci = dict.fromkeys(("CI", "GITHUB_ACTIONS", "FORCE_COLOR"), "1")
-    assert run_command("list", env={"COLUMNS": "30", **ci}).stdout == whole
-    assert on_terminal(60, "list", "--wide") == whole
+    assert run_command("list", cwd=folder, env={"COLUMNS": "30", **ci}).stdout == whole
+    assert on_terminal(60, "list", "--wide", cwd=folder) == whole
 
 
 def test_names_and_verdicts_of_verify_are_whole_on_80_columns() -> None:
@@ -211,9 +225,9 @@ def test_names_and_verdicts_of_verify_are_whole_on_80_columns() -> None:
     rows = plain[plain.index("lion  options") :].split("\n\n")[0].splitlines()
     assert max(map(len, rows)) <= 80
     cells = [cell for row in rows for cell in words(row)]
-    assert [cell for cell in cells if cell in STOCK] == ["lion"]
+    assert [cell for cell in cells if cell in FEW] == ["lion"]
     verdicts = [cell.split(": ") for cell in cells if re.match(r"R\d+: ", cell)]
     assert [rung for rung, _ in verdicts] == ["R0", "R1", "R2", "R3", "R5", "R6", "R7"]
     assert all(re.fullmatch(r"(TESTED|PROVED \(bits\)) n=\d+", v) for _, v in verdicts)
-    assert "left out: fp64 bf16 fp16, sm_80 sm_100 sm_120 gfx942, fast mode, R9;" in plain
+    assert "left out: fp64 bf16 fp16, sm_80 sm_100 sm_120 gfx942, fast mode, error-bound" in plain
     assert "`stepforge verify lion --level full`" in plain

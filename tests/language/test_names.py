@@ -6,7 +6,8 @@ import ast
 import builtins
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ from support import small
 from verify.support import build, run, task
 
 from stepforge.backends.aside import conflicts
+from stepforge.backends.foreign import foreign
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import render
-from stepforge.backends.torch import OF_TORCH
+from stepforge.backends.torch_class import OF_TORCH
 from stepforge.language.names import GENERATED, OF_TRITON, aside
 from stepforge.language.spec import Spec
 from stepforge.lowering.lower import lower
 from stepforge.operations.table import author_functions
-from stepforge.verify.files.foreign import foreign
 
 OTHERS = {
     "input", "vars", "open", "print", "id", "x", "y", "other", "inf", "device", "small_kernel",
@@ -94,6 +95,16 @@ def parts(tree: ast.AST) -> Iterator[tuple[str, Any]]:
                 yield "fixed", value
 
 
+@cache
+def spec_of(role: Callable[[list[str]], Spec], names: tuple[str, ...]) -> Spec:
+    return role(list(names))
+
+
+def written(role: Callable[[list[str]], Spec], names: tuple[str, ...], backend: str) -> str:
+    return render(lower(spec_of(role, names)), backend)
+
+
+@lru_cache(4)
 def functions(text: str) -> list[ast.FunctionDef]:
     """Functions and methods of a file, in order."""
     return [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
@@ -126,10 +137,10 @@ def test_files_are_alike_whatever_the_names(role: Any, names: list[str], backend
     if backend == "torch":
         names = [name for name in names if name not in (*OF_TORCH, "super")]
     other = neutral(names)
-    text, expected = (render(lower(role(n)), backend) for n in (names, other))
+    text, expected = (written(role, tuple(n), backend) for n in (names, other))
     compile(text, backend, "exec")
     assert text.isascii() or text.translate({0x2026: "", 0xD7: ""}).isascii()
-    assert backend == "torch" or foreign(text) is None
+    assert backend == "torch" or foreign(text, BACKENDS[backend].libraries) is None
     author = dict(zip(other, names, strict=True))
     author |= {o.upper(): n.upper() for o, n in author.items()}
     author |= {f"{o}_type": f"{n}_type" for o, n in author.items()}

@@ -204,13 +204,10 @@ def test_conditions_and_numbers_are_kept_apart(rule: str, expected: list[str]) -
 
 
 @pytest.mark.parametrize(
-    ("exponent", "good"),
-    [("2", True), ("-3", True), ("16", True), ("17", False), ("0.5", True), ("-0.5", True),
-     ("1/2", True), ("1 + 1", True), ("1.5", False), ("lr", False), ("t", False), ("g", False)],
-)  # fmt: skip
-def test_tensors_have_only_some_powers(exponent: str, good: bool) -> None:
-    rule = f"p = p - lr*abs(g)**({exponent})"
-    assert codes(rule=rule) == ([] if good else ["E109"])
+    "exponent", ["2", "-3", "17", "0.5", "-0.5", "0.25", "1/2", "1 + 1", "1.5", "lr", "t", "g"]
+)
+def test_tensors_have_any_power(exponent: str) -> None:
+    assert codes(rule=f"p = p - lr*abs(g)**({exponent})") == []
 
 
 def test_scalars_have_all_powers() -> None:

@@ -18,7 +18,7 @@ import sympy
 from support import ROOT, environment, small
 
 from stepforge.backends.render import environment as templates
-from stepforge.commands.views import COMPILED, View, show
+from stepforge.commands.views import COMPILED, show, views
 from stepforge.language.mathematics import from_sympy, symbols, to_sympy
 from stepforge.operations.draws import Draw, Sign, call
 from stepforge.operations.operation import (
@@ -34,7 +34,10 @@ from stepforge.operations.table import OPERATIONS, author_functions
 from stepforge.output import emit
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.rounding import intervals
-from stepforge.verify.run import tasks
+from stepforge.verify.run.tasks import run
+from stepforge.verify.rungs.levels import DTYPES, FAST_TARGETS
+from stepforge.verify.rungs.registry import RUNGS
+from stepforge.verify.rungs.task import Task
 from stepforge.verify.terms import rule, terms
 from stepforge.verify.terms.evaluation import exact
 from stepforge.verify.terms.operations import TERM_OPERATIONS, plain
@@ -218,10 +221,10 @@ def test_a_new_operation_is_checked_built_and_shown(tmp_path: Path) -> None:
     spec = small(CUBE, name="cubed", title="Cubed")
     emit.apply(emit.changes([spec], tmp_path, whole=False))
     assert "g * g * g" in (tmp_path / "numpy" / "cubed.py").read_text("utf-8")
-    for view in View:
+    for view in views():
         if view not in COMPILED:
             assert show(spec, view, {})
-    assert r"\operatorname{cube}" in show(spec, View.latex, {})
+    assert r"\operatorname{cube}" in show(spec, "latex", {})
     for folder in ("numpy", "torch", "triton", "multi_tensor"):
         compile((tmp_path / folder / "cubed.py").read_text("utf-8"), "cubed.py", "exec")
 
@@ -230,9 +233,8 @@ def evidence(rung: str, folder: Path) -> Verdict:
     """The verdict of a rung, in this process, on a spec with it."""
     spec = small(CUBE, name="cubed", title="Cubed")
     emit.apply(emit.changes([spec], folder, whole=False))
-    return tasks.run(
-        tasks.Task(rung, spec, {}, folder, 0, tasks.FAST_TARGETS, tasks.DTYPES[:1], brief=True)
-    )
+    where = {"targets": FAST_TARGETS, "dtypes": DTYPES[:1]}
+    return run(Task(RUNGS[rung], spec, {}, folder, 0, **where, brief=True))
 
 
 @pytest.mark.usefixtures("with_cube")

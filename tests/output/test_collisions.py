@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from support import ROOT, STOCK, Command, stock
 
-from stepforge.backends import torch
-from stepforge.backends.registry import BACKENDS
-from stepforge.backends.render import COPIED
+from stepforge.backends.registry import BACKENDS, shared
+from stepforge.backends.torch_class import class_name
 from stepforge.output.collisions import Member, collisions
 
 OWN = (ROOT / "specs" / "lion.toml").read_text("utf-8").split("[torch]")[0]
@@ -99,7 +98,7 @@ def test_no_name_of_the_folder_gets_through(name: str, tmp_path: Path, command: 
     assert not (tmp_path / "generated").exists()
 
 
-@pytest.mark.parametrize("name", [*BACKENDS, *(Path(f).stem for f in COPIED), "__init__"])
+@pytest.mark.parametrize("name", [*BACKENDS, *(Path(f).stem for f in shared()), "__init__"])
 def test_what_the_folder_holds_is_refused_whatever_the_language_reserves(name: str) -> None:
     (found,) = collisions([Member(name, f"{name}.toml", "Mine")])
     assert found.code == "E020"
@@ -114,5 +113,5 @@ def test_a_class_that_is_called_like_a_module_is_refused() -> None:
 
 def test_the_catalogue_has_no_collisions() -> None:
     specs = [stock(name) for name in STOCK]
-    members = [Member(s.name, s.source.path, torch.class_name(s)) for s in specs]
+    members = [Member(s.name, s.source.path, class_name(s)) for s in specs]
     assert collisions(members) == []

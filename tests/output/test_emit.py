@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -13,16 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support import ROOT, STOCK, environment, run_command, stock
+from catalogue import FEW
+from support import ROOT, Command, environment, run_command, stock
 
-from stepforge.backends.registry import BACKENDS
-from stepforge.backends.render import COPIED, HEADER
+from stepforge.backends.registry import BACKENDS, shared
+from stepforge.backends.render import origin
 from stepforge.language.diagnostics import SpecError
 from stepforge.output import emit, manifest
 from stepforge.output.manifest import Manifest
 
 PACKAGES = {"__init__.py", *(f"{backend}/__init__.py" for backend in BACKENDS)}
-SHARED = {"stepforge.json", *PACKAGES, *COPIED}
+SHARED = {"stepforge.json", *PACKAGES, *shared()}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -37,10 +39,20 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose specs are these."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "specs").mkdir()
+    for name in FEW:
+        shutil.copy(ROOT / "specs" / f"{name}.toml", folder / "specs")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
-    """What a build of the catalogue writes."""
+    """What a build of several specs writes."""
     out = tmp_path_factory.mktemp("whole")
-    emit.apply(emit.changes(map(stock, STOCK), out, whole=True))
+    emit.apply(emit.changes(map(stock, FEW), out, whole=True))
     return files(out)
 
 
@@ -49,7 +61,7 @@ def build(out: Path, *names: str, whole: bool = False) -> list[emit.Change]:
 
 
 def test_a_build_writes_one_file_for_every_spec_and_backend(whole: Mapping[str, bytes]) -> None:
-    names = {f"{b}/{name}.py" for b in BACKENDS for name in STOCK}
+    names = {f"{b}/{name}.py" for b in BACKENDS for name in FEW}
     assert set(whole) == names | SHARED
 
 
@@ -237,10 +249,10 @@ def test_a_folder_without_permission_is_one_diagnostic(tmp_path: Path) -> None:
 # Interruption and company.
 
 
-def start(out: Path, *names: str) -> subprocess.Popen[bytes]:
+def start(out: Path, *names: str, cwd: Path = ROOT) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "stepforge", "build", *names, "--out", str(out)],
-        cwd=ROOT,
+        cwd=cwd,
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -273,28 +285,33 @@ main()
     [("open", 0.6), ("os.chmod", 1), ("os.rename", 0), ("os.rename", 0.7), ("os.rename", 1)],
 )
 def test_a_build_killed_at_any_moment_leaves_whole_files(
-    event: str, share: float, tmp_path: Path, whole: Mapping[str, bytes]
+    event: str,
+    share: float,
+    tmp_path: Path,
+    project: Path,
+    whole: Mapping[str, bytes],
+    command: Command,
 ) -> None:
     for name in [*whole, "numpy/orphan.py"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(MANIFEST if name == "stepforge.json" else OLD)
-    assert HEADER.match(OLD.decode())
+    assert origin(OLD.decode())
     number = 1 + int(share * (len(whole) - 1))
-    command = [sys.executable, "-c", KILLED, event, str(number), str(tmp_path)]
-    killed = subprocess.run(command, cwd=ROOT, env=environment(), check=False)
+    line = [sys.executable, "-c", KILLED, event, str(number), str(tmp_path)]
+    killed = subprocess.run(line, cwd=project, env=environment(), check=False)
     assert killed.returncode == -signal.SIGKILL
     left = files(tmp_path)
     new = {name for name, content in whole.items() if left[name] == content}
     assert len(new) == (number - 1 if event == "os.rename" else 0)
     assert all(left[name] in (OLD, MANIFEST) for name in left.keys() - new)
-    assert run_command("build", "--out", tmp_path).returncode == 0
+    assert command("build", "--out", tmp_path, cwd=project).returncode == 0
     assert files(tmp_path) == dict(whole)
 
 
 def test_two_builds_at_once_leave_one_whole_result(
-    tmp_path: Path, whole: Mapping[str, bytes]
+    tmp_path: Path, project: Path, whole: Mapping[str, bytes]
 ) -> None:
-    processes = [start(tmp_path) for _ in range(3)]
+    processes = [start(tmp_path, cwd=project) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert files(tmp_path) == dict(whole)
     assert list(tmp_path.rglob(".stepforge-*")) == []

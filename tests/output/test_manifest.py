@@ -12,8 +12,7 @@ import pytest
 from support import ROOT, STOCK, Command, stock
 
 from stepforge import __version__
-from stepforge.backends.registry import BACKENDS, completed
-from stepforge.backends.render import COPIED
+from stepforge.backends.registry import BACKENDS, completed, shared
 from stepforge.commands.options import complete_backend
 from stepforge.language.diagnostics import SpecError
 from stepforge.output import emit, manifest
@@ -231,7 +230,7 @@ def test_only_the_chosen_backends_are_built_and_that_lasts(
     assert not (out / "triton" / "lion.py").exists()
     assert (out / "triton" / "sgd.py").exists()
     assert {f"torch/{f}" for f in ("__init__.py", "lion.py")} <= set(data(out)["files"])
-    assert set(COPIED) <= set(data(out)["files"])
+    assert set(shared()) <= set(data(out)["files"])
     command("build", "--backend", "numpy", "--out", out, cwd=tmp_path)
     assert {path.name for path in out.rglob("*.py")} == {"__init__.py", "lion.py", "sgd.py"}
     assert {path.parent.name for path in out.rglob("*.py")} == {"out", "numpy"}

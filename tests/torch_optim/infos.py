@@ -1,4 +1,4 @@
-"""An `OptimizerInfo` for every generated class, as torch's own tests have them for its classes.
+"""An `OptimizerInfo` for the generated classes of `PLAIN`, as torch's tests have them for its own.
 
 Where torch has the optimizer, its inputs, wrong inputs and schedulers are those of torch's entry in
 `optim_db`; what only torch can do (`differentiable`, sparse gradients) is left out.
@@ -63,6 +63,18 @@ def _averaging_inputs(
     return found
 
 
+def _plain_inputs(
+    arguments: Iterable[str], device: str, dtype: torch.dtype | None = None
+) -> list[OptimizerInput]:
+    """Of a class that torch has nothing like."""
+    found = [{}, {"lr": torch.tensor(0.001)}, {"weight_decay": 0.1}, {"maximize": True}]
+    return [
+        OptimizerInput(params=None, kwargs=kwargs, desc=", ".join(kwargs) or "default")
+        for kwargs in found
+        if {*kwargs} <= {*arguments}
+    ]
+
+
 OWN = {
     "Nesterov": (_nesterov_inputs, "SGD"),
     "Lion": (_lion_inputs, "Adam"),
@@ -74,9 +86,11 @@ OWN = {
 
 def _info(name: str) -> OptimizerInfo:
     optimizer = getattr(ours, name)
-    own = OWN.get(name)
-    torchs = DB[own[1] if own else name]
     accepted = inspect.signature(optimizer.__init__).parameters
+    own = OWN.get(name)
+    if name not in DB and own is None:
+        own = (functools.partial(_plain_inputs, [*accepted]), "Adam")
+    torchs = DB[own[1] if own else name]
     supported = tuple(x for x in torchs.supported_impls if x in accepted and x != "differentiable")
     return OptimizerInfo(
         optimizer,

@@ -1,19 +1,25 @@
-"""Every generated class with every set of options, torch's class beside it, and small models."""
+"""Generated classes with sets of options, torch's class beside them, and small models.
+
+`CASES` are the few of `catalogue`: they run through every way that a class can be used. `EVERY` has
+every class, and is for tests that take milliseconds.
+"""
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import catalogue
 import numpy as np
 import torch
 from support import ROOT, STOCK, stock
 
-from stepforge.backends.torch import class_name, table_of
-from stepforge.language.spec import Spec
+from stepforge.backends.torch_class import class_name, table_of
+from stepforge.language.spec import Hyperparameter, Spec
 from stepforge.verify.rungs.third_party import _arguments
 
 sys.path.append(str(ROOT))  # `generated` is imported from the project's root
@@ -80,28 +86,47 @@ class Case:
 SPECS = {name: stock(name) for name in STOCK}
 
 
-def _cases() -> Iterator[Case]:
-    for name, spec in SPECS.items():
-        table = spec.torch
-        for number, options in enumerate(spec.option_sets()):
-            values = {
-                h.name: OTHER_VALUES[h.name] if number % 2 else h.default
-                for h in spec.hyperparameters
-            }
-            if table is not None:
-                for option, hyperparameter in table.switches.items():
-                    values[hyperparameter] = 0.7 if options[option] else 0.0
-                for option, hyperparameter in table.zero_with.items():
-                    if options[option]:
-                        values[hyperparameter] = 0.0
-            on = "+".join(option for option, is_on in options.items() if is_on)
-            yield Case(name, options, values, f"{name}[{on}]")
+def case_of(name: str, number: int = 0, other: bool = False) -> Case:
+    """One class with one of its option sets, and the rule's defaults or other values."""
+    spec = SPECS[name]
+    options = list(spec.option_sets())[number]
+    values = {h.name: _other(h) if other else h.default for h in spec.hyperparameters}
+    if spec.torch is not None:
+        for option, hyperparameter in spec.torch.switches.items():
+            values[hyperparameter] = 0.7 if options[option] else 0.0
+        for option, hyperparameter in spec.torch.zero_with.items():
+            if options[option]:
+                values[hyperparameter] = 0.0
+    on = "+".join(option for option, is_on in options.items() if is_on)
+    return Case(name, options, values, f"{name}[{on}]{' other values' if other else ''}")
 
 
-CASES = list(_cases())
-WITH_TORCH = [case for case in CASES if case.spec.torch is not None]
-PLAIN = [case for case in CASES if not any(case.options.values())]
-"""Every class once, with all options off."""
+def _other(h: Hyperparameter) -> float:
+    """A value that is not the default."""
+    if h.name in OTHER_VALUES:
+        return OTHER_VALUES[h.name]
+    ends = (h.default, h.usual.high if math.isfinite(h.usual.high) else h.default + 1)
+    return sum(ends) / 2
+
+
+PLAIN = [case_of(name, 0) for name in catalogue.FEW]
+"""Few classes, with the default options and values."""
+CASES = [*PLAIN, *(case_of(name, number, other=True) for name, number in catalogue.CASES)]
+"""These, and few sets of options with other values."""
+WITH_TORCH = [case for case in CASES if case.spec.torch_class]
+ALL_WITH_TORCH = [
+    case_of(name, number, other=number % 2 > 0)
+    for name, spec in SPECS.items()
+    for number, _ in enumerate(spec.option_sets())
+    if spec.torch_class
+]
+"""Every set of options of every class that torch has."""
+EVERY = [
+    case_of(name, number, other=number > 0)
+    for name, spec in SPECS.items()
+    for number in sorted({0, len(list(spec.option_sets())) - 1})
+]
+"""Every class, with its default options, and with all of them the other way."""
 
 
 def label(case: Case) -> str:

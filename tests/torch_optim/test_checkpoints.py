@@ -91,7 +91,7 @@ def test_wide_states_of_16_bit_parameters_survive_a_checkpoint(
     assert_equal_bits(whole, train(resumed, [4, 5]))
 
 
-@pytest.mark.parametrize("case", [c for c in PLAIN if c.spec.torch], ids=label)
+@pytest.mark.parametrize("case", [c for c in PLAIN if c.spec.torch_class], ids=label)
 def test_half_states_of_torch_stay_half_unless_asked_otherwise(case: Case) -> None:
     start = parameters((5, 4), dtype=torch.bfloat16)
     theirs = train(case.theirs(copies(start), **case.torch_arguments), [1, 2])
@@ -117,7 +117,7 @@ def test_a_state_dict_is_deterministic_and_torchs(case: Case) -> None:
     assert first["param_groups"] == second["param_groups"]
     for index, state in first["state"].items():
         assert list(state) == list(second["state"][index])
-    if case.spec.torch is not None:
+    if case.spec.torch_class:
         optimizer = case.theirs(parameters((5,), (2, 2)), **case.torch_arguments)
         theirs = train(optimizer, [1, 2]).state_dict()
         assert list(first["state"]) == list(theirs["state"])
@@ -127,7 +127,7 @@ def test_a_state_dict_is_deterministic_and_torchs(case: Case) -> None:
         assert group == other
 
 
-@pytest.mark.parametrize("case", [c for c in PLAIN if c.spec.torch], ids=label)
+@pytest.mark.parametrize("case", [c for c in PLAIN if c.spec.torch_class], ids=label)
 def test_older_checkpoints_have_numbers_and_fewer_options(case: Case) -> None:
     start = parameters((5,), (2, 2))
     first = train(case.ours(copies(start), **case.arguments), [1, 2])

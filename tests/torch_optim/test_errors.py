@@ -11,7 +11,7 @@ import torch
 from .support import PLAIN, Case, copies, label, ours, parameters, train
 
 by_class = pytest.mark.parametrize("case", PLAIN, ids=label)
-with_torch = pytest.mark.parametrize("case", [c for c in PLAIN if c.spec.torch], ids=label)
+with_torch = pytest.mark.parametrize("case", [c for c in PLAIN if c.spec.torch_class], ids=label)
 
 WRONG: list[dict[str, Any]] = [
     {"lr": -0.5},
@@ -131,7 +131,7 @@ def test_parameters_without_numbers_get_states_and_nothing_else(case: Case) -> N
     optimizer.step()
     for key, value in optimizer.state[p].items():
         assert value.is_meta or value.numel() == 1, key
-    if case.spec.torch is not None:
+    if case.spec.torch_class:
         other = case.theirs([p], **case.torch_arguments)
         other.step()
         tensors = {k: v for k, v in other.state[p].items() if v is not None}
@@ -158,7 +158,7 @@ def test_capturable_needs_an_accelerator(case: Case) -> None:
     words = f"If capturable=True, {params} and state_steps must be on supported devices: "
     with pytest.raises(AssertionError, match=re.escape(words)) as caught:
         case.ours([p], **case.arguments, capturable=True).step()
-    if case.spec.torch is not None:
+    if case.spec.torch_class:
         theirs = refusal(case.theirs([p], **case.torch_arguments, capturable=True).step)
         assert theirs is not None
         assert theirs == (AssertionError, str(caught.value))

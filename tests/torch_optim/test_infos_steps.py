@@ -26,14 +26,17 @@ from .infos import (
     torchs,
     twins,
 )
-from .support import ours
+from .support import PLAIN
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
-def test_every_class_has_an_info() -> None:
-    assert {info.name for info in INFOS} == set(ours.__all__) - {"Optimizer"}
-    assert len(IN_TORCH) == 9
+def test_classes_of_torch_and_others_have_infos() -> None:
+    assert {info.name for info in INFOS} == {case.ours.__name__ for case in PLAIN}
+    assert {info.name for info in IN_TORCH} == {
+        case.ours.__name__ for case in PLAIN if case.ours.__name__ == case.spec.torch_class
+    }
+    assert 1 < len(IN_TORCH) < len(INFOS)
 
 
 def _wrong_inputs() -> Iterator[Any]:

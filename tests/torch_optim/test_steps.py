@@ -12,16 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from stepforge.verify.rungs.bounds import apart
 from stepforge.verify.rungs.proof import Subject
 
+from .bounds import apart
 from .support import (
+    ALL_WITH_TORCH,
     CASES,
+    EVERY,
     PLAIN,
     WITH_TORCH,
     Case,
     Scale,
     assert_equal_bits,
+    case_of,
     copies,
     gradients,
     label,
@@ -42,14 +45,18 @@ def doubles() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("doubles")
-@pytest.mark.parametrize("case", WITH_TORCH, ids=label)
-def test_float64_is_torchs_class_to_1e_12_over_100_steps(case: Case) -> None:
+@pytest.mark.parametrize(
+    ("case", "steps"),
+    [*((c, 100) for c in WITH_TORCH), *((c, 15) for c in ALL_WITH_TORCH)],
+    ids=lambda value: value.label if isinstance(value, Case) else str(value),
+)
+def test_float64_is_torchs_class_to_1e_12(case: Case, steps: int) -> None:
     """With skipped gradients, a parameter without elements, and every state compared."""
     start = parameters(*SHAPES, dtype=torch.float64)
     ours = case.ours(start, **case.arguments)
     theirs = case.theirs(copies(start), **case.torch_arguments)
     scale = Scale()
-    for step in range(1, 101):
+    for step in range(1, steps + 1):
         train(ours, [step])
         train(theirs, [step])
         assert scale.departure(ours, theirs) <= 1e-12, step
@@ -61,7 +68,7 @@ def test_without_weight_decay_an_infinite_parameter_stays(case: Case) -> None:
     start = torch.nn.Parameter(torch.tensor([1.0, -torch.inf, torch.inf, 2.0]))
     arguments = {**case.arguments, "weight_decay": 0.0}
     pairs = [case.ours([start], **arguments)]
-    if case.spec.torch is not None:
+    if case.spec.torch_class:
         theirs = copies([start])
         pairs.append(case.theirs(theirs, **{**case.torch_arguments, "weight_decay": 0.0}))
     for optimizer in pairs:
@@ -133,6 +140,11 @@ ARRAYS = {
 
 def array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     return tensor.detach().double().numpy().astype(ARRAYS[tensor.dtype])
+
+
+@pytest.mark.parametrize("case", EVERY, ids=label)
+def test_every_bit_of_every_class_is_the_references(case: Case) -> None:
+    test_every_bit_is_the_references(case, torch.float32)
 
 
 @pytest.mark.parametrize("dtype", ARRAYS, ids=str)
@@ -216,7 +228,7 @@ def test_complex_parameters_are_pairs_of_reals(case: Case) -> None:
 
 @pytest.mark.parametrize("case", PLAIN, ids=label)
 def test_complex_parameters_are_torchs(case: Case) -> None:
-    if case.spec.torch is None:
+    if not case.spec.torch_class:
         return
     start = torch.randn(6, dtype=torch.complex64, generator=torch.Generator().manual_seed(2))
     mine, other = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
@@ -290,7 +302,7 @@ def test_a_tensor_as_learning_rate_is_the_number(case: Case) -> None:
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW"])
 def test_tensors_as_betas_are_the_numbers(name: str) -> None:
-    (case,) = [case for case in PLAIN if case.ours.__name__ == name]
+    case = case_of(name.lower())
     start = parameters((8,))
     betas = (0.875, 0.96875)
     number = train(case.ours(copies(start), betas=betas), range(1, 8))

@@ -151,7 +151,7 @@ def test_lazy_signs_are_trained_through(case: Case, what: str) -> None:
 
 @by_class
 def test_lazy_signs_are_trained_as_torch_trains_them(case: Case) -> None:
-    if case.spec.torch is None:
+    if not case.spec.torch_class:
         return
     start = torch.randn(5, generator=torch.Generator().manual_seed(1))
     p, q = (negated(start).detach().requires_grad_() for _ in range(2))
@@ -292,7 +292,7 @@ def test_parameters_without_elements_count_and_keep_scalar_states(case: Case, pa
         p.grad = torch.ones_like(p)
         with on(path, case):
             ours.step()
-    if case.spec.torch is not None:
+    if case.spec.torch_class:
         q = torch.nn.Parameter(torch.ones(0, 3))
         theirs = case.theirs([q], **case.torch_arguments, foreach=False)
         for _ in range(3):

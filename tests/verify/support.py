@@ -7,16 +7,18 @@ import shutil
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from support import ROOT
 
-from stepforge.backends.registry import BACKENDS
-from stepforge.backends.render import COPIED
+from stepforge.backends.registry import BACKENDS, shared
 from stepforge.language.reader import load, loads
+from stepforge.language.spec import Options, Spec
 from stepforge.output import emit
 from stepforge.verify import driver as verify
 from stepforge.verify.certificate import Verdict
 from stepforge.verify.run.workers import Pools
+from stepforge.verify.rungs.registry import RUNGS
 
 Edit = tuple[str, str]
 
@@ -26,8 +28,8 @@ def copy_of(name: str, folder: Path) -> Path:
     for backend in BACKENDS:
         (folder / backend).mkdir(parents=True)
         shutil.copy(ROOT / "generated" / backend / f"{name}.py", folder / backend)
-    for shared in COPIED:
-        shutil.copy(ROOT / "generated" / shared, folder / shared)
+    for file in shared():
+        shutil.copy(ROOT / "generated" / file, folder / file)
     return folder
 
 
@@ -50,7 +52,7 @@ def task(
     path = spec or ROOT / "specs" / f"{name}.toml"
     loaded = load(path, f"specs/{path.name}")[0]
     chosen = dict(options) if options is not None else next(loaded.option_sets())
-    return verify.Task(rung, loaded, chosen, folder, 0, ("sm_80",), ("fp32",))
+    return verify.Task(RUNGS[rung], loaded, chosen, folder, 0, ("sm_80",), ("fp32",))
 
 
 @cache
@@ -66,10 +68,42 @@ def run(*tasks: verify.Task, seconds: float | None = None) -> list[Verdict]:
     found = list(verify.execute(tasks, 2, seconds) if seconds else workers().execute(tasks))
     return [
         next(
-            v for v in found if (v.rung, v.optimizer, v.options) == (t.rung, t.spec.name, t.options)
+            v
+            for v in found
+            if (v.rung, v.optimizer, v.options) == (t.rung.number, t.spec.name, t.options)
         )
         for t in tasks
     ]
+
+
+def here(
+    rung: str, spec: Spec, folder: Path, options: Options, seed: int = 0, **more: Any
+) -> Verdict:
+    """The verdict of a rung in this process."""
+    return verify.run(verify.Task(RUNGS[rung], spec, dict(options), folder, seed, **more))
+
+
+SHORT = """
+name = "short"
+title = "Short"
+summary = "Heavy ball without options: a whole run on it takes half as long as on any other."
+reference = "None"
+[hyperparameters]
+lr = { default = 1e-2, domain = "lr >= 0", doc = "Learning rate." }
+momentum = { default = 0.9, domain = "0 <= momentum < 1", doc = "Velocity that is kept." }
+[state]
+v = { init = 0, doc = "Velocity." }
+[rule]
+update = '''
+v = momentum*v - lr*g
+p = p + v
+'''
+"""
+
+
+def short(folder: Path) -> Path:
+    """The path of a spec with one option set, and its files in `generated` beside it."""
+    return build(SHORT, folder)
 
 
 def build(text: str, folder: Path) -> Path:

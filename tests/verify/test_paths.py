@@ -9,7 +9,7 @@ import pytest
 from support import small
 
 from stepforge.language.spec import Spec, steps
-from stepforge.verify.certificate import Status, Verdict
+from stepforge.verify.certificate import Status
 from stepforge.verify.rounding.enclosure import Evaluator
 from stepforge.verify.terms import lifted
 from stepforge.verify.terms.offsets import number
@@ -69,13 +69,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(SPEC, folder)
 
 
-def tasks_of(path: Path, folder: Path, rungs: tuple[str, ...] = RUNGS) -> list[Verdict]:
-    options = ({"maximize": False}, {"maximize": True})
-    return run(*(task(r, folder, options=o, spec=path) for r in rungs for o in options))
-
-
 def test_nested_blocks_pass_every_rung(built: Path) -> None:
-    found = tasks_of(built, built.parent / "generated")
+    folder, on = built.parent / "generated", {"maximize": True}
+    found = run(*(task(rung, folder, options=on, spec=built) for rung in RUNGS))
     assert [v.rung for v in found if not v.status.passed] == [], [v.detail for v in found]
     assert {v.strength for v in found if v.rung in ("R3", "R7")} == {"bits"}
 

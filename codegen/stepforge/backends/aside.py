@@ -42,7 +42,11 @@ def shown(text: str) -> str:
 
 def hidden(spec: Spec) -> Spec:
     """The spec with other letters in the names that meet those of generated code."""
-    names = {name: name.translate(_HIDE) for name in conflicts(spec)}
+    return renamed(spec, {name: name.translate(_HIDE) for name in conflicts(spec)})
+
+
+def renamed(spec: Spec, names: Mapping[str, str]) -> Spec:
+    """The spec with other names in place of some of the author's; the spec itself for none."""
     if not names:
         return spec
 
@@ -70,6 +74,7 @@ def hidden(spec: Spec) -> Spec:
             for s in spec.states
         ),
         rule=tuple(_statement(s, of) for s in spec.rule),
+        roles={role: of(name) for role, name in spec.roles.items()},
         torch=spec.torch and _torch(spec.torch, of),
     )  # fmt: skip
 
@@ -110,6 +115,8 @@ def _torch(torch: Torch, of: Rename) -> Torch:
         state=_keys(torch.state, of),
         switches={of(k): of(v) for k, v in torch.switches.items()},
         zero_with={of(k): of(v) for k, v in torch.zero_with.items()},
+        refusals=_keys(torch.refusals, of),
+        later=tuple(map(of, torch.later)),
         signature=tuple(of(name) if name in unmapped else name for name in torch.signature),
     )
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from stepforge.backends import python, triton
-from stepforge.backends.python import under
-from stepforge.backends.writer import Writer, layout
+from stepforge.backends.python import PYTHON
+from stepforge.backends.writer import Writer
 from stepforge.language.names import kernel_name
 from stepforge.language.spec import Spec
 from stepforge.lowering.kernel import Kernel, Tensor
 
 
-def context(kernel: Kernel) -> Mapping[str, object]:
+def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
     """What `templates/multi_tensor.py.jinja` needs."""
-    shared = triton.program(kernel, ["table", "state", "t"], _numbers(kernel))
+    shared = triton.program(kernel, writer, ["table", "state", "t"], _numbers(kernel), ("div",))
+    device = replace(writer, option=str.upper)
     return {
         **shared,
         "checks": "\n".join("    " + line for line in shared["checks"]),  # type: ignore[attr-defined]
         "columns": _columns(kernel),
-        "helpers": sorted({*shared["helpers"], "div"}),  # type: ignore[misc]
         "width": len(kernel.tensors) + 1,
         "wide": len(kernel.tensors) + 1 + len(numbers(kernel)),
         "launch": _launch(kernel),
@@ -27,8 +28,8 @@ def context(kernel: Kernel) -> Mapping[str, object]:
         "device_arguments": _device_arguments(kernel),
         "device_launch": _device_launch(kernel),
         "kernel_signature": _kernel_signature(kernel),
-        "addresses": _each(kernel, _ADDRESS),
-        "aligned": _each(kernel, _ALIGNED, 2),
+        "addresses": _each(kernel, device, _ADDRESS),
+        "aligned": _each(kernel, device, _ALIGNED, 2),
         "size": len(kernel.tensors),
     }
 
@@ -38,16 +39,15 @@ _ALIGNED = "{0}_ptr = tl.multiple_of({0}_ptr, 16)"
 
 
 def _columns(kernel: Kernel) -> str:
-    return layout("COLUMNS = ", [f'"{tensor.name}"' for tensor in kernel.tensors], "")
+    return PYTHON.layout("COLUMNS = ", [f'"{tensor.name}"' for tensor in kernel.tensors], "")
 
 
-def _each(kernel: Kernel, line: str, depth: int = 1) -> str:
+def _each(kernel: Kernel, device: Writer, line: str, depth: int = 1) -> str:
     """One line for every tensor, under its condition in upper-case option names."""
-    device = Writer(triton.column, str.upper)
     lines: list[str] = []
     for index, tensor in enumerate(kernel.tensors):
         place = f"row + {index}" if index else "row"
-        lines += under(_when(device, tensor), [line.format(tensor.name, place)], depth)
+        lines += PYTHON.under(_when(device, tensor), [line.format(tensor.name, place)], depth)
     return "\n".join(lines)
 
 
@@ -67,7 +67,7 @@ def _numbers(kernel: Kernel) -> list[str]:
         f"{name} = tl.load(row + {index}).to(tl.float64, bitcast=True)"
         for index, name in enumerate(numbers(kernel), start)
     )
-    return under("ON_DEVICE", lines, 1)
+    return PYTHON.under("ON_DEVICE", lines, 1)
 
 
 def _launch(kernel: Kernel) -> str:
@@ -92,13 +92,13 @@ def _launched(kernel: Kernel, rows: str, given: list[str], on_device: str, scale
         "table.programs", rows, *given, *types, "ALIGNED=table.aligned",
         f"ON_DEVICE={on_device}", f"SCALED={scaled}", *settings,
     ]  # fmt: skip
-    return layout(f"{name(kernel.spec)}[(table.size,)]", arguments, "", " " * 8)
+    return PYTHON.layout(f"{name(kernel.spec)}[(table.size,)]", arguments, "", " " * 8)
 
 
 def _device_signature(kernel: Kernel) -> str:
     options = [f"{option.name}={option.default}" for option in kernel.spec.options]
     parameters = ["table", "rows", "*", *options, "scaled=False", "exact=True"]
-    return layout("def step_on_device", parameters, " -> None:")
+    return PYTHON.layout("def step_on_device", parameters, " -> None:")
 
 
 def _device_arguments(kernel: Kernel) -> str:
@@ -119,7 +119,7 @@ def _kernel_signature(kernel: Kernel) -> str:
         *types, *(f"{name}: tl.constexpr" for name in ("ALIGNED", "ON_DEVICE", "SCALED")),
         *constants,
     ]  # fmt: skip
-    return layout(f"def {name(kernel.spec)}", parameters, ":")
+    return PYTHON.layout(f"def {name(kernel.spec)}", parameters, ":")
 
 
 def name(spec: Spec) -> str:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 
 from stepforge.backends import python
-from stepforge.backends.python import expression, under
+from stepforge.backends.helpers import definitions
+from stepforge.backends.python import expression
 from stepforge.backends.writer import Writer
 from stepforge.language.spec import State
 from stepforge.lowering.kernel import Kernel, lets
-from stepforge.operations.operation import Operation, Spelling
 
 
-def column(operation: Operation) -> Spelling:
-    """The column of NumPy arrays."""
-    return operation.spellings["numpy"]
-
-
-def context(kernel: Kernel) -> Mapping[str, object]:
+def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
     """What `templates/numpy.py.jinja` needs."""
     spec = kernel.spec
-    writer = Writer(column)
     values = [let.value for let in lets(kernel.rule)]
     rule = writer.steps(kernel.rule, 1)
     read = [name for value in values for name in value.names()]
     positional = ["p", "g", "state", "t"]
     shared = python.common(spec, read, positional, "tuple[np.ndarray, dict]")
-    helpers = writer.helpers(values)
     scalars = "".join(f'name != "{s.name}" and ' for s in spec.states if s.scalar)
     checks = [
         'if p.dtype.kind not in "fV":  # V: the 16-bit types of ml_dtypes',
@@ -47,17 +40,11 @@ def context(kernel: Kernel) -> Mapping[str, object]:
         "checks": "\n".join("    " + line for line in checks),
         "init_signature": python.signature("init", ["p"], python.init_parameters(spec), "dict"),
         "init": python.initial_state(spec, "np.result_type(p, np.float32)", _init),
-        "load": _each(spec.states, _load),
+        "load": "\n".join(python.each(spec.states, _load)),
         "rule": "\n".join(rule),
-        "store": _each(spec.states, _store),
-        "helpers": [h for h in helpers if not h.startswith("scalar_")],
-        "host_helpers": [h for h in helpers if h.startswith("scalar_")],
+        "store": "\n".join(python.each(spec.states, _store)),
+        "helpers": definitions("numpy", writer.helpers(values)),
     }
-
-
-def _each(states: Iterable[State], line: Callable[[State], str]) -> str:
-    """One line for every state, under its condition."""
-    return "\n".join(text for s in states for text in under(s.when_text, [line(s)], 1))
 
 
 def _init(state: State) -> str:

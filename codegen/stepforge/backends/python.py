@@ -1,4 +1,4 @@
-"""What the backends that emit Python share: signatures, docstrings, checks and `init`."""
+"""Python as backends print it, and what those that do share: signatures, checks and `init`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,33 @@ import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from stepforge.backends.writer import WIDTH, Writer, layout, scalar
+from stepforge.backends import aside, meaning
+from stepforge.backends.foreign import foreign
+from stepforge.backends.syntax import WIDTH, Syntax
+from stepforge.backends.writer import Writer
 from stepforge.language.expression import Apply, Assign, Expression, Name, Statement
 from stepforge.language.kinds import Kind
 from stepforge.language.spec import Hyperparameter, Spec, State
 from stepforge.lowering.kernel import Value
 
+PYTHON = Syntax(
+    comment="#",
+    pragmas=("fmt: off", "mypy: ignore-errors"),
+    end="",
+    arms=("if {}:", "elif {}:", "else:"),
+    close="",
+    comma=",",
+    scalars="scalar",
+    package="__init__.py",
+    docstring='"""{}"""'.format,
+    hidden=aside.hidden,
+    shown=aside.rendered,
+    check=lambda text, file: compile(text, file, "exec"),
+    meaning=meaning.of,
+    foreign=foreign,
+)
+HOST = Writer(PYTHON, PYTHON.scalars)
+"""Writes what the host computes."""
 CHECKED = "_checked"
 """The keyword of `step` for callers that compute with numbers outside of domains: torch's classes
 refuse such numbers in their constructors, and never look again. No author's name begins so."""
@@ -24,7 +45,7 @@ def number(value: float) -> str:
 
 def expression(e: Expression) -> str:
     """A scalar expression of the spec, such as an initial value or a condition on options."""
-    return Writer(scalar).value(_untyped(e))
+    return HOST.value(_untyped(e))
 
 
 def condition(e: Expression) -> Value:
@@ -68,22 +89,18 @@ def _names(e: Expression) -> Iterator[str]:
 def signature(name: str, positional: list[str], keywords: list[str], result: str) -> str:
     """`def name(positional, *, keywords) -> result:`."""
     parameters = [*positional, *(["*", *keywords] if keywords else [])]
-    return layout(f"def {name}", parameters, f" -> {result}:")
+    return PYTHON.layout(f"def {name}", parameters, f" -> {result}:")
 
 
-def under(when: str, lines: Iterable[str], depth: int) -> list[str]:
-    """Lines at a depth of indentation, inside an `if` when there is a condition."""
-    pad = "    " * depth
-    if not when:
-        return [pad + line for line in lines]
-    return [f"{pad}if {when}:", *(f"{pad}    {line}" for line in lines)]
+def each(states: Iterable[State], line: Callable[[State], str]) -> list[str]:
+    """One line for every state, under its condition."""
+    return [text for s in states for text in PYTHON.under(s.when_text, [line(s)], 1)]
 
 
 def initial_state(spec: Spec, real: str, line: Callable[[State], str]) -> str:
     """The body of `init`: `real` is what the tensor states take their type from."""
     lines = [f"    real = {real}"] if any(not s.scalar for s in spec.states) else []
-    lines += [text for s in spec.states for text in under(s.when_text, [line(s)], 1)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *each(spec.states, line)])
 
 
 def common(
@@ -105,7 +122,7 @@ def common(
     ]
     for option in spec.options:
         if option.when is not None:
-            missing = Writer(scalar).value(Value("not", (_untyped(option.when),)))
+            missing = HOST.value(Value("not", (_untyped(option.when),)))
             checks += [
                 f"if {option.name} and {missing}:",
                 f'    raise ValueError("{option.name} needs {option.when_text}")',

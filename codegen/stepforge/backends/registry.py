@@ -1,43 +1,176 @@
 """Backends: each turns a kernel into the exact set of keys of its template.
 
-A new backend is one module with a `Backend` here, one template, and one column of
-`stepforge.operations.table`.
+A new backend is a module, a template, a column of `stepforge.operations` if none of those that are
+there fits, and its record here. All else walks `BACKENDS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stepforge.backends import multi_tensor, numpy, torch, triton
+from stepforge.backends.python import PYTHON
+from stepforge.backends.syntax import Syntax
+from stepforge.backends.torch_class import class_name
+from stepforge.backends.writer import Writer
+from stepforge.language.spec import Spec
 from stepforge.lowering.kernel import Kernel
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
-    """A kind of output: folder and template are named after it.
+class Exports:
+    """What the package of a folder has from every file.
 
     Attributes:
-        name: Its name.
-        context: What its template needs.
+        name: Its name, of a spec.
+        found: Its name, in the text of a file that is there; "" if there is none.
+        package: The text of the package's file, with its docstring and the names by module.
+    """
+
+    name: Callable[[Spec], str]
+    found: Callable[[str], str]
+    package: Callable[[str, Mapping[str, str]], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A kind of output.
+
+    Attributes:
+        name: Its name, which its folder, its template and its view of `show --as` have, too.
+        suffix: How the names of its files end.
+        syntax: The language of its files.
+        column: The column of `operations` that it spells tensors with.
+        context: What its template needs, with what writes values in this language and column.
+        doc: One sentence about its folder.
         needs: The backends that it is nothing without: `torch` computes with the files of others,
             and a kernel is verified against its reference.
+        libraries: What its files compute with. An edited file may import nothing else, and a folder
+            that is called so must not stand in for it.
+        modes: Of a backend whose files launch kernels: how these get their numbers, as
+            `stepforge.verify.files.generated` says. Others offer plain functions.
+        artefact: What its files are for the rungs, such as "numpy", the reference, or "kernel",
+            files that launch one. No rung looks at others, which have to be what build writes.
+        copied: Files of its folder that are the same for all specs → what they are copied from, in
+            the folder of templates.
+        exports: What its package has from every file; by default nothing.
     """
 
     name: str
-    context: Callable[[Kernel], Mapping[str, object]]
+    suffix: str
+    syntax: Syntax
+    column: str
+    context: Callable[[Kernel, Writer], Mapping[str, object]]
+    doc: str
     needs: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    artefact: str = ""
+    copied: Mapping[str, str] = field(default_factory=dict)
+    exports: Exports | None = None
+
+    @property
+    def template(self) -> str:
+        """The name of its template."""
+        return f"{self.name}{self.suffix}.jinja"
+
+    @property
+    def package(self) -> str:
+        """The file that makes a package of its folder, or ""."""
+        return f"{self.name}/{self.syntax.package}" if self.syntax.package else ""
+
+    def file(self, spec: str) -> str:
+        """The file of a spec, in the folder of generated code."""
+        return f"{self.name}/{spec}{self.suffix}"
 
 
 BACKENDS: dict[str, Backend] = {
-    "numpy": Backend("numpy", numpy.context),
-    "triton": Backend("triton", triton.context, ("numpy",)),
-    "multi_tensor": Backend("multi_tensor", multi_tensor.context, ("numpy",)),
-    "torch": Backend("torch", torch.context, ("numpy", "multi_tensor")),
+    backend.name: backend
+    for backend in (
+        Backend(
+            name="numpy",
+            suffix=".py",
+            syntax=PYTHON,
+            column="numpy",
+            context=numpy.context,
+            doc="References in plain NumPy: pure functions, for tensors of any float type.",
+            libraries=("numpy",),
+            artefact="numpy",
+        ),
+        Backend(
+            name="triton",
+            suffix=".py",
+            syntax=PYTHON,
+            column="triton",
+            context=triton.context,
+            doc="Triton kernels, each of which steps one tensor in place.",
+            needs=("numpy",),
+            libraries=("triton",),
+            modes=("host",),
+            artefact="kernel",
+        ),
+        Backend(
+            name="multi_tensor",
+            suffix=".py",
+            syntax=PYTHON,
+            column="triton",
+            context=multi_tensor.context,
+            doc="Triton kernels, each of which steps any number of tensors in one launch.",
+            needs=("numpy",),
+            libraries=("numpy", "triton"),
+            modes=("host", "device", "scaled"),
+            artefact="kernel",
+            copied={"_tables.py": "multi_tensor/tables.py"},
+        ),
+        Backend(
+            name="torch",
+            suffix=".py",
+            syntax=PYTHON,
+            column="torch",
+            context=torch.context,
+            doc="Optimizers as drop-in classes of `torch.optim`.",
+            needs=("numpy", "multi_tensor"),
+            libraries=("torch",),
+            copied={
+                "_arguments.py": "torch/_arguments.py",
+                "_checkpoints.py": "torch/_checkpoints.py",
+                "_checks.py": "torch/_checks.py",
+                "_device.py": "torch/_device.py",
+                "_host.py": "torch/_host.py",
+                "_jobs.py": "torch/_jobs.py",
+                "_numbers.py": "torch/numbers.py",
+                "_runtime.py": "torch/runtime.py",
+                "_tensors.py": "torch/_tensors.py",
+            },
+            exports=Exports(class_name, torch.class_in, torch.package),
+        ),
+    )
 }
+REFERENCE = "numpy"
+"""The backend that all others are compared with."""
 
 
 def completed(names: Collection[str]) -> tuple[str, ...]:
     """Backends and those that they need, in the order of `BACKENDS`."""
     wanted = {*names, *(needed for name in names for needed in BACKENDS[name].needs)}
     return tuple(name for name in BACKENDS if name in wanted)
+
+
+def shared(names: Collection[str] | None = None) -> dict[str, str]:
+    """The files of backends that are the same for all specs → what they are copied from.
+
+    Args:
+        names: The backends; by default all of them.
+    """
+    return {
+        f"{backend.name}/{file}": source
+        for backend in BACKENDS.values()
+        if names is None or backend.name in names
+        for file, source in backend.copied.items()
+    }
+
+
+def verified() -> tuple[Backend, ...]:
+    """The backends whose files rungs look at."""
+    return tuple(backend for backend in BACKENDS.values() if backend.artefact)

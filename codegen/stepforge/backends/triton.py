@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from stepforge.backends import python
 from stepforge.backends.aside import shown
-from stepforge.backends.python import expression, under
-from stepforge.backends.writer import Writer, layout, scalar
+from stepforge.backends.helpers import definitions
+from stepforge.backends.python import HOST, PYTHON, expression
+from stepforge.backends.writer import Writer
 from stepforge.language.kinds import Kind
 from stepforge.language.names import OF_TRITON, kernel_name, owned, stepped_aside
 from stepforge.language.spec import Spec, State
 from stepforge.lowering.kernel import Argument, Kernel, Tensor, lets
-from stepforge.operations.operation import Operation, Spelling
+from stepforge.operations import formulas
 
 WARPS = 4
 """Of 32 threads each, in one program; the verifier compiles kernels as the launcher does."""
-ELEMENTS, FEW_TENSORS = 8, 3
-"""Elements of one thread: two groups of 4, so that float32 moves 128 bits an access."""
+GROUP, FEW_TENSORS = 4, 3
+"""Elements of one thread come in groups, so that float32 moves 128 bits an access."""
+ELEMENTS = 2 * GROUP
 
 
 SETTINGS = {
@@ -36,18 +39,18 @@ def wide(kernel: Kernel) -> bool:
     Each thread's own work, such as indices and the conversion of arguments, costs an element half
     then. Exact divisions and square roots need the registers themselves.
     """
-    operations = {node.op for let in lets(kernel.stages[0].body) for node in let.value.operations()}
-    return len(kernel.tensors) <= FEW_TENSORS and not operations & {"div", "sqrt"}
+    return len(kernel.tensors) <= FEW_TENSORS and not _operations(kernel) & {"div", "sqrt"}
+
+
+def _operations(kernel: Kernel) -> set[str]:
+    return {node.op for let in lets(kernel.stages[0].body) for node in let.value.operations()}
 
 
 def block(kernel: Kernel) -> int:
-    """Elements of one program."""
+    """Elements of one program; formulas of many operations keep much in registers."""
+    if _operations(kernel) & set(formulas.names()):
+        return GROUP * WARPS * 32
     return (2 * ELEMENTS if wide(kernel) else ELEMENTS) * WARPS * 32
-
-
-def column(operation: Operation) -> Spelling:
-    """The column of Triton tensors."""
-    return operation.spellings["triton"]
 
 
 def _arrives(kernel: Kernel, argument: Argument) -> str:
@@ -56,7 +59,7 @@ def _arrives(kernel: Kernel, argument: Argument) -> str:
     shape = "[BLOCK]" if argument.boolean else "()"
     test = " != 0" if argument.boolean else ""
     passed = parameter(kernel, argument)
-    return layout(f"{argument.name} = tl.full", [shape, passed, "real"], test, "    ")
+    return PYTHON.layout(f"{argument.name} = tl.full", [shape, passed, "real"], test, "    ")
 
 
 def _constant(text: str) -> str:
@@ -64,10 +67,10 @@ def _constant(text: str) -> str:
     return f"tl.full([BLOCK], {text}, real)"
 
 
-def context(kernel: Kernel) -> Mapping[str, object]:
+def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
     """What `templates/triton.py.jinja` needs."""
     spec = kernel.spec
-    shared = program(kernel, ["p", "g", "state", "t"])
+    shared = program(kernel, writer, ["p", "g", "state", "t"])
     checks = [
         "if not p.is_floating_point():",
         '    raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")',
@@ -87,23 +90,26 @@ def context(kernel: Kernel) -> Mapping[str, object]:
 
 
 def program(
-    kernel: Kernel, positional: list[str], numbers: Iterable[str] = ()
+    kernel: Kernel,
+    writer: Writer,
+    positional: list[str],
+    numbers: Iterable[str] = (),
+    also: Collection[str] = (),
 ) -> dict[str, object]:
     """What launchers and kernels share, however they come by their tensors.
 
     Args:
         kernel: The kernel.
+        writer: Writes Triton's tensors.
         positional: The arguments of `step` before its keywords.
         numbers: Lines that read the kernel's numbers, if they are not passed. They stand where the
             numbers arrive: until then each would take two registers.
+        also: Helper functions that the template itself calls.
     """
     spec = kernel.spec
-    host, device = (
-        Writer(scalar),
-        Writer(column, str.upper, _constant, Kind.OPTION),
-    )
+    device = replace(writer, option=str.upper, literal=_constant, decided=Kind.OPTION)
     body = kernel.stages[0].body
-    host_lines = host.steps(kernel.host, 1)
+    host_lines = HOST.steps(kernel.host, 1)
     host_values = [let.value for let in lets(kernel.host)]
     read = {name for value in host_values for name in value.names()}
     read |= {argument.name for argument in kernel.arguments}
@@ -111,21 +117,20 @@ def program(
     loaded = [tensor for tensor in kernel.tensors if tensor.loaded]
     stored = [tensor for tensor in kernel.tensors if tensor.stored]
     scalars = [s for s in spec.states if s.scalar]
-    fetch = [under(s.when_text, [f'{s.name} = float(state["{s.name}"])'], 1) for s in scalars]
+    fetch = python.each(scalars, lambda s: f'{s.name} = float(state["{s.name}"])')
     arrive = [*numbers]
     # Conditions of branches stay as they come: less is kept in registers until a branch asks.
     arrive += [_arrives(kernel, a) for a in kernel.arguments if not a.decides]
     decisive = [(a.name, parameter(kernel, a)) for a in kernel.arguments if a.decides]
     arrive += [f"    {name} = {passed}" for name, passed in decisive if name != passed]
+    helpers = {*also, *device.helpers(let.value for let in lets(body))}
     return {
         **python.common(spec, list(read), positional, "None", SETTINGS),
         "imports": "\n\n".join([*imports, "import triton\nimport triton.language as tl"]),
         "block": block(kernel),
-        "host": "\n".join([line for lines in fetch for line in lines] + host_lines),
+        "host": "\n".join([*fetch, *host_lines]),
         "store_scalars": "\n".join(
-            text
-            for s in scalars
-            for text in under(s.when_text, [f'state["{s.name}"] = float({s.name})'], 1)
+            python.each(scalars, lambda s: f'state["{s.name}"] = float({s.name})')
         ),
         # After the loads they take fewer instructions, before them fewer registers.
         "arrive_early": "\n".join(arrive) if wide(kernel) else "",
@@ -135,8 +140,7 @@ def program(
         "rule": "\n".join(device.steps(body, 1)),
         "store_full": _access(device, stored, _STORE),
         "store_tail": _access(device, stored, _STORE, ", mask=mask"),
-        "helpers": device.helpers(let.value for let in lets(body)),
-        "host_helpers": host.helpers(host_values),
+        "helpers": definitions("triton", [*helpers, *HOST.helpers(host_values)]),
     }
 
 
@@ -171,7 +175,7 @@ def _access(device: Writer, tensors: Iterable[Tensor], line: str, masked: str = 
     lines: list[str] = []
     for tensor in tensors:
         when = "" if tensor.when is None else device.value(python.condition(tensor.when))
-        lines += under(when, [line.format(tensor.name, masked)], 2)
+        lines += PYTHON.under(when, [line.format(tensor.name, masked)], 2)
     return "\n".join(lines)
 
 
@@ -184,7 +188,7 @@ def _launch(kernel: Kernel) -> str:
         condition = when.get(tensor.name)
         tensors.append(f"{text} if {condition} else None" if condition else text)
     arguments = [*tensors, "n", *launched(kernel)]
-    return layout(f"{name(spec)}[(triton.cdiv(n, BLOCK),)]", arguments, "", " " * 8)
+    return PYTHON.layout(f"{name(spec)}[(triton.cdiv(n, BLOCK),)]", arguments, "", " " * 8)
 
 
 def launched(kernel: Kernel) -> list[str]:
@@ -203,7 +207,7 @@ def launched(kernel: Kernel) -> list[str]:
 def _kernel_signature(kernel: Kernel) -> str:
     tensors = [f"{tensor.name}_ptr" for tensor in kernel.tensors]
     parameters = [*tensors, "n: tl.int64", *arguments(kernel)]
-    return layout(f"def {name(kernel.spec)}", parameters, ":")
+    return PYTHON.layout(f"def {name(kernel.spec)}", parameters, ":")
 
 
 def parameter(kernel: Kernel, argument: Argument) -> str:

@@ -1,10 +1,12 @@
-"""Expressions and steps as Python text, in the spelling of one column of the table."""
+"""Expressions and steps as text of a language, in the spelling of one column of the table."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from stepforge.backends.syntax import WIDTH, Syntax
 from stepforge.language.kinds import Kind
 from stepforge.lowering.kernel import Branch, Let, Step, Value
 from stepforge.operations.operation import (
@@ -15,18 +17,9 @@ from stepforge.operations.operation import (
     SUM,
     TERNARY,
     UNARY,
-    Operation,
     Spelling,
 )
 from stepforge.operations.table import OPERATIONS
-
-WIDTH = 100
-Column = Callable[[Operation], Spelling]
-
-
-def scalar(operation: Operation) -> Spelling:
-    """The column of host scalars."""
-    return operation.spellings["scalar"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +27,23 @@ class Writer:
     """Writes values and steps in one spelling of tensor operations.
 
     Attributes:
+        syntax: The language.
         column: The column of the table for tensors.
         option: How an option is named in this place.
         literal: How a literal argument of a helper function is written; by default as it is.
-        decided: The strongest kind of condition that Python itself decides where the text runs.
-        columnar: The weakest kind of value that the column is for; others are Python's own.
+        decided: The strongest kind of condition that the host decides where the text runs.
+        columnar: The weakest kind of value that the column is for; others are the host's own.
     """
 
-    column: Column
+    syntax: Syntax
+    column: str
     option: Callable[[str], str] = str
     literal: Callable[[str], str] = str
     decided: Kind = Kind.SCALAR
     columnar: Kind = Kind.TENSOR
 
     def value(self, value: Value) -> str:
-        """The expression as Python text."""
+        """The expression as text."""
         return self.spelled(value)[0]
 
     def spelled(self, value: Value) -> tuple[str, int]:
@@ -56,7 +51,7 @@ class Writer:
         if value.op == "name":
             return (self.option(value.text) if value.kind is Kind.OPTION else value.text), ATOM
         if value.op == "number":
-            return _number(value.text), ATOM
+            return self.syntax.number(_number(value.text)), ATOM
         spelling = self.spelling(value)
         text = spelling.text.format(*self.operands(value))
         if spelling.precedence is POWER and all(_is_simple(a) for a in value.args):
@@ -77,19 +72,18 @@ class Writer:
         return operands
 
     def spelling(self, value: Value) -> Spelling:
-        """The spelling that applies: on options and scalars Python's own."""
-        operation = OPERATIONS[value.op]
+        """The spelling that applies: on options and scalars that of the host."""
         decided_on_host = value.op == "select" and value.args[0].kind <= self.decided
-        if value.kind < self.columnar or decided_on_host:
-            return operation.spellings["scalar"]
-        return self.column(operation)
+        on_host = value.kind < self.columnar or decided_on_host
+        column = self.syntax.scalars if on_host else self.column
+        return OPERATIONS[value.op].spellings[column]
 
     def steps(self, steps: Iterable[Step], depth: int) -> list[str]:
         """The steps as lines, indented."""
         return list(self._steps(steps, depth))
 
-    def _steps(self, steps: Iterable[Step], depth: int, keyword: str = "if") -> Iterator[str]:
-        pad = "    " * depth
+    def _steps(self, steps: Iterable[Step], depth: int, arm: int = 0) -> Iterator[str]:
+        syntax, pad = self.syntax, self.syntax.indent * depth
         for step in steps:
             if isinstance(step, Let):
                 yield from self.assignment(step, pad)
@@ -98,17 +92,20 @@ class Writer:
             if not body:
                 condition = Value("not", (condition,), Kind.OPTION)
                 body, orelse = orelse, ()
-            yield f"{pad}{keyword} {self.value(condition)}:"
+            yield pad + syntax.arms[arm].format(self.value(condition))
             yield from self._steps(body, depth + 1)
             if len(orelse) == 1 and isinstance(orelse[0], Branch) and orelse[0].body:
-                yield from self._steps(orelse, depth, "elif")
-            elif orelse:
-                yield f"{pad}else:"
-                yield from self._steps(orelse, depth + 1)
+                yield from self._steps(orelse, depth, 1)
+            else:
+                if orelse:
+                    yield pad + syntax.arms[2]
+                    yield from self._steps(orelse, depth + 1)
+                yield from syntax.closed(pad)
 
     def assignment(self, let: Let, pad: str) -> Iterator[str]:
         """One line, or one line for every term, arm or argument when it is too long."""
-        line = f"{pad}{let.name} = {self.value(let.value)}"
+        syntax = self.syntax
+        line = f"{pad}{let.name} = {self.value(let.value)}{syntax.end}"
         if len(line) <= WIDTH or not let.value.args:
             yield line
             return
@@ -117,12 +114,13 @@ class Writer:
         if spelling.precedence is ATOM and spelling.text.count("(") == 1:
             function, arguments = spelling.text.removesuffix(")").split("(")
             items = [argument.format(*operands) for argument in arguments.split(", ")]
-            yield from layout(f"{let.name} = {function}", items, "", pad).split("\n")
+            text = syntax.layout(f"{let.name} = {function}", items, syntax.end, pad)
+            yield from text.split("\n")
             return
         yield f"{pad}{let.name} = ("
         for term in _terms(self, let.value):
-            yield f"{pad}    {term}"
-        yield f"{pad})"
+            yield f"{pad}{syntax.indent}{term}"
+        yield f"{pad}){syntax.end}"
 
     def helpers(self, values: Iterable[Value]) -> list[str]:
         """Names of the helper functions that the values need, in the order of the table."""
@@ -137,16 +135,15 @@ class Writer:
 def _needed(value: Value, precedence: int, index: int) -> int:
     """The weakest precedence that an argument may have without parentheses.
 
-    Python groups to the left: a right operand of equal precedence needs parentheses, and so does
-    the left one of a power. Comparisons of comparisons would be chains.
+    Languages group to the left: a right operand of equal precedence needs parentheses, and so does
+    the left one of a power. Comparisons of comparisons would be chains, and `--x` is another
+    operation in some languages.
     """
     stronger = precedence + 1
     if precedence is POWER:
         return stronger if index == 0 else UNARY
     if precedence is TERNARY:
         return TERNARY if index == 2 else stronger
-    if precedence is UNARY:
-        return UNARY
     last = index == len(value.args) - 1
     return stronger if last or precedence is COMPARE else precedence
 
@@ -154,8 +151,8 @@ def _needed(value: Value, precedence: int, index: int) -> int:
 def _terms(writer: Writer, value: Value) -> list[str]:
     """The operands of the outermost operation or chain, each with its operator."""
     if value.op == "select" and writer.spelling(value).precedence is TERNARY:
-        condition, left, right = writer.operands(value)
-        return [left, f"if {condition}", f"else {right}"]
+        parts = re.findall(r"(?:\S+ )?\{\d\}", writer.spelling(value).text)
+        return [part.format(*writer.operands(value)) for part in parts]
     if not _is_splittable(writer, value):
         return [writer.value(value)]
     precedence = writer.spelling(value).precedence
@@ -185,14 +182,3 @@ def _number(text: str) -> str:
 def _is_simple(value: Value) -> bool:
     """Whether formatters write a power of it without spaces."""
     return not value.args or (value.op == "neg" and not value.args[0].args)
-
-
-def layout(prefix: str, items: list[str], suffix: str, pad: str = "") -> str:
-    """A call or signature: on one line, with the items on one line, or one item a line."""
-    inline = ", ".join(items)
-    if len(f"{pad}{prefix}({inline}){suffix}") <= WIDTH:
-        return f"{pad}{prefix}({inline}){suffix}"
-    if len(f"{pad}    {inline}") <= WIDTH:
-        return f"{pad}{prefix}(\n{pad}    {inline}\n{pad}){suffix}"
-    exploded = "".join(f"{pad}    {item},\n" for item in items)
-    return f"{pad}{prefix}(\n{exploded}{pad}){suffix}"

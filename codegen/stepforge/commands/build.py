@@ -8,6 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from stepforge.backends.registry import BACKENDS, completed
 from stepforge.commands.options import Json, Out, Specs, complete_backend
 from stepforge.commands.specs import load_located, locate
 from stepforge.commands.terminal.output import answer, leave, note, print_diagnostics
@@ -40,8 +41,8 @@ def build(
         typer.Option(
             "--backend",
             metavar="NAME,...",
-            help="What to generate: numpy, triton, multi_tensor, torch; what these need comes "
-            "with them. By default what the folder has, and everything at first.",
+            help=f"What to generate: {', '.join(BACKENDS)}; what these need comes with them. "
+            "By default what the folder has, and everything at first.",
             autocompletion=complete_backend,
         ),
     ] = None,
@@ -107,8 +108,6 @@ def _backends(given: list[str]) -> tuple[tuple[str, ...] | None, list[str]]:
     Raises:
         SpecError: There is no such backend.
     """
-    from stepforge.backends.registry import BACKENDS, completed
-
     names = [name.strip() for text in given for name in text.split(",") if name.strip()]
     wrong = [name for name in names if name not in BACKENDS]
     if wrong or (given and not names):

@@ -58,7 +58,7 @@ def target(name: str, command: str) -> str:
     Raises:
         SpecError: There is no such GPU, or nothing is compiled for it.
     """
-    from stepforge.verify.run.tasks import ARCHITECTURES
+    from stepforge.verify.rungs.levels import ARCHITECTURES
 
     found = architecture(name)
     if found in ARCHITECTURES:

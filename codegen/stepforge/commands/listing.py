@@ -33,7 +33,7 @@ def list_(wide: Wide = False, as_json: Json = False) -> None:
                 "states": [s.name for s in spec.states],
                 "options": [o.name for o in spec.options],
                 "bytes_per_element": 4 * accesses,
-                "evidence": rungs(spec),
+                "evidence": [rung.number for rung in rungs(spec)],
                 "torch": spec.torch_class or None,
             }
         )

@@ -40,7 +40,7 @@ def complete_backend(incomplete: str) -> list[str]:
 def complete_target(incomplete: str) -> list[str]:
     """GPUs: architectures, then what is sold, such as `h100`."""
     from stepforge.commands.gpus import NAMES
-    from stepforge.verify.run.tasks import ARCHITECTURES
+    from stepforge.verify.rungs.levels import ARCHITECTURES
 
     sold = [name for name, target in NAMES.items() if target in ARCHITECTURES]
     return _beginning([*ARCHITECTURES, *sold], incomplete)
@@ -53,9 +53,16 @@ def complete_kernel(incomplete: str) -> list[str]:
     return [name for name in LAUNCHERS if name.startswith(incomplete)]
 
 
+def complete_view(incomplete: str) -> list[str]:
+    """Views of `show`."""
+    from stepforge.commands.views import views
+
+    return [name for name in views() if name.startswith(incomplete)]
+
+
 def complete_dtype(incomplete: str) -> list[str]:
     """Types of tensors."""
-    from stepforge.verify.run.tasks import DTYPES
+    from stepforge.verify.rungs.levels import DTYPES
 
     return [name for name in DTYPES if name.startswith(incomplete)]
 
@@ -72,10 +79,10 @@ def complete_option(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_explained(incomplete: str) -> list[str]:
-    """Error codes, rungs and verdicts."""
-    from stepforge.commands.explanations import EXPLANATIONS
+    """Error codes, rungs, verdicts and levels."""
+    from stepforge.commands.explanations import names
 
-    return _beginning(EXPLANATIONS, incomplete)
+    return _beginning(names(), incomplete)
 
 
 Specs = Annotated[

@@ -13,10 +13,11 @@ from stepforge.commands.options import (
     complete_option,
     complete_spec,
     complete_target,
+    complete_view,
 )
 from stepforge.commands.specs import load_all
 from stepforge.commands.terminal.output import Failed, answer
-from stepforge.commands.views import View
+from stepforge.commands.views import views as names
 from stepforge.language.diagnostics import Diagnostic, SpecError
 
 EXAMPLES = (
@@ -32,7 +33,15 @@ def show(
     spec: Annotated[
         str, typer.Argument(metavar="SPEC", help="Name or path.", autocompletion=complete_spec)
     ],
-    view: Annotated[View, typer.Option("--as", help="The view to print.")] = View.text,
+    view: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            metavar="VIEW",
+            help=f"The view to print: {', '.join(names())}.",
+            autocompletion=complete_view,
+        ),
+    ] = "text",
     option: Annotated[
         Optional[list[str]],
         typer.Option(
@@ -92,7 +101,7 @@ def show(
     if as_json:
         answer(
             "show",
-            [{"spec": loaded.name, "view": view.value, "options": options, "text": text}],
+            [{"spec": loaded.name, "view": view, "options": options, "text": text}],
             warnings,
         )
     else:

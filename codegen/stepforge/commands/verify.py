@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -15,6 +14,8 @@ from stepforge.commands.options import Json, Specs, Wide, complete_kernel, compl
 from stepforge.commands.specs import load_held
 from stepforge.commands.terminal.output import answer, leave, note
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest
+from stepforge.verify.rungs import registry
+from stepforge.verify.rungs.levels import Level
 
 EXAMPLES = (
     "stepforge verify                       # every spec, in seconds each",
@@ -23,14 +24,6 @@ EXAMPLES = (
     "stepforge verify --generated mypkg/optim --keep verdicts.json",
     "stepforge verify adamw --json > certificate.json",
 )
-
-
-class Level(StrEnum):
-    """How much `verify` does; `stepforge.verify.run.tasks` says what."""
-
-    fast = "fast"
-    full = "full"
-    deep = "deep"
 
 
 def verify(
@@ -91,7 +84,7 @@ def verify(
     targets = gpus.targets(target, "verify")
     for name in kernel or ():
         if name not in verify.LAUNCHERS:
-            help = nearest(name, verify.LAUNCHERS) or "there are triton and multi_tensor"
+            help = nearest(name, verify.LAUNCHERS) or f"there are {', '.join(verify.LAUNCHERS)}"
             raise SpecError([Diagnostic("E006", f"no kernel named `{name}`", "verify", help=help)])
     chosen = tuple(name for name in verify.LAUNCHERS if not kernel or name in kernel)
     warnings: list[Diagnostic] = []
@@ -100,12 +93,11 @@ def verify(
     if not as_json:
         for text in notes:
             note(text)
-    depth = verify.Level(level.value)
     with scratch(), report.progress(sys.stderr) as advance:
         certificates = verify.verify(
-            loaded, folder, seed, targets, jobs, advance, depth, keep, chosen, score
+            loaded, folder, seed, targets, jobs, advance, level, keep, chosen, score
         )
-    left_out = verify.left_out(loaded, depth, targets)
+    left_out = verify.left_out(loaded, level, targets)
     passed = bool(certificates) and all(certificate.passed for certificate in certificates)
     if as_json:
         results = [certificate.as_dict() for certificate in certificates]
@@ -122,5 +114,6 @@ def _in_a_line(left_out: dict[str, list[str]], command: str) -> str:
     """What the level leaves out, and the command that does not."""
     if not left_out:
         return ""
-    named = ", ".join(" ".join(names) for names in left_out.values())
-    return f"left out: {named}; `{command}` looks at all of it"
+    named = {**left_out, "rungs": [registry.titles(left_out["rungs"])]}
+    shown = ", ".join(" ".join(names) for names in named.values())
+    return f"left out: {shown}; `{command}` looks at all of it"

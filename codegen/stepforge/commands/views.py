@@ -9,33 +9,23 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from stepforge.backends.python import expression, written
+from stepforge.backends.registry import BACKENDS
 from stepforge.commands import gpus
-from stepforge.language.diagnostics import Diagnostic, SpecError, nearest
+from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
 from stepforge.language.spec import Options, Spec, State, holds, under
 
-
-class View(StrEnum):
-    """What `stepforge show --as` prints."""
-
-    text = "text"
-    spec = "spec"
-    latex = "latex"
-    mathml = "mathml"
-    kernel = "kernel"
-    numpy = "numpy"
-    triton = "triton"
-    multi_tensor = "multi_tensor"
-    torch = "torch"
-    ttir = "ttir"
-    ptx = "ptx"
-
-
-COMPILED = (View.ttir, View.ptx)
+OF_SPEC = ("text", "spec", "latex", "mathml", "kernel")
+"""Views of what is the same for all backends, whose views come next."""
+COMPILED = ("ttir", "ptx")
 """Views of what Triton's compiler makes of the generated kernel."""
+
+
+def views() -> tuple[str, ...]:
+    """What `stepforge show --as` prints."""
+    return (*OF_SPEC, *BACKENDS, *COMPILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,31 +47,38 @@ class CannotShow(Exception):
     """The compiler refuses the kernel, or is not installed."""
 
 
-def show(spec: Spec, view: View, options: Options | None = None) -> str:
+def show(spec: Spec, view: str, options: Options | None = None) -> str:
     """One view of a spec.
 
     Args:
         spec: The spec.
-        view: The view, none of `COMPILED`.
+        view: One of `views`, none of `COMPILED`.
         options: For text and mathematics, what decides the conditions on options; if None, the
             whole rule is shown, with its conditions. Code has all options in any case.
+
+    Raises:
+        SpecError: There is no such view.
     """
-    if view is View.text:
+    if view not in views():
+        help = nearest(view, views()) or f"there are {', '.join(views())}"
+        message = f"no view named `{short(view)}`"
+        raise SpecError([Diagnostic("E006", message, "show", help=help)])
+    if view == "text":
         return "\n".join(_text(spec, options))
-    if view is View.spec:
+    if view == "spec":
         return spec.source.text.rstrip("\n")
-    if view in (View.latex, View.mathml):
+    if view in ("latex", "mathml"):
         from stepforge.language.typeset import Latex, MathML
 
-        return (Latex if view is View.latex else MathML)(spec, options).text()
+        return (Latex if view == "latex" else MathML)(spec, options).text()
     from stepforge.backends.render import render
     from stepforge.lowering.lower import lower
 
     kernel = lower(spec)
-    return str(kernel) if view is View.kernel else render(kernel, view.value).rstrip("\n")
+    return str(kernel) if view == "kernel" else render(kernel, view).rstrip("\n")
 
 
-def show_compiled(spec: Spec, view: View, options: Options, compilation: Compilation) -> str:
+def show_compiled(spec: Spec, view: str, options: Options, compilation: Compilation) -> str:
     """What Triton makes of the kernel that build would write, whatever the generated files are.
 
     Args:
@@ -113,12 +110,12 @@ def show_compiled(spec: Spec, view: View, options: Options, compilation: Compila
             )  # fmt: skip
         except CannotCompile as error:
             raise CannotShow(str(error).replace(name, "generated")) from None
-    text = str(artefacts[view.value])
-    return (_without_locations(text) if view is View.ttir else text).strip("\n")
+    text = str(artefacts[view])
+    return (_without_locations(text) if view == "ttir" else text).strip("\n")
 
 
-def _check(view: View, compilation: Compilation) -> None:
-    from stepforge.verify.run.tasks import AMD, ARCHITECTURES, DTYPES
+def _check(view: str, compilation: Compilation) -> None:
+    from stepforge.verify.rungs.levels import AMD, ARCHITECTURES, DTYPES
 
     def error(message: str, help: str) -> SpecError:
         return SpecError([Diagnostic("E006", message, "show", help=help)])
@@ -129,10 +126,10 @@ def _check(view: View, compilation: Compilation) -> None:
     if dtype not in DTYPES:
         help = nearest(dtype, DTYPES) or f"there are {', '.join(DTYPES)}"
         raise error(f"no type named `{dtype}`", help)
-    if target == AMD and view is View.ptx:
+    if target == AMD and view == "ptx":
         raise error(f"there is no PTX for `{AMD}`", "PTX is NVIDIA's; --as ttir is for all")
     if importlib.util.find_spec("triton") is None:
-        raise error("Triton is not installed", f"--as {view.value} is made by its compiler")
+        raise error("Triton is not installed", f"--as {view} is made by its compiler")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Pipeline: `cases` numbers the cases, made of `specs` (random specs, over `expres
 of them through it and through the rungs of `verify.driver`; `shrink` makes what fails small;
 `summary` prints what was found.
 
-A rule at random need not go downhill, so R0 is not asked. R1, R2 and R6 are inconclusive where a
-rule has hardly any value, and R6 and R7 do not run where tensors have exponentials or logarithms;
-both are counted apart. Everything else that is no pass is a failure.
+A rule at random need not go downhill, so nothing is asked about the spec itself. Rungs that look at
+values are inconclusive where a rule has hardly any, which is counted apart. Everything else that is
+no pass is a failure.
 """

@@ -11,14 +11,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from stepforge.backends.render import COPIED, copied
+from stepforge.backends.registry import BACKENDS, shared
+from stepforge.backends.render import copied
 from stepforge.fuzz import cases, shrink
 from stepforge.fuzz.draft import Draft
 from stepforge.fuzz.front import Built, Fault
 from stepforge.language.diagnostics import printable
 from stepforge.language.spec import Options, Spec
 from stepforge.verify.certificate import Status, Verdict, describe
-from stepforge.verify.run.tasks import Group, Task
+from stepforge.verify.run.tasks import Group
+from stepforge.verify.rungs.registry import RUNGS, Rung
+from stepforge.verify.rungs.task import Task
 
 BATCH = 250
 """Cases between two starts of the verifier's workers."""
@@ -51,7 +54,7 @@ class Finding:
 
     Attributes:
         number: Of the case.
-        stage: A rung, `BUILD` or `TEXTS`.
+        stage: The number of a rung, `BUILD` or `TEXTS`.
         fault: What is wrong with it.
         task: The rung's task, if it was one.
         path: The file that it was written to.
@@ -71,8 +74,8 @@ class Report:
     """What a campaign has found.
 
     Attributes:
-        outcomes: Stage and outcome → how many cases: "passed", "no value", "undecided", "spills",
-            "not run" or "failed", of texts "refused", "accepted" or "failed".
+        outcomes: Stage and outcome → how many cases: "passed", "no value", "undecided", "spills"
+            or "failed", of texts "refused", "accepted" or "failed".
         findings: What fails.
     """
 
@@ -92,7 +95,7 @@ class Campaign:
         seed: Of every case.
         runs: Where they run.
         advance: Called with done, total, and what was done last.
-        rungs: The rungs that specs go through.
+        rungs: The rungs that specs go through; by default all that random specs are for.
     """
 
     def __init__(
@@ -100,11 +103,11 @@ class Campaign:
         seed: int,
         runs: Runs,
         advance: Callable[[int, int, str], None] | None = None,
-        rungs: tuple[str, ...] = cases.RUNGS,
+        rungs: tuple[Rung, ...] | None = None,
     ) -> None:
         self.seed = seed
         self.runs = runs
-        self.rungs = rungs
+        self.rungs = cases.asked() if rungs is None else rungs
         self.report = Report()
         self._advance = advance
         self._done = self._total = 0
@@ -159,21 +162,13 @@ class Campaign:
                 continue
             self._count(BUILD, "passed", number)
             _write(result, folder)
-            for rung in set(self.rungs) - set(cases.applying(result.spec, self.rungs)):
-                self._count(rung, "not run", number)
             for group in cases.groups(result.spec, folder, self.seed, number, self.rungs):
                 groups.append(group)
-                todo |= {(task.spec.name, task.rung): (number, task) for task in group}
+                todo |= {(task.spec.name, task.rung.number): (number, task) for task in group}
         for verdict in self.runs.verdicts(groups):
             number, task = todo[verdict.optimizer, verdict.rung]
-            if verdict.status.passed:
-                self._count(verdict.rung, "passed", number)
-            elif inconclusive(verdict):
-                self._count(verdict.rung, "no value", number)
-            elif undecided(verdict):
-                self._count(verdict.rung, "undecided", number)
-            elif spills(verdict):
-                self._count(verdict.rung, "spills", number)
+            if outcome := outcome_of(verdict):
+                self._count(verdict.rung, outcome, number)
             else:
                 self._found(Finding(number, verdict.rung, fault_of(verdict), task))
 
@@ -242,32 +237,27 @@ class Campaign:
         return [name in failing for name in names]
 
 
-def inconclusive(verdict: Verdict) -> bool:
-    """Whether the rule has hardly any value, so that there is nothing to say of it."""
-    return verdict.status is Status.UNSUPPORTED and "no value" in verdict.evidence
+def outcome_of(verdict: Verdict) -> str:
+    """How a verdict is counted that is no failure of the spec; "" if it is one.
 
-
-def undecided(verdict: Verdict) -> bool:
-    """Whether a proof has found neither a reason nor a difference: compilers rewrite a lot.
-
-    Of PTX they also make what cannot be lifted, such as bits of an integer out of conditions.
+    It is none if the rule has hardly any value, so that there is nothing to say of it; and if the
+    rung's record excuses it: a proof may find neither a reason nor a difference where compilers
+    rewrite a lot, and a long rule takes registers.
     """
-    reasons = ("cannot be decided", *(["cannot be lifted"] if verdict.rung == "R7" else []))
-    unknown = verdict.status is Status.UNSUPPORTED
-    return unknown and any(reason in verdict.detail for reason in reasons)
-
-
-def spills(verdict: Verdict) -> bool:
-    """Whether the contract refuses a kernel for local memory alone: a long rule takes registers."""
-    found = re.search(r": a thread takes \d+ bytes of local memory$", verdict.detail)
-    return verdict.rung == "R5" and found is not None
+    if verdict.status.passed:
+        return "passed"
+    if verdict.status is Status.UNSUPPORTED and "no value" in verdict.evidence:
+        return "no value"
+    said = f"{verdict.status}: {verdict.detail}"
+    excused = RUNGS[verdict.rung].excused.items()
+    return next((o for o, pattern in excused if re.search(pattern, said, re.DOTALL)), "")
 
 
 def fault_of(verdict: Verdict) -> Fault:
     """A failed verdict; names and numbers are left out of the words."""
     reason = verdict.detail.split("\n")[0]
     kind = re.sub(r"`[^`]*`|\S*random_\w*\S*|[-+]?\d[\w.+-]*", "…", reason)[:80]
-    return Fault(f"{verdict.rung} {verdict.status}: {kind}", describe(verdict))
+    return Fault(f"{verdict.title} {verdict.status}: {kind}", describe(verdict))
 
 
 def _nearest(spec: Spec, options: Options) -> dict[str, bool]:
@@ -277,10 +267,10 @@ def _nearest(spec: Spec, options: Options) -> dict[str, bool]:
 
 def _write(built: Built, folder: Path) -> None:
     for backend, text in built.files.items():
-        path = folder / backend / f"{built.spec.name}.py"
+        path = folder / BACKENDS[backend].file(built.spec.name)
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    for file in COPIED:
+    for file in shared():
         path = folder / file
         path.parent.mkdir(exist_ok=True)
         path.write_text(copied(file), encoding="utf-8")

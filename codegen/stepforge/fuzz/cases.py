@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -14,12 +13,11 @@ from stepforge.fuzz.draft import Draft
 from stepforge.language.spec import Spec
 from stepforge.project import catalogue
 from stepforge.verify.files.generated import KERNELS
-from stepforge.verify.run.tasks import DTYPES, TARGETS, Group, Task
-from stepforge.verify.rungs.contract import uses_bounded
+from stepforge.verify.run.tasks import Group
+from stepforge.verify.rungs.levels import DTYPES, TARGETS, Level
+from stepforge.verify.rungs.registry import RUNGS, Rung
+from stepforge.verify.rungs.task import Task
 
-INTERPRETED = ("R1", "R2")
-COMPILED = ("R3", "R5", "R6", "R7")
-RUNGS = INTERPRETED + COMPILED
 _SPEC, _PLACE, _TEXT = range(3)
 """Streams of random numbers."""
 
@@ -41,29 +39,29 @@ def _stock() -> tuple[str, ...]:
     return tuple(path.read_text("utf-8") for path in sorted(catalogue.stock().glob("*.toml")))
 
 
-def applying(spec: Spec, rungs: tuple[str, ...]) -> tuple[str, ...]:
-    """The rungs that have something to say of a spec.
+def asked() -> tuple[Rung, ...]:
+    """The rungs that random specs go through: fast ones that look at what was generated.
 
-    R6 and R7 hold the operations of the PTX against NumPy's and the rule's, of which `exp` and
-    `log` of tensors are none: every library has its own.
+    A rule at random need not go downhill, which is what is asked of the spec itself.
     """
-    return tuple(r for r in rungs if r not in ("R6", "R7")) if uses_bounded(spec) else rungs
+    found = (r for r in RUNGS.values() if r.level is Level.fast and {*r.artefacts} - {"spec"})
+    return tuple(found)
 
 
 def groups(
-    spec: Spec, folder: Path, seed: int, number: int, rungs: tuple[str, ...] = RUNGS
+    spec: Spec, folder: Path, seed: int, number: int, rungs: tuple[Rung, ...] | None = None
 ) -> Iterator[Group]:
     """What there is to do for a spec that is built: one option set, GPU, type and kernel."""
-    rungs = applying(spec, rungs)
+    rungs = asked() if rungs is None else rungs
     rng = np.random.default_rng([seed, _PLACE, number])
     sets = list(spec.option_sets())
     options = sets[int(rng.integers(len(sets)))]
     target, dtype = (names[int(rng.integers(len(names)))] for names in (TARGETS, DTYPES))
     kernel = KERNELS[int(rng.integers(len(KERNELS)))]
-    task = Task(
-        "R1", spec, options, folder, number, (target,), (dtype,), brief=True, kernels=(kernel,)
-    )
-    for kind in (INTERPRETED, COMPILED):
-        group = tuple(replace(task, rung=rung) for rung in kind if rung in rungs)
-        if group:
+    tasks = [
+        Task(r, spec, options, folder, number, (target,), (dtype,), brief=True, kernels=(kernel,))
+        for r in rungs
+    ]
+    for compiles in (False, True):
+        if group := tuple(task for task in tasks if task.rung.compiles == compiles):
             yield group

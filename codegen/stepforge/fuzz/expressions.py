@@ -90,7 +90,6 @@ class Expressions:
         apart: Pairs of options that are never on together.
         elsewhere: Tensors that exist only under a condition on options.
         wild: Share of the roots, logarithms and divisors whose sign is left to chance.
-        exact: Tensors are spared what is not correctly rounded: exponentials and logarithms.
     """
 
     def __init__(
@@ -99,7 +98,6 @@ class Expressions:
         options: Sequence[str],
         apart: Collection[frozenset[str]],
         wild: float,
-        exact: bool,
     ) -> None:
         self.rng = rng
         self.scope: dict[str, Variable] = {}
@@ -107,7 +105,6 @@ class Expressions:
         self.apart = apart
         self.elsewhere: tuple[Variable, ...] = ()
         self.wild = wild
-        self.exact = exact
 
     # Choices.
 
@@ -183,7 +180,6 @@ class Expressions:
         chosen: list[Make] = [
             _made_by(draw.make, self, tensor)
             for row in OPERATIONS.values()
-            if not (tensor and self.exact and row.is_function and row.rounding == "bounded")
             for draw in row.draws
             if draw.sign is sign and (draw.tensors or not tensor)
             for _ in range(draw.weight)

@@ -70,8 +70,8 @@ def examine(data: bytes) -> str | Fault:
                 return "refused"
         render_diagnostics(found)
         kernel = lower(spec)
-        for backend in BACKENDS:
-            compile(render(kernel, backend), backend, "exec")
+        for name, backend in BACKENDS.items():
+            backend.syntax.check(render(kernel, name), name)
         return "accepted"
     except Exception as error:
         return crash(error)

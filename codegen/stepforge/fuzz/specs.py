@@ -51,8 +51,8 @@ class _Spec:
         self.name = name
         self.unused = list(rng.permutation(np.array(NAMES)))
         self.options = self.declare_options()
-        wild, exact = 0.2 if rng.random() < 0.2 else 0.0, bool(rng.random() < 0.75)
-        self.make = Expressions(rng, list(self.options), _apart(self.options), wild, exact)
+        wild = 0.2 if rng.random() < 0.2 else 0.0
+        self.make = Expressions(rng, list(self.options), _apart(self.options), wild)
         self.hyperparameters = self.declare_hyperparameters()
         self.states = self.declare_states()
         self.pending = [s for s in self.states if not self.when(s)]

@@ -43,9 +43,9 @@ FUNCTIONS_OF_OTHERS: dict[str, tuple[str, str]] = {
         ("dot", "matmul", "mm", "inner", "outer", "einsum", "transpose", "trace", "svd", "inv"),
         _NO_PRODUCT,
     ),
-    **dict.fromkeys(("floor", "ceil", "round", "int", "trunc", "mod", "fmod"), _NO_ROUNDING),
+    **dict.fromkeys(("round", "int", "trunc"), _NO_ROUNDING),
     **dict.fromkeys(("rand", "randn", "random", "normal", "dropout", "bernoulli"), _NO_RANDOMNESS),
-    **dict.fromkeys(("sin", "cos", "tan", "atan", "atan2", "erf"), _NO_TRIGONOMETRY),
+    **dict.fromkeys(("erf", "erfc", "gamma"), _NO_TRIGONOMETRY),
     "norm_sq": _NO_NORM,
 }  # fmt: skip
 """Function → why there is none, and what to do."""
@@ -57,8 +57,10 @@ SAME_AS = {
     "pow": "x**y", "power": "x**y", "square": "x**2", "float": "x", "reciprocal": "1/x",
     "neg": "-x", "negative": "-x", "mul": "x*y", "add": "x + y", "sub": "x - y", "div": "x/y",
     "where": "x if condition else y", "select": "x if condition else y", "relu": "max(x, 0)",
-    "tanh": "1 - 2/(exp(2*x) + 1)", "sigmoid": "1/(1 + exp(-x))", "log2": "log(x)/log(2)",
-    "log10": "log(x)/log(10)", "log1p": "log(1 + x)", "expm1": "exp(x) - 1",
+    "sigmoid": "1/(1 + exp(-x))", "log2": "log(x)/log(2)",
+    "log10": "log(x)/log(10)", "log1p": "log(1 + x)",
+    "tan": "sin(x)/cos(x)", "atan": "atan2(x, 1)", "arctan2": "atan2(y, x)", "ceil": "-floor(-x)",
+    "mod": "x % y", "fmod": "x % y", "remainder": "x % y",
     "exp2": "exp(x*log(2))", "hypot": "sqrt(x**2 + y**2)", "lerp": "x + weight*(y - x)",
     "zeros_like": "0", "ones_like": "1", "softsign": "x/(1 + abs(x))",
 }  # fmt: skip
@@ -66,10 +68,6 @@ SAME_AS = {
 
 OPERATORS: dict[str, tuple[str, str]] = {
     "//": ("floor division, which the rule language does not have", _NO_ROUNDING[1]),
-    "%": (
-        "the remainder of a division, which the rule language does not have",
-        "what happens every k steps is decided in your training loop: pass it as a hyperparameter",
-    ),
     "@": (
         "a matrix product, which the rule language does not have",
         "there are no matrix products yet; products of elements are written `x*y`",
@@ -84,9 +82,9 @@ OPERATORS: dict[str, tuple[str, str]] = {
 }
 """Operator → what it is, and what to write."""
 
-_PI, _E = "3.141592653589793", "2.718281828459045"
+_E = "2.718281828459045"
 CONSTANTS = {
-    "pi": f"constants are written as numbers: `{_PI}`",
+    "pi": "write `pi`",
     "e": f"write `exp(x)` for e to the power of x; the number is `{_E}`",
     **dict.fromkeys(
         ("inf", "Inf", "infty", "infinity"),

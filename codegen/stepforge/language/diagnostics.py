@@ -229,10 +229,7 @@ CODES: dict[str, str] = {
     "E106": "The number, or a constant made of numbers, is out of range or not decimal.",
     "E107": "The rule or a statement is too long.",
     "E108": "An expression or `if` block is nested too deeply.",
-    "E109": (
-        "The power is not available here: tensors take the exponents 0.5, -0.5 and integers "
-        "from -16 to 16; literal powers of literals are bounded."
-    ),
+    "E109": "The power of literals is out of range.",
     "E110": "`^` is exclusive or in Python; powers are written `**`.",
     "E111": "A condition stands where a number is needed, or a number where a condition is.",
     "E112": "The expression holds a character outside ASCII; names are written out.",
@@ -249,6 +246,7 @@ CODES: dict[str, str] = {
     "E130": "A scalar state is one number per tensor and cannot hold tensor values.",
     "E132": "A condition mixes options, known at compile time, with values, known at run time.",
     "E133": "The new `p` does not depend on the gradient.",
+    "E134": "The operation is of numbers that are the same for all elements, not of tensors.",
     "E140": "The domain is not of the form `0 <= name < 1`, `name > 0` or similar.",
     "E141": "The default, or a usual value, is outside the declared domain.",
     "E142": "The domain is empty.",
@@ -258,7 +256,7 @@ CODES: dict[str, str] = {
     "E150": "The default has the wrong type: options are true or false, hyperparameters finite.",
     "E151": "`when` is a condition on options declared above it, and true for some of their sets.",
     "E152": "Too many names: there are at most 8 options, 64 hyperparameters and 32 states.",
-    "E160": "The `[torch]` table names something that the spec does not have.",
+    "E160": "The `[torch]` table names something that the spec does not have, or something twice.",
     "E161": "The class of `[torch]` is no name such as `AdamW`, or torch spells it otherwise.",
     "W201": (
         "The argument of a square root or logarithm, or the base of a real power, may be "

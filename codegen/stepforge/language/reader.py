@@ -6,42 +6,36 @@ at once.
 
 from __future__ import annotations
 
-import datetime
-import keyword
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from stepforge.language import rules
+from stepforge.language.constants import with_constants
 from stepforge.language.diagnostics import Diagnostic, Span, SpecError, nearest, order, short
 from stepforge.language.expression import Apply, Expression, Name, Number, Statement, names
-from stepforge.language.names import GENERATED, NAME, malformed, name_problem
+from stepforge.language.names import GENERATED, malformed, name_problem
 from stepforge.language.parser import parse_expression, parse_rule
 from stepforge.language.source import KeyPath, Source, parse, read
 from stepforge.language.spec import (
-    TORCH_CLASSES,
-    TORCH_SETTINGS,
     Hyperparameter,
     Interval,
     Option,
     Spec,
     State,
-    Torch,
     constant,
     holds,
     is_option_condition,
     option_sets,
 )
+from stepforge.language.torch_table import TorchTable
+from stepforge.language.values import MAX_DIAGNOSTICS, TooMany, Values, finite, kind_of
 
-_T = TypeVar("_T")
 MAX_OPTIONS = 8
 MAX_HYPERPARAMETERS = 64
 MAX_STATES = 32
-MAX_TEXT = 500
-MAX_DIAGNOSTICS = 100
 
 
 def load(path: Path, shown: str | None = None) -> tuple[Spec, list[Diagnostic]]:
@@ -67,12 +61,13 @@ def loads(text: str, shown: str = "<spec>") -> tuple[Spec, list[Diagnostic]]:
 
 def from_source(source: Source, stem: str | None) -> tuple[Spec, list[Diagnostic]]:
     """Builds the model and applies the semantic rules; see `load`."""
-    reader = _Reader(source)
+    reader = _Reader(source, [])
     try:
         spec = reader.spec(stem)
-    except _TooMany:
+    except TooMany:
         raise SpecError(order(reader.out)) from None
     found = reader.out
+    spec = with_constants(spec)
     if not any(d.severity == "error" for d in found):
         found = [*found, *rules.check(spec)]
     found = order(found)[:MAX_DIAGNOSTICS]
@@ -96,79 +91,8 @@ _TOP = (
 )  # fmt: skip
 
 
-class _TooMany(Exception):
-    """No author reads more diagnostics at once."""
-
-
-class _Reader:
+class _Reader(Values):
     """One pass over the values; collects every diagnostic."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.out: list[Diagnostic] = []
-
-    def error(self, code: str, message: str, span: Span | None, help: str = "") -> None:
-        self.out.append(self.source.diagnostic(code, message, span, help))
-        if len(self.out) >= MAX_DIAGNOSTICS:
-            raise _TooMany
-
-    # Shapes of values.
-
-    def table(
-        self, data: dict[str, Any], path: KeyPath, known: Iterable[str], required: Iterable[str]
-    ) -> dict[str, Any]:
-        """The table at `path` after its keys were checked."""
-        known = tuple(known)
-        where = f" in `{'.'.join(map(short, path))}`" if path else ""
-        for key in data:
-            if key not in known:
-                span = self.source.key_span((*path, key))
-                only = (
-                    f"the keys are {', '.join(known)}"
-                    if known[1:]
-                    else f"the only key is `{known[0]}`"
-                )
-                help = nearest(key, known) or only
-                self.error("E010", f"unknown key `{short(key)}`{where}", span, help)
-        for key in required:
-            if key not in data:
-                span = self.source.key_span(path)
-                self.error("E011", f"`{key}` is missing{where}", span, _ADD.get(key, ""))
-        return data
-
-    def typed(
-        self, data: dict[str, Any], path: KeyPath, key: str, kind: type[_T], default: _T
-    ) -> _T:
-        """A value of the given type, or the default after a diagnostic."""
-        value = data.get(key, default)
-        if isinstance(value, kind) and not (kind is not bool and isinstance(value, bool)):
-            return value
-        what = {str: "a string", bool: "true or false", dict: "a table", list: "an array"}[kind]
-        span = self.source.value_span((*path, key))
-        self.error("E012", f"`{key}` must be {what}, not {_type(value)}", span)
-        return default
-
-    def text(self, data: dict[str, Any], path: KeyPath, key: str) -> str:
-        """A line of text that can stand in a docstring."""
-        value = self.typed(data, path, key, str, "")
-        if key not in data or not isinstance(data[key], str):
-            return ""
-        span = self.source.value_span((*path, key))
-        problems = {
-            "is empty": not value.strip(),
-            f"has more than {MAX_TEXT} characters": len(value) > MAX_TEXT,
-            "holds a line break": "\n" in value or "\r" in value,
-            "holds a triple quote": '"""' in value or "'''" in value,
-            "holds a backslash": "\\" in value,
-            "holds template braces": any(b in value for b in ("{{", "}}", "{%", "%}", "{#", "#}")),
-            "holds a control character": not value.isprintable(),
-            "ends with a quotation mark": value.endswith('"'),
-        }
-        for problem, found in problems.items():
-            if found:
-                self.error("E017", f"`{key}` {problem}", span, "write one line of plain text")
-                break
-        return value
 
     def new_name(self, name: str, section: str, seen: dict[str, str]) -> None:
         """Checks a declared name and that it is declared once."""
@@ -261,6 +185,8 @@ class _Reader:
         options = tuple(self.options(data, seen))
         states = tuple(self.states(data, seen, hyperparameters, options))
         self.upper_case(seen)
+        known = ([d.name for d in declared] for declared in (hyperparameters, options, states))
+        roles, torch = TorchTable(self.source, self.out, *known).read(data)
         return Spec(
             name=name,
             title=self.text(data, (), "title"),
@@ -270,7 +196,8 @@ class _Reader:
             options=options,
             states=states,
             rule=self.rule(data),
-            torch=self.torch(data, hyperparameters, options, states),
+            roles=roles,
+            torch=torch,
             source=self.source,
         )
 
@@ -308,7 +235,7 @@ class _Reader:
                 example = example.lower() if isinstance(entry, bool) else example
                 help = f'write `{short(name)} = {{ {key} = {example}, doc = "…" }}`'
                 span = self.source.value_span((section, name))
-                message = f"`{short(name)}` must be a table, not {_type(entry)}"
+                message = f"`{short(name)}` must be a table, not {kind_of(entry)}"
                 self.error("E012", message, span, help if len(help) < 120 else "")
 
     def hyperparameters(
@@ -327,11 +254,11 @@ class _Reader:
             default = entry.get("default", 0.0)
             span = self.source.value_span((*path, "default"))
             if isinstance(default, bool) or not isinstance(default, int | float):
-                message = f"the default of `{short(name)}` must be a number, not {_type(default)}"
+                message = f"the default of `{short(name)}` must be a number, not {kind_of(default)}"
                 help = "numbers are written without quotes" if isinstance(default, str) else ""
                 self.error("E150", message, span, help)
                 default = 0.0
-            elif not _finite(default):
+            elif not finite(default):
                 self.error("E150", f"the default of `{short(name)}` must be finite", span)
                 default = 0.0
             elif "default" in entry and float(default) not in domain and not domain.empty:
@@ -350,7 +277,7 @@ class _Reader:
             self.table(entry, path, ("default", "doc", "when"), ("default", "doc"))
             default = entry.get("default", False)
             if not isinstance(default, bool):
-                what = _type(default)
+                what = kind_of(default)
                 message = f"the default of option `{short(name)}` must be true or false, not {what}"
                 span = self.source.value_span((*path, "default"))
                 help = "a number is a hyperparameter" if isinstance(default, int | float) else ""
@@ -401,12 +328,12 @@ class _Reader:
         zero = Number("0", Fraction(0), span)
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             message = (
-                f"the initial value of `{short(path[-1])}` must be a number, not {_type(value)}"
+                f"the initial value of `{short(path[-1])}` must be a number, not {kind_of(value)}"
             )
             self.error("E145", message, span)
             return zero
         if not isinstance(value, str):
-            if not _finite(value):
+            if not finite(value):
                 self.error("E145", f"the initial value of `{short(path[-1])}` must be finite", span)
                 return zero
             number = Number(repr(abs(value)), Fraction(repr(abs(value))), span)
@@ -441,184 +368,13 @@ class _Reader:
             return ()
         return parse_rule(self.source, ("rule", "update"), text, self.out)
 
-    def torch(
-        self,
-        data: dict[str, Any],
-        hyperparameters: tuple[Hyperparameter, ...],
-        options: tuple[Option, ...],
-        states: tuple[State, ...],
-    ) -> Torch | None:
-        if "torch" not in data:
-            return None
-        table = self.typed(data, (), "torch", dict, {})
-        if not table:
-            return None
-        path: KeyPath = ("torch",)
-        known = (
-            "class", "signature", "arguments", "state", "constants", "switches", "zero_with",
-            "group", "counter", "eager",
-        )  # fmt: skip
-        self.table(table, path, known, ())
-        name = self.typed(table, path, "class", str, "")
-        torchs = {known.lower(): known for known in TORCH_CLASSES}.get(name.lower(), name)
-        if "class" in table and (not NAME.match(name) or keyword.iskeyword(name)):
-            message = f"`{short(name)}` is not the name of a class"
-            self.error("E161", message, self.source.value_span(("torch", "class")))
-        elif name != torchs:
-            message = f"torch spells this class `{torchs}`"
-            help = f"write `{torchs}`; a class that is not torch's has a name that torch has not"
-            self.error("E161", message, self.source.value_span(("torch", "class")), help)
-        tunable = [h.name for h in hyperparameters]
-        switchable = [o.name for o in options]
-        arguments = self.torch_arguments(table, [*tunable, *switchable])
-        state = self.torch_state(table, [s.name for s in states])
-        constants, group = (self.torch_constants(table, key) for key in ("constants", "group"))
-        switches, zero_with = (
-            self.torch_pairs(table, key, switchable, tunable) for key in ("switches", "zero_with")
-        )
-        parts = {part for group in arguments.values() for part in group} | switches.keys()
-        passed = [*arguments, *(n for n in [*tunable, *switchable] if n not in parts)]
-        signature = self.torch_signature(table, passed, [*constants, *TORCH_SETTINGS])
-        counter = self.typed(table, path, "counter", bool, True)
-        eager = self.typed(table, path, "eager", bool, False)
-        return Torch(
-            name, arguments, state, constants, switches, zero_with, group, signature, counter, eager
-        )
 
-    def torch_constants(self, table: dict[str, Any], key: str) -> dict[str, bool | float]:
-        """A table from names in torch to numbers."""
-        found = self.torch_table(table, key)
-        for name, value in found.items():
-            if not isinstance(value, int | float):
-                span = self.source.value_span(("torch", key, name))
-                message = f"`{short(name)}` must be a number, true or false, not {_type(value)}"
-                self.error("E012", message, span)
-        return found
-
-    def torch_signature(
-        self, table: dict[str, Any], passed: list[str], further: list[str]
-    ) -> tuple[str, ...]:
-        """Torch's arguments in order; all those that the rule needs have to be among them."""
-        found = self.typed(table, ("torch",), "signature", list, [])
-        where: KeyPath = ("torch", "signature")
-        for index, name in enumerate(found):
-            span = self.source.value_span((*where, str(index)))
-            self.known(where, name, [*passed, *further, "*"], span)
-            if name in found[:index]:
-                self.error("E160", f"`signature` has `{short(str(name))}` already", span)
-        missing = [name for name in passed if name not in found]
-        if found and missing:
-            message = f"`signature` leaves out `{short(missing[0])}`"
-            self.error("E160", message, self.source.value_span(where))
-        return tuple(str(name) for name in found)
-
-    def torch_pairs(
-        self, table: dict[str, Any], key: str, options: list[str], hyperparameters: list[str]
-    ) -> dict[str, str]:
-        """A table from options to hyperparameters."""
-        found = self.torch_table(table, key)
-        for option, hyperparameter in found.items():
-            where = ("torch", key, option)
-            self.known(where, option, options, self.source.key_span(where))
-            self.known(where, hyperparameter, hyperparameters, self.source.value_span(where))
-        return found
-
-    def torch_table(self, table: dict[str, Any], key: str) -> dict[str, Any]:
-        """A table of `[torch]` whose keys are identifiers."""
-        found = self.typed(table, ("torch",), key, dict, {})
-        for name in found:
-            if not NAME.match(name) or keyword.iskeyword(name):
-                span = self.source.key_span(("torch", key, name))
-                self.error("E160", f"`{short(name)}` is not a name in torch", span)
-        return found
-
-    def torch_arguments(
-        self, table: dict[str, Any], candidates: list[str]
-    ) -> dict[str, tuple[str, ...]]:
-        """Torch's arguments and the names that make them up."""
-        found: dict[str, tuple[str, ...]] = {}
-        for key, value in self.torch_table(table, "arguments").items():
-            where = ("torch", "arguments", key)
-            if isinstance(value, list) and value:
-                for index, part in enumerate(value):
-                    span = self.source.value_span((*where, str(index)))
-                    self.known(where, part, candidates, span)
-                found[key] = tuple(str(part) for part in value)
-            elif isinstance(value, list):
-                span = self.source.value_span(where)
-                self.error("E012", f"`{short(key)}` must have at least one name", span)
-            else:
-                self.known(where, value, candidates, self.source.value_span(where))
-                found[key] = (str(value),)
-        return found
-
-    def torch_state(self, table: dict[str, Any], candidates: list[str]) -> dict[str, str]:
-        """The states and their keys in torch, each used once."""
-        found = self.torch_table(table, "state")
-        first: dict[str, str] = {}
-        for key, value in found.items():
-            where = ("torch", "state", key)
-            self.known(where, key, candidates, self.source.key_span(where))
-            span = self.source.value_span(where)
-            if not isinstance(value, str) or not NAME.match(value):
-                message = f"`{short(key)}` must be the name of one of torch's states"
-                self.error("E160", message, span)
-            elif value in first:
-                message = f"`{short(value)}` is the state of `{first[value]}` already"
-                self.error("E160", message, span)
-            else:
-                first[value] = short(key)
-        return found
-
-    def known(self, path: KeyPath, part: Any, candidates: list[str], span: Span | None) -> None:
-        """A name in `[torch]` that has to be one of the spec's."""
-        if not isinstance(part, str):
-            message = f"`{short(path[-1])}` must be a name of this spec, not {_type(part)}"
-            self.error("E012", message, span)
-        elif part not in candidates:
-            help = nearest(part, candidates) or f"there are {', '.join(candidates) or 'none'}"
-            message = f"`{path[1]}` names `{short(part)}`, which the spec does not have"
-            self.error("E160", message, span, help)
-
-
-_ADD = {
-    "name": 'add `name = "…"`, the name of the file without `.toml`',
-    "title": 'add `title = "…"`, the name as people write it',
-    "summary": 'add `summary = "…"`, one sentence',
-    "reference": 'add `reference = "…"`, where the rule comes from',
-    "rule": "add `[rule]` with `update`, the statements of one step",
-    "update": "add `update`, the statements of one step",
-    "default": "add `default = …`",
-    "init": "add `init = …`, the value before the first step",
-    "doc": 'add `doc = "…"`, one sentence',
-}
 _SECTIONS = {"hyperparameters": "a hyperparameter", "options": "an option", "state": "a state"}
 _EXAMPLES = {
     "hyperparameters": ("default", "0.9"),
     "options": ("default", "false"),
     "state": ("init", "0"),
 }
-
-
-def _type(value: object) -> str:
-    """What TOML calls a value."""
-    match value:
-        case bool():
-            return "a boolean"
-        case int():
-            return "an integer"
-        case float():
-            return "a float"
-        case str():
-            return "a string"
-        case list():
-            return "an array"
-        case dict():
-            return "a table"
-        case datetime.time():
-            return "a time"
-        case _:
-            return "a date"
 
 
 def _interval(condition: Expression, name: str) -> Interval:
@@ -640,10 +396,3 @@ def _interval(condition: Expression, name: str) -> Interval:
         raise ValueError
     bound, is_open = constant(second, {}), condition.op in ("lt", "gt")
     return Interval(high=bound, high_open=is_open) if below else Interval(bound, low_open=is_open)
-
-
-def _finite(value: float) -> bool:
-    try:
-        return math.isfinite(float(value))
-    except OverflowError:
-        return False

@@ -2,6 +2,8 @@
 
 The rules run in rounds, because later ones need names and types that make sense. A rule that
 depends on the options is applied to every set of options, where the rule is a straight line.
+
+In one file, so that all rules are seen beside the order in which they are asked.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from stepforge.language.expression import (
     subexpressions,
 )
 from stepforge.language.kinds import Kind
-from stepforge.language.literals import folded, literal
+from stepforge.language.literals import folded
 from stepforge.language.names import name_problem
 from stepforge.language.signs import possibly_negative
 from stepforge.language.spec import (
@@ -42,7 +44,6 @@ from stepforge.operations.powers import MAX_LITERAL_POWER
 from stepforge.operations.table import BUILT_IN, OPERATIONS
 
 Found = Iterator[Diagnostic]
-MAX_POWER = 16
 
 
 def check(spec: Spec) -> list[Diagnostic]:
@@ -191,6 +192,18 @@ def mixed_conditions(spec: Spec) -> Found:
                     yield spec.source.diagnostic("E132", message, e.args[0].span, help)
 
 
+def scalar_operations(spec: Spec) -> Found:
+    """E134: some operations are of numbers that are the same for all elements."""
+    for statement, known in kinds.walk(spec):
+        own = statement.condition if isinstance(statement, If) else statement.value
+        for e in subexpressions(own):
+            if OPERATIONS[e.op].scalar and kinds.kind(e, known) is Kind.TENSOR:
+                symbol = OPERATIONS[e.op].symbol
+                message = f"`{symbol}` is of numbers that are the same for all elements"
+                help = "one of its operands is a tensor"
+                yield spec.source.diagnostic("E134", message, e.span, help)
+
+
 def literal_arithmetic(spec: Spec) -> Found:
     """E113, E109, E106: literals divide by no zero and stay within float64."""
     for expression in expressions(spec):
@@ -222,35 +235,6 @@ def _literal(e: Expression, spec: Spec, found: list[Diagnostic]) -> Fraction | N
             message = "this constant is out of range"
             found.append(spec.source.diagnostic("E106", message, e.span))
     return None
-
-
-def tensor_powers(spec: Spec) -> Found:
-    """E109: tensors are raised to 0.5, -0.5 and small integers only."""
-    for statement, known in kinds.walk(spec):
-        if isinstance(statement, If):
-            continue
-        for e in subexpressions(statement.value):
-            if e.op != "pow" or kinds.kind(e, known) is not Kind.TENSOR:
-                continue
-            try:
-                exponent = literal(e.args[1])
-            except (ZeroDivisionError, OverflowError):
-                continue
-            if kinds.kind(e.args[1], known) is Kind.TENSOR or exponent is None:
-                message = "a tensor power needs a literal exponent"
-                help = "write `exp(y*log(x))` for positive x"
-            elif abs(exponent) == Fraction(1, 2) or (
-                exponent.denominator == 1 and abs(exponent) <= MAX_POWER
-            ):
-                continue
-            else:
-                message = f"the exponent {_decimal(exponent)} is not available for tensors"
-                help = f"there are 0.5, -0.5 and integers from -{MAX_POWER} to {MAX_POWER}"
-            yield spec.source.diagnostic("E109", message, e.args[1].span, help)
-
-
-def _decimal(value: Fraction) -> str:
-    return str(int(value)) if value.denominator == 1 else f"{float(value):g}"
 
 
 def scalar_states(spec: Spec) -> Found:
@@ -435,7 +419,7 @@ _TYPES: tuple[Rule, ...] = (
     condition_types,
     mixed_conditions,
     literal_arithmetic,
-    tensor_powers,
+    scalar_operations,
     scalar_states,
 )
 _FLOW: tuple[Rule, ...] = (

@@ -2,6 +2,8 @@
 
 `tomllib` decides what is valid and what it means; the scanner here walks the same text first, to
 learn where every key and value stands and to bound what `tomllib` gets to see.
+
+In one file, because text, TOML and positions are read in one pass.
 """
 
 from __future__ import annotations

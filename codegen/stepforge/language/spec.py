@@ -25,6 +25,12 @@ TORCH_CLASSES = (
 """The optimizers of `torch.optim`."""
 
 
+ROLES = {"learning_rate": "lr", "epsilon": "eps", "maximize": "maximize"}
+"""Roles of hyperparameters, and of the option `maximize`, to ascend → what torch calls them. What a
+spec calls so has the role, unless `[torch]` gives it to another name, or another role to this one.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """The values a hyperparameter or state may have; infinite ends are always open."""
@@ -120,23 +126,35 @@ class Torch:
         signature: The arguments of torch's constructor in its order; those after `*` by name only.
         counter: Whether torch keeps the number of the step; if not, `t` is 1 or more than 1.
         eager: Whether torch makes the states in its constructor, not in the first step.
+        refusals: Option → the error where what it needs is not there.
+        later: Hyperparameters that torch's class has not had from the first, so that checkpoints
+            may lack them.
+        sparse: Torch's error for sparse gradients; "" for the usual one.
+        tensor_betas: Whether the two `betas` of torch's class may be tensors, and such numbers
+            exclude `foreach`.
+        xla: Whether torch's class is capturable on XLA.
     """
 
-    class_name: str
-    arguments: Mapping[str, tuple[str, ...]]
-    state: Mapping[str, str]
-    constants: Mapping[str, bool | float]
-    switches: Mapping[str, str]
-    zero_with: Mapping[str, str]
-    group: Mapping[str, bool | float]
+    class_name: str = ""
+    arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    state: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, bool | float] = field(default_factory=dict)
+    switches: Mapping[str, str] = field(default_factory=dict)
+    zero_with: Mapping[str, str] = field(default_factory=dict)
+    group: Mapping[str, bool | float] = field(default_factory=dict)
     signature: tuple[str, ...] = ()
     counter: bool = True
     eager: bool = False
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    later: tuple[str, ...] = ()
+    sparse: str = ""
+    tensor_betas: bool = False
+    xla: bool = True
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One optimizer."""
+    """One optimizer; `roles` has who has one of `ROLES`."""
 
     name: str
     title: str
@@ -146,6 +164,7 @@ class Spec:
     options: tuple[Option, ...]
     states: tuple[State, ...]
     rule: tuple[Statement, ...]
+    roles: Mapping[str, str]
     torch: Torch | None
     source: Source = field(repr=False, compare=False)
 

@@ -2,6 +2,8 @@
 
 Printed is the tree of the expression, operation by operation. Fractions, roots and bars group by
 themselves; everywhere else there are parentheses where the tree needs them.
+
+In one file, because LaTeX and MathML are two printers of one walk.
 """
 
 from __future__ import annotations

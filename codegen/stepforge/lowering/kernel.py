@@ -226,8 +226,6 @@ def validate(kernel: Kernel) -> None:
                     raise GeneratorBug(f"{spec.name}: `{value.text}` in a stage has no value")
             elif value.kind is Kind.SCALAR and not value.is_literal:
                 raise GeneratorBug(f"{spec.name}: `{value}` is computed on the device")
-            elif value.op == "pow":
-                raise GeneratorBug(f"{spec.name}: power `{value}` was not lowered")
     for tensor in kernel.tensors:
         if tensor.stored and tensor.name not in assigned:
             raise GeneratorBug(f"{spec.name}: `{tensor.name}` is stored but never assigned")

@@ -2,6 +2,8 @@
 
 Nothing here reorders arithmetic. Every maximal subexpression without a tensor becomes one kernel
 argument, computed on the host in float64.
+
+In one file, because the passes share the names that are taken and the order of statements.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import lru_cache
 
 from stepforge.language import kinds
@@ -36,6 +39,7 @@ from stepforge.lowering.kernel import (
     lets,
     validate,
 )
+from stepforge.operations.powers import MAX_PRODUCT
 from stepforge.operations.table import OPERATIONS
 
 Guard = tuple[Value, bool]
@@ -192,6 +196,8 @@ class _Typing:
             args = [self.value(argument, known) for argument in e.args]
         if e.op == "select" and kind is Kind.TENSOR:
             args = _arms(args)
+        if kind is Kind.TENSOR and OPERATIONS[e.op].formula:
+            args = list(map(_as_tensor, args))
         if e.op == "clip" and kind is Kind.TENSOR and args[0].kind is args[1].kind is Kind.SCALAR:
             # Otherwise NumPy would take the maximum of two numbers, which is no weak scalar.
             args = [Value("max", tuple(args[:2]), Kind.SCALAR), args[2]]
@@ -210,19 +216,26 @@ class _Typing:
         return args
 
     def power(self, e: Apply, known: dict[str, Kind]) -> Value:
-        """Square roots by name; integer powers of tensors as products."""
+        """Square and fourth roots; small integer powers of tensors as products."""
         base, exponent = self.value(e.args[0], known), literal(e.args[1])
         kind = kinds.kind(e, known)
-        if exponent is not None and abs(exponent.numerator) == 1 and exponent.denominator == 2:
+        if exponent is not None and abs(exponent) in (Fraction(1, 2), Fraction(1, 4)):
             root = Value("sqrt", (base,), kind)
+            root = root if exponent.denominator == 2 else Value("sqrt", (root,), kind)
             return root if exponent > 0 else _reciprocal(root)
-        if kind is not Kind.TENSOR or exponent is None:
-            power = self.value(e.args[1], known)
-            return Value("pow" if self.is_real(base, power) else "real_pow", (base, power), kind)
+        is_small = exponent is not None and abs(exponent) <= MAX_PRODUCT
+        if kind is not Kind.TENSOR or exponent is None or exponent.denominator > 1 or not is_small:
+            return self.any_power(base, self.value(e.args[1], known), kind)
         if exponent == 0:
             return _fill(_ONE)
         product = self.product(base, abs(int(exponent)))
         return product if exponent > 0 else _reciprocal(product)
+
+    def any_power(self, base: Value, power: Value, kind: Kind) -> Value:
+        """A power with whatever exponent."""
+        if kind is Kind.TENSOR:
+            return Value("pow", tuple(map(_as_tensor, (base, power))), kind)
+        return Value("pow" if self.is_real(base, power) else "real_pow", (base, power), kind)
 
     def is_real(self, base: Value, power: Value) -> bool:
         """Whether a host power is real by its form: of no negative base, or to an integer."""
@@ -253,6 +266,10 @@ _ONE = Value("number", (), Kind.SCALAR, "1")
 
 def _fill(value: Value) -> Value:
     return Value("fill", (value,), Kind.TENSOR)
+
+
+def _as_tensor(value: Value) -> Value:
+    return value if value.kind is Kind.TENSOR else _fill(value)
 
 
 def _reciprocal(value: Value) -> Value:

@@ -5,26 +5,29 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import closing
 from pathlib import Path
 
 import pebble
 
+from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import copied
 from stepforge.mutate.mutant import LEVELS, Mutant
 from stepforge.verify.certificate import Status, Verdict
-from stepforge.verify.files.generated import KERNELS, LAUNCHERS
-from stepforge.verify.run.tasks import INTERPRETED, Task, run
+from stepforge.verify.files.generated import KERNELS, LAUNCHERS, ON_HOST, Variant
+from stepforge.verify.run import tasks
 from stepforge.verify.run.workers import Pools
+from stepforge.verify.rungs.registry import Rung
+from stepforge.verify.rungs.task import Task
 
 TARGET = "sm_90"
 TABLES = "multi_tensor/_tables.py"
 SECONDS = 60.0
 """For one mutant in one kind of worker."""
 Statuses = dict[str, str]
-"""Rungs → verdicts, with the strength of proofs; what was out of time is REFUTED."""
+"""Numbers of rungs → verdicts, with the strength of proofs; what was out of time is REFUTED."""
 
 
 def judged(
@@ -38,18 +41,16 @@ def judged(
         jobs: Processes of each kind.
         seed: Of the rungs' inputs.
     """
-    futures: dict[Future[Statuses], tuple[Mutant, tuple[str, ...]]] = {}
+    futures: dict[Future[Statuses], tuple[Mutant, tuple[Rung, ...]]] = {}
     found: dict[str, Statuses] = {}
     missing: dict[str, int] = {}
     with closing(Pools(jobs, jobs)) as pools:
         for mutant in mutants:
-            for interpreted in (True, False):
-                rungs = tuple(
-                    r for r in applicable(mutant) if (r in (*INTERPRETED, "R8")) == interpreted
-                )
+            for compiles in (False, True):
+                rungs = tuple(r for r in applicable(mutant) if r.compiles == compiles)
                 if rungs:
                     future = pools.schedule(
-                        interpreted, verdicts, [mutant, rungs, folder, seed], SECONDS
+                        not compiles, verdicts, [mutant, rungs, folder, seed], SECONDS
                     )
                     futures[future] = mutant, rungs
                     missing[mutant.name] = missing.get(mutant.name, 0) + 1
@@ -61,87 +62,79 @@ def judged(
                 yield mutant, found.pop(mutant.name)
 
 
-def applicable(mutant: Mutant) -> tuple[str, ...]:
+def applicable(mutant: Mutant) -> tuple[Rung, ...]:
     """The rungs that look at what comes after the mutant's level."""
-    has_torch = bool(mutant.spec.torch_class)
-    return tuple(r for r in LEVELS[mutant.level] if r != "R8" or has_torch)
+    seen = LEVELS[mutant.level]
+    return tuple(r for r in tasks.rungs(mutant.spec) if seen.intersection(r.artefacts))
 
 
-def _result(future: Future[Statuses], rungs: Sequence[str]) -> Statuses:
+def _result(future: Future[Statuses], rungs: Sequence[Rung]) -> Statuses:
     try:
         return future.result()
     except TimeoutError:
-        return dict.fromkeys(rungs, f"{Status.REFUTED}: out of time")
+        what = f"{Status.REFUTED}: out of time"
     except pebble.ProcessExpired:
-        return dict.fromkeys(rungs, f"{Status.REFUTED}: the process died")
+        what = f"{Status.REFUTED}: the process died"
     except Exception as error:
-        return dict.fromkeys(rungs, f"{Status.UNSUPPORTED}: {type(error).__name__}: {error}")
+        what = f"{Status.UNSUPPORTED}: {type(error).__name__}: {error}"
+    return {rung.number: what for rung in rungs}
 
 
-def verdicts(mutant: Mutant, rungs: Sequence[str], folder: Path, seed: int) -> Statuses:
+def verdicts(mutant: Mutant, rungs: Sequence[Rung], folder: Path, seed: int) -> Statuses:
     """The verdicts of some rungs, in this process."""
     place = Path(tempfile.mkdtemp(prefix="stepforge-"))
     try:
         name = mutant.spec.name
         for backend in ("numpy", *LAUNCHERS):
-            path = place / backend / f"{name}.py"
+            path = place / BACKENDS[backend].file(name)
             path.parent.mkdir()
             own = mutant.files.get(backend)
             if own is None:
                 own = (folder / backend / path.name).read_text(encoding="utf-8")
             path.write_text(own, encoding="utf-8")
         (place / TABLES).write_text(copied(TABLES), encoding="utf-8")
-        if mutant.text:
-            return _of_artefact(mutant, rungs, place, seed)
-        return {rung: _shown(_file(mutant, rung, place, seed)) for rung in rungs}
+        return dict(_each(mutant, rungs, place, seed))
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _file(mutant: Mutant, rung: str, place: Path, seed: int) -> Verdict:
-    exact = not mutant.fast or rung not in ("R5", "R7", "R9")
-    kernels = KERNELS if mutant.level == "multi_tensor" else ()
-    task = Task(
-        rung, mutant.spec, dict(mutant.options), place, seed, (TARGET,), (mutant.dtype,),
-        exact=exact, brief=True, kernels=kernels,
-    )  # fmt: skip
-    try:
-        return run(task)
-    except Exception as error:  # our fault, and no kill
-        return task.verdict(Status.UNSUPPORTED, f"{type(error).__name__}: {error}")
+def _each(
+    mutant: Mutant, rungs: Sequence[Rung], place: Path, seed: int
+) -> Iterator[tuple[str, str]]:
+    """What each rung says of the files in a place, or of the mutant's artefact in front of them."""
+    kernels: tuple[Variant, ...] = KERNELS if mutant.level == "multi_tensor" else ()
+    artefacts = {mutant.level: mutant.text} if mutant.text else {}
+    reason = ""
+    if artefacts:
+        kernels = ON_HOST[:1]
+        if "ptx" not in artefacts:
+            from stepforge.verify.rungs import compiled
 
-
-def _of_artefact(mutant: Mutant, rungs: Sequence[str], place: Path, seed: int) -> Statuses:
-    """The verdicts about Triton IR, and about the PTX that it becomes, or about PTX."""
-    from stepforge.verify.rungs import bounded, compiled, contract, executed, proof
-
-    spec, options, dtype, text = mutant.spec, mutant.options, mutant.dtype, mutant.text
-    subject = proof.Subject.of(spec, options, dtype, seed)
-    found: Statuses = {}
-    if mutant.level == "ttir":
-        found["R3"] = _shown(proof.of_triton(subject, place, text))
+            try:
+                artefacts["ptx"] = compiled.compile_text(mutant.text, TARGET)["ptx"]
+            except compiled.CannotCompile as error:
+                reason = f"{Status.REFUTED}: {error}"
+    for rung in rungs:
+        task = Task(
+            rung, mutant.spec, dict(mutant.options), place, seed, (TARGET,), (mutant.dtype,),
+            exact=not (mutant.fast and rung.fast_mode), brief=True, kernels=kernels,
+            artefacts=artefacts,
+        )  # fmt: skip
+        if reason and rung.for_each_gpu:
+            yield rung.number, reason
+            continue
         try:
-            text = compiled.compile_text(text, TARGET)["ptx"]
-        except compiled.CannotCompile as error:
-            return found | dict.fromkeys(rungs[1:], f"{Status.REFUTED}: {error}")
-    block = compiled.load(spec, place).block
-    violations = list(contract.violations(text, spec, options, dtype, block))
-    found["R5"] = f"{Status.REFUTED}: {violations[0]}" if violations else str(Status.TESTED)
-    found["R6"] = _shown(
-        executed.of_ptx(spec, place, options, TARGET, dtype, text, True, seed, brief=True)
-    )
-    found["R7"] = _shown(proof.of_ptx(subject, place, TARGET, text, True, True))
-    found["R9"] = _shown(bounded.of_ptx(subject, place, TARGET, text, True))
-    return found
+            yield rung.number, _shown(tasks.run(task))
+        except Exception as error:  # our fault, and no kill
+            yield rung.number, f"{Status.UNSUPPORTED}: {type(error).__name__}: {error}"
 
 
-def _shown(verdict: object) -> str:
+def _shown(verdict: Verdict) -> str:
     """Status, strength and the first line of the reason."""
-    status, strength = verdict.status, verdict.strength  # type: ignore[attr-defined]
-    if status is Status.PROVED:
-        return f"{status} ({strength})"
-    detail = verdict.detail.split("\n")[0][:200]  # type: ignore[attr-defined]
-    return str(status) if status is Status.TESTED else f"{status}: {detail}"
+    if verdict.status is Status.PROVED:
+        return f"{verdict.status} ({verdict.strength})"
+    detail = verdict.detail.split("\n")[0][:200]
+    return str(verdict.status) if verdict.status is Status.TESTED else f"{verdict.status}: {detail}"
 
 
 def processes() -> int:

@@ -24,15 +24,15 @@ CLASSES = {
 }
 """Every class of mutants; EQ are none."""
 LEVELS = {
-    "spec": ("R0", "R8"),
-    "rule": ("R1", "R2", "R3", "R5", "R6", "R7", "R8", "R9"),
-    "numpy": ("R1", "R2", "R3", "R8"),
-    "triton": ("R2", "R3", "R5", "R6", "R7", "R9"),
-    "multi_tensor": ("R2", "R3", "R5", "R6", "R7", "R9"),
-    "ttir": ("R3", "R5", "R6", "R7", "R9"),
-    "ptx": ("R5", "R6", "R7", "R9"),
+    "spec": {"spec"},
+    "rule": {"numpy", "kernel"},
+    "numpy": {"numpy"},
+    "triton": {"kernel"},
+    "multi_tensor": {"kernel"},
+    "ttir": {"ttir"},
+    "ptx": {"ptx"},
 }
-"""Where a fault is planted → the rungs that look at what comes after it.
+"""Where a fault is planted → what has it first; rungs that look at that are asked.
 
 spec: in the formula, with all files built from it. rule: after reading, so that both files have the
 fault and agree. numpy, triton, multi_tensor: in one file. ttir, ptx: in what the compiler makes.

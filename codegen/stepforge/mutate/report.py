@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from stepforge.mutate.mutant import CLASSES, Mutant
-from stepforge.verify.certificate import RUNGS, Status
+from stepforge.verify.certificate import Status
+from stepforge.verify.rungs.registry import RUNGS
 
 GOALS = {**dict.fromkeys("ABCDEFJK", 1.0), **dict.fromkeys("GHI", 0.95), "S": 0.0}
 """Share of each class that has to be killed; of S, what torch has no options for cannot be."""
@@ -25,7 +26,7 @@ class Result:
         level: Where the fault is.
         kind: Its class.
         operator: What was done.
-        rungs: Rung → status, with the strength of a proof or the reason of a failure.
+        rungs: Number of a rung → status, with the strength of a proof or the reason of a failure.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Result:
         Either it performs the rule's own rounded operations, or the rule itself was changed to one
         that is equal over the reals for all states and hyperparameters of the declared domains.
         """
-        proofs = {self.rungs[r] for r in ("R3", "R7") if r in self.rungs}
+        proofs = {said for r, said in self.rungs.items() if r in RUNGS and RUNGS[r].proves}
         allowed = {"PROVED (bits)"}
         if self.level == "rule" and self.kind in "ABCDEI":
             allowed.add("PROVED (reals)")

@@ -1,4 +1,7 @@
-"""Faults in the rule: after it was read, so that both files have them, or in the spec itself."""
+"""Faults in the rule: after it was read, so that both files have them, or in the spec itself.
+
+In one file, so that the classes of faults are seen beside one another.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from stepforge.backends.registry import verified
 from stepforge.backends.render import render
 from stepforge.language.diagnostics import GeneratorBug, SpecError
 from stepforge.language.expression import Apply, Assign, Expression, If, Name, Number, Statement
@@ -16,7 +20,6 @@ from stepforge.language.reader import loads
 from stepforge.language.spec import Options, Spec, holds, is_option_condition, straight
 from stepforge.lowering.lower import lower
 from stepforge.mutate.mutant import Mutant
-from stepforge.verify.files.generated import LAUNCHERS
 
 Place = tuple[int, ...]
 Edit = tuple[str, str, str, Expression]
@@ -106,10 +109,10 @@ def bugs(specs: Mapping[str, Spec]) -> Iterator[Mutant]:
 
 
 def _files(spec: Spec, rule: tuple[Statement, ...]) -> dict[str, str] | None:
-    """Both files of a rule; None where it cannot be lowered."""
+    """The files of a rule that rungs look at; None where it cannot be lowered."""
     try:
         kernel = lower(replace(spec, rule=rule))
-        return {backend: render(kernel, backend) for backend in ("numpy", *LAUNCHERS)}
+        return {backend.name: render(kernel, backend.name) for backend in verified()}
     except (GeneratorBug, SpecError, KeyError, ValueError, ArithmeticError):
         return None
 

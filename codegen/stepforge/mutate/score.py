@@ -1,4 +1,4 @@
-"""R12, how good the verifier is: mutants of all classes, judged by every rung.
+"""mutation-score (R12), how good the verifier is: mutants of all classes, judged by every rung.
 
 `mutant` says what a mutant is, `rules`, `texts` and `artefacts` make them in the rule, in generated
 files, in Triton IR and PTX, `judge` runs the rungs, `report` counts. A mutant that a proof shows to
@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
+from stepforge.backends.registry import verified
 from stepforge.language.spec import Spec
 from stepforge.mutate import artefacts, rules, texts
 from stepforge.mutate.judge import TARGET, Statuses, judged, processes
 from stepforge.mutate.mutant import Mutant
 from stepforge.mutate.report import Report, Result
 from stepforge.verify.certificate import Status, Verdict
-from stepforge.verify.files.generated import LAUNCHERS
 from stepforge.verify.rungs import compiled
+from stepforge.verify.rungs.registry import MUTATION_SCORE
 
 __all__ = ["Mutant", "Report", "Result", "collect", "mutate", "score"]
 
@@ -97,8 +98,8 @@ def _spread(
 def _all(spec: Spec, folder: Path) -> Iterator[Mutant]:
     """Every mutant of an optimizer, with the default options and with all others."""
     files = {
-        backend: (folder / backend / f"{spec.name}.py").read_text(encoding="utf-8")
-        for backend in ("numpy", *LAUNCHERS)
+        backend.name: (folder / backend.file(spec.name)).read_text(encoding="utf-8")
+        for backend in verified()
     }
     sets = list(spec.option_sets())
     for options in [sets[0], *sets[-1:]][: len(sets)]:
@@ -118,7 +119,7 @@ def _all(spec: Spec, folder: Path) -> Iterator[Mutant]:
 
 
 def score(spec: Spec, folder: Path, seed: int, count: int = 60, jobs: int | None = None) -> Verdict:
-    """R12 for one optimizer: some of its mutants, and whether the other rungs kill them."""
+    """Of one optimizer: some of its mutants, and whether the other rungs kill them."""
     report = mutate({spec.name: spec}, folder, count, count // 6, seed, jobs)
     status = Status.TESTED if report.passed else Status.REFUTED
     detail = f"{report.killed} of {report.faults} mutants killed"
@@ -128,4 +129,7 @@ def score(spec: Spec, folder: Path, seed: int, count: int = 60, jobs: int | None
         detail += (
             f"; {len(report.false_alarms)} false alarms, such as {report.false_alarms[0].name}"
         )
-    return Verdict("R12", spec.name, None, status, report.faults, detail, seed)
+    return Verdict(
+        MUTATION_SCORE.number, spec.name, None, status, report.faults, detail, seed,
+        name=MUTATION_SCORE.name,
+    )  # fmt: skip

@@ -6,12 +6,14 @@ know who asks: what it computes with is passed in, as the first argument of its 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
 from stepforge.operations.draws import Draw
+from stepforge.operations.formulas import ULPS
 
 ATOM, POWER, UNARY, PRODUCT, SUM, BIT_AND, BIT_OR, COMPARE, NOT, AND, OR, TERNARY = range(12, 0, -1)
 """Precedences of Python, strongest first."""
@@ -84,7 +86,7 @@ class Operation:
         rounding: "exact" when the result needs no rounding; "nearest" when correctly rounded, to
             nearest even; "bounded" when only an error bound is documented.
         ulps: That bound, in units in the last place, of the worst implementation among C's
-            library, NumPy's vector loops and CUDA's libdevice.
+            library and torch, which compute scalars of the host.
         notation: LaTeX and MathML.
         spoken: Format string of a name for its result, such as `one_minus_beta1`.
         meaning: `meaning(sympy, *arguments)`: the SymPy expression.
@@ -110,6 +112,10 @@ class Operation:
         fallible: On Python's floats it raises instead of giving an infinity or NaN.
         loose: The operation that may return either of two zeros, or "".
         settles: Of zeros of any sign it makes the one that it gives.
+        formula: Of tensors it is the formula of its name, in `operations/functions`: the same bits
+            everywhere, within `formulas.ULPS`.
+        scalar: Tensors have none of it.
+        image: The least and the largest result.
     """
 
     symbol: str
@@ -139,6 +145,9 @@ class Operation:
     fallible: bool = False
     loose: str = ""
     settles: bool = False
+    formula: bool = False
+    scalar: bool = False
+    image: tuple[float, float] = (-math.inf, math.inf)
 
     def __post_init__(self) -> None:
         """Refuses a row that is incomplete."""
@@ -158,6 +167,10 @@ class Operation:
     def is_function(self) -> bool:
         """Whether authors call it by name."""
         return self.usage.startswith(f"{self.symbol}(")
+
+    def error(self, is_tensor: bool) -> int:
+        """The bound on its error, of tensors or of scalars of the host, in ulps."""
+        return ULPS if is_tensor and self.formula else self.ulps
 
     @property
     def compares(self) -> bool:

@@ -12,6 +12,8 @@ LARGEST = Fraction(sys.float_info.max)
 SMALLEST = Fraction(1, 2**1075)
 """What float64 rounds to zero."""
 MAX_LITERAL_POWER = 300
+MAX_PRODUCT = 16
+"""Up to here an integer power of a tensor is a product."""
 _MAX_BITS = 100_000
 """Of an exact power; `1.000001**300` to the 300th, to the 300th, would take all memory."""
 

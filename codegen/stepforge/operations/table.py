@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from stepforge.operations.operation import Operation
-from stepforge.operations.rows import arithmetic, comparisons, functions
+from stepforge.operations.rows import arithmetic, comparisons, elementary, functions
 
-OPERATIONS: dict[str, Operation] = {**arithmetic.ROWS, **functions.ROWS, **comparisons.ROWS}
+OPERATIONS: dict[str, Operation] = {
+    **arithmetic.ROWS,
+    **functions.ROWS,
+    **elementary.ROWS,
+    **comparisons.ROWS,
+}
 
 BUILT_IN = {"p": "the parameter", "g": "the gradient", "t": "the step number"}
 """The names that need no declaration."""

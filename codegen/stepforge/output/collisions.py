@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
-from stepforge.backends.registry import BACKENDS
-from stepforge.backends.render import COPIED
+from stepforge.backends.registry import BACKENDS, shared
 from stepforge.language.diagnostics import Diagnostic
 
 EXPORTED = ("Optimizer",)
@@ -62,7 +62,7 @@ def collisions(new: Iterable[Member], held: Iterable[Member] = ()) -> list[Diagn
 def _special(member: Member) -> Iterator[Diagnostic]:
     """A name that the folder has already, whatever specs there are."""
     taken = dict.fromkeys(BACKENDS, "a folder of the output")
-    taken |= {file.split("/")[1].removesuffix(".py"): "a module of the output" for file in COPIED}
+    taken |= {PurePosixPath(file).stem: "a module of the output" for file in shared()}
     taken |= dict.fromkeys(("__init__", "__pycache__"), "what Python calls files of its own")
     help = f"write `{member.name}_rule`, for example, in the spec and in the name of its file"
     if reason := {k.lower(): v for k, v in taken.items()}.get(member.name.lower()):

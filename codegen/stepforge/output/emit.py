@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import errno
 import os
-import re
 import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stepforge.backends import torch
-from stepforge.backends.registry import BACKENDS, completed
-from stepforge.backends.render import COPIED, PACKAGES, copied, is_ours, package, render
+from stepforge.backends.python import PYTHON
+from stepforge.backends.registry import BACKENDS, completed, shared
+from stepforge.backends.render import copied, is_ours, package, render
 from stepforge.language.diagnostics import Diagnostic, SpecError
 from stepforge.language.spec import Spec
 from stepforge.lowering.lower import lower
@@ -28,7 +27,6 @@ _PREFIX = ".stepforge-"
 _STALE_SECONDS = 3600
 WAIT = 60
 """Seconds that a build waits for another one."""
-_CLASS = re.compile(r"(?m)^class (\w+)\(Optimizer\):$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +111,29 @@ def _plan(order: Order, out: Path, held: Manifest) -> Planned:
         for name, entry in {**manifest.adopted(out), **held.specs}.items()
         if name not in named and (not order.whole or name in order.known)
     }
-    entries, texts, new = dict(kept), {}, []
-    classes = {n: c for n, e in kept.items() if "torch" in e.backends and (c := _class(out, n))}
-    members = [Member(n, _shown(e, out, n), classes.get(n, "")) for n, e in kept.items()]
+    entries, texts = dict(kept), {}
+    exported: dict[str, dict[str, str]] = {b.name: {} for b in BACKENDS.values() if b.exports}
+    for name, entry in kept.items():
+        for backend in exported.keys() & {*entry.backends}:
+            if found := _exported(out, backend, name):
+                exported[backend][name] = found
     for spec in order.specs:
         default = held.specs[spec.name].backends if spec.name in held.specs else held.backends
         backends = completed(order.backends or default or tuple(BACKENDS))
         entries[spec.name] = Entry(order.file(spec), spec.source.digest, backends)
         kernel = lower(spec)
         for backend in backends:
-            texts[f"{backend}/{spec.name}.py"] = render(kernel, backend)
-        if "torch" in backends:
-            classes[spec.name] = torch.class_name(spec)
-        new.append(Member(spec.name, spec.source.path, classes.get(spec.name, "")))
-    if found := collisions(new, members):
-        raise SpecError(found)
-    texts |= _shared(out, Manifest(specs=entries).backends, classes)
+            texts[BACKENDS[backend].file(spec.name)] = render(kernel, backend)
+            if exports := BACKENDS[backend].exports:
+                exported[backend][spec.name] = exports.name(spec)
+
+    def member(name: str, shown: str) -> Member:
+        return Member(name, shown, next((e[name] for e in exported.values() if name in e), ""))
+
+    new = [member(spec.name, spec.source.path) for spec in order.specs]
+    if wrong := collisions(new, [member(n, _shown(e, out, n)) for n, e in kept.items()]):
+        raise SpecError(wrong)
+    texts |= _shared(out, Manifest(specs=entries).backends, exported)
     hashes = {file: manifest.sha256(text) for file, text in texts.items()}
     for file in manifest.files_of(kept):
         if (text := _read(out / file)) is not None:
@@ -140,16 +145,19 @@ def _plan(order: Order, out: Path, held: Manifest) -> Planned:
     return Planned({**texts, manifest.NAME: made.text()}, entries)
 
 
-def _shared(out: Path, backends: Sequence[str], classes: Mapping[str, str]) -> dict[str, str]:
+def _shared(
+    out: Path, backends: Sequence[str], exported: Mapping[str, Mapping[str, str]]
+) -> dict[str, str]:
     """What the specs of a folder have in common, and what makes a package of it."""
-    files = {file: copied(file) for file in COPIED if file.split("/")[0] in backends}
-    if "torch" in backends:
-        files["torch/__init__.py"] = torch.package(classes)
-    for folder in PACKAGES:
-        file = f"{folder}/__init__.py".lstrip("/")
-        if folder in ("", *backends) and not _is_foreign(out / file):
-            files[file] = package(folder)
-    return files
+    files = {file: copied(file) for file in shared(backends)}
+    packages = {PYTHON.package: package(None)}
+    for backend in (BACKENDS[name] for name in backends):
+        if backend.exports:
+            names = exported[backend.name]
+            files[backend.package] = backend.exports.package(backend.doc, names)
+        elif backend.package:
+            packages[backend.package] = package(backend)
+    return files | {file: t for file, t in packages.items() if not _is_foreign(out / file)}
 
 
 def changes(
@@ -246,20 +254,20 @@ def _orphans(order: Order, out: Path, held: Manifest) -> set[str]:
     """Files that may have to go: those that were written once, and in a whole build all of ours."""
     files = {file for file in held.files if (out / file).exists()}
     if order.whole:
-        files |= {f"{backend}/{name}.py" for backend, name, _ in manifest.marked(out)}
+        files |= {BACKENDS[backend].file(name) for backend, name, _ in manifest.marked(out)}
     return files
 
 
 def _shown(entry: Entry, out: Path, name: str) -> str:
     """The file of a spec that the folder holds; a generated one if nobody knows it."""
-    return entry.file or str(out / entry.backends[0] / f"{name}.py")
+    return entry.file or str(out / BACKENDS[entry.backends[0]].file(name))
 
 
-def _class(out: Path, name: str) -> str:
-    """The class in a generated file that is there, or ""."""
-    text = _read(out / "torch" / f"{name}.py") or ""
-    match = _CLASS.search(text) if is_ours(text) else None
-    return match[1] if match else ""
+def _exported(out: Path, name: str, spec: str) -> str:
+    """What the package of a backend has from a generated file that is there, or ""."""
+    backend = BACKENDS[name]
+    text = _read(out / backend.file(spec)) or ""
+    return backend.exports.found(text) if backend.exports and is_ours(text) else ""
 
 
 def _hash(path: Path) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from stepforge.backends.python import PYTHON
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import origin
 from stepforge.language.diagnostics import Diagnostic, Span, SpecError, short
@@ -23,8 +24,7 @@ from stepforge.language.names import malformed
 NAME = "stepforge.json"
 FORMAT = 1
 MAX_BYTES = 8 * 1024 * 1024
-_FILE = re.compile(rf"(?:(?:{'|'.join(BACKENDS)})/)?[A-Za-z_][A-Za-z0-9_]*\.py", re.ASCII)
-"""Files that a build may write: in the folder itself, or in that of a backend."""
+_FILE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[a-z]+)", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"[0-9A-Za-z.+!_-]{1,64}")
 _HELP = "delete it and build again: what the folder holds is then read from the generated files"
@@ -165,11 +165,22 @@ def _checked(path: Path, data: Any) -> Manifest:
             _damaged(path, f"the backends of `{short(name)}` are not those of stepforge")
         entries[name] = Entry(file, digest, tuple(backends))
     for file, digest in files.items():
-        if not _FILE.fullmatch(file):
+        if not _may_be_written(file):
             _damaged(path, f"no build writes a file `{short(file)}`")
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             _damaged(path, f"the digest of `{short(file)}` is none")
     return Manifest(version, everything, entries, files)
+
+
+def _may_be_written(file: str) -> bool:
+    """Whether a build may write a file: in the folder itself, or in that of a backend."""
+    folder, _, name = file.rpartition("/")
+    backend, match = BACKENDS.get(folder), _FILE.fullmatch(name)
+    if match is None or (backend is None and file != name):
+        return False
+    written = [PYTHON.package] if backend is None else [backend.package, *backend.copied]
+    suffixes = {Path(other).suffix for other in written if other}
+    return match[1] in suffixes or (backend is not None and match[1] == backend.suffix)
 
 
 def is_inside(file: str) -> bool:
@@ -181,9 +192,9 @@ def is_inside(file: str) -> bool:
 
 def marked(folder: Path) -> Iterator[tuple[str, str, re.Match[str]]]:
     """Backend, name and header of the files of a folder that say which spec they are of."""
-    for backend in BACKENDS:
+    for backend, suffix in ((b.name, b.suffix) for b in BACKENDS.values()):
         place = folder / backend
-        for path in sorted(place.glob("*.py")) if place.is_dir() else ():
+        for path in sorted(place.glob(f"*{suffix}")) if place.is_dir() else ():
             try:
                 with path.open(encoding="utf-8") as stream:
                     header = origin(stream.read(4096))
@@ -209,4 +220,4 @@ def adopted(folder: Path) -> dict[str, Entry]:
 
 def files_of(specs: Mapping[str, Entry]) -> Iterable[str]:
     """The files that are of one spec each."""
-    return [f"{backend}/{name}.py" for name, entry in specs.items() for backend in entry.backends]
+    return [BACKENDS[b].file(name) for name, entry in specs.items() for b in entry.backends]

@@ -12,11 +12,17 @@ from pathlib import Path
 
 from stepforge.language.diagnostics import Diagnostic, SpecError
 
-REAL = ("numpy", "torch", "triton")
-"""What generated code imports, and what folders of it are called."""
 _PROJECT = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 _aside: list[str] = []
 """What `step_aside` took off `sys.path`."""
+
+
+def real() -> tuple[str, ...]:
+    """What generated code imports, and what folders of it are called."""
+    from stepforge.backends.registry import BACKENDS  # other commands can do without it
+
+    libraries = {name for backend in BACKENDS.values() for name in backend.libraries}
+    return tuple(sorted(libraries & BACKENDS.keys()))
 
 
 def refuse(out: Path) -> None:
@@ -25,20 +31,20 @@ def refuse(out: Path) -> None:
     Raises:
         SpecError: It is such a folder, or is itself called like a real package.
     """
-    place = _resolved(out)
+    place, packages = _resolved(out), real()
     reason = ""
     if place == _resolved(Path()):
         reason = "it is the working directory, which Python imports from"
     elif place in {_resolved(Path(entry)) for entry in _entries()}:
         reason = "it is on Python's path"
-    elif place.name in REAL and not (place.parent / "__init__.py").exists():
+    elif place.name in packages and not (place.parent / "__init__.py").exists():
         reason = f"`import {place.name}` would find it beside a script"
     if reason:
-        message = f"cannot build into this folder: {reason}, and it holds {', '.join(REAL)}"
+        message = f"cannot build into this folder: {reason}, and it holds {', '.join(packages)}"
         if (place / "stepforge.json").is_file():
             help = f"run the command in the folder above, with `--out {place.name}`"
         else:
-            named = Path("generated", place.name) if place.name in REAL else out / "generated"
+            named = Path("generated", place.name) if place.name in packages else out / "generated"
             help = f"choose a folder below it, such as `--out {named}`"
         raise SpecError([Diagnostic("E021", message, str(out), help=help)])
 

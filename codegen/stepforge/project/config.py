@@ -6,6 +6,7 @@ Paths are relative to the file. It is the user's own, like a Makefile: they may 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -196,7 +197,7 @@ class _Reader:
     def backends(self, key: str, value: Any) -> tuple[str, ...]:
         """Names of backends."""
         if not isinstance(value, list) or not value:
-            help = 'write `backends = ["numpy", "triton"]`'
+            help = f"write `backends = {json.dumps([*BACKENDS][:2])}`"
             self.error("E025", (key,), "`backends` is a list of names", help)
             return ()
         for index, name in enumerate(value):

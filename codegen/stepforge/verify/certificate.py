@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -21,20 +21,6 @@ class Status(StrEnum):
         return self in (Status.PROVED, Status.TESTED)
 
 
-RUNGS: dict[str, str] = {
-    "files": "generated files are there and belong to this spec",
-    "R0": "static rules; first steps at the defaults in 50 digits",
-    "R1": "the formula in 50 digits against NumPy float64 and float32",
-    "R2": "NumPy against the interpreted kernel, bit for bit",
-    "R3": "NumPy file, launcher and Triton IR lifted to formulas, against the rule, for every n",
-    "R5": "the kernel compiles for every target, to exact instructions and 128-bit accesses",
-    "R6": "the PTX executed on the CPU against NumPy, bit for bit, every access checked",
-    "R7": "the PTX lifted to formulas, against the rule, for every n",
-    "R8": "torch's class against NumPy float64",
-    "R9": "rounding error along the PTX: a bound, and the worst input found",
-    "R12": "mutants of this optimizer that the other rungs kill",
-}
-"""Every rung, in the order of the table."""
 FORMAT = 1
 """Of the machine-readable form; it counts up when a key changes its meaning or goes."""
 
@@ -100,7 +86,7 @@ class Verdict:
     """What one rung says of one optimizer under one set of options.
 
     Attributes:
-        rung: Key of `RUNGS`.
+        rung: Number of the rung, or "files" where it is about the files themselves.
         optimizer: Name of the spec.
         options: The options, or None when the verdict is about all of them.
         status: The verdict.
@@ -117,6 +103,7 @@ class Verdict:
         evidence: What was measured: bounds, static figures, hashes of artefacts.
         machine_code: Kernels whose figures are still to be measured, by name.
         kept: When it was found, in UTC, if that was in an earlier run from the same inputs.
+        name: Of the rung; "" where it is the number.
     """
 
     rung: str
@@ -135,6 +122,12 @@ class Verdict:
     evidence: dict[str, Any] = field(default_factory=dict)
     machine_code: dict[str, Compiled] = field(default_factory=dict, repr=False)
     kept: str = ""
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """What the rung is called in reports."""
+        return f"{self.name} ({self.rung})" if self.name else self.rung
 
     @property
     def place(self) -> tuple[Any, ...]:
@@ -147,6 +140,12 @@ class Verdict:
         """Whether verification may go on with it."""
         return self.status.passed or not self.required
 
+    def as_dict(self) -> dict[str, Any]:
+        """The machine-readable form, the rung's name first."""
+        data = asdict(self)
+        del data["name"], data["machine_code"]
+        return {"name": self.name or self.rung, **data}
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -154,7 +153,7 @@ class Certificate:
 
     Attributes:
         optimizer: Name of the spec.
-        verdicts: In the order of `RUNGS`, then of the option sets.
+        verdicts: In the order of the rungs, then of the option sets.
         assumptions: What the verdicts take for granted.
         hashes: SHA-256 of spec and generated files.
         templates: SHA-256 of the templates of each backend, with all that they can include.
@@ -182,10 +181,9 @@ class Certificate:
 
     def as_dict(self) -> dict[str, object]:
         """The machine-readable form; docs/json.md describes it."""
-        data = {"format": FORMAT, **asdict(self), "passed": self.passed}
-        for verdict in data["verdicts"]:
-            del verdict["machine_code"]
-        return data
+        data = asdict(replace(self, verdicts=()))
+        data["verdicts"] = [verdict.as_dict() for verdict in self.verdicts]
+        return {"format": FORMAT, **data, "passed": self.passed}
 
 
 def worst(verdicts: tuple[Verdict, ...]) -> Status | None:
@@ -200,7 +198,7 @@ def describe(verdict: Verdict) -> str:
     options = verdict.options
     shown = " ".join(f"{k}={v}" for k, v in options.items()) if options else ""
     where = " ".join(filter(None, (verdict.target, verdict.dtype)))
-    head = f"{verdict.status} {verdict.rung} {verdict.optimizer}{f' [{shown}]' if shown else ''}"
+    head = f"{verdict.status} {verdict.title} {verdict.optimizer}{f' [{shown}]' if shown else ''}"
     lines = [f"{head} {where}".rstrip()]
     lines.append(f"  {verdict.detail}")
     if (c := verdict.counterexample) is not None:

@@ -2,45 +2,38 @@
 
 Pipeline: `tasks` says what there is to do at a level, `kept` what is known from earlier runs,
 `workers` run the rest in processes of their own with a time limit, `certificate` is what comes out.
-The rungs are `static` (R0), `formula` (R1), `interpreter` (R2), `proof` (R3 and R7), `compiled`
-(R5), `executed` (R6), `third_party` (R8) and `bounded` (R9); R12 is `stepforge.mutate.score`.
+The rungs are modules of `rungs`, each with a record in `rungs.registry`; the last of them, how good
+the others are, is `stepforge.mutate.score`.
 
 Proofs go through `terms`, graphs of rounded operations: the rule (`rule`), the NumPy file and the
-launcher (`source_terms`, `launcher`), Triton IR (`ttir`) and PTX (`ptx`, `ptx_terms`) are all
-lifted to them, and `equality` decides what is not the same at first sight.
+launcher (`source_terms`, `launcher`), Triton IR (`ttir`) and PTX (`ptx.lifter`) are all lifted to
+them, and `equality` decides what is not the same at first sight.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
 from stepforge.language.spec import Spec
 from stepforge.output import manifest
-from stepforge.verify.certificate import RUNGS, Certificate, Status, Verdict
+from stepforge.verify.certificate import Certificate, Status, Verdict
 from stepforge.verify.files import generated
 from stepforge.verify.files.generated import LAUNCHERS
 from stepforge.verify.files.inspection import Inspection, inspect
 from stepforge.verify.ptx import figures
 from stepforge.verify.run import provenance
 from stepforge.verify.run.kept import Kept
-from stepforge.verify.run.tasks import (
-    ARCHITECTURES,
-    DTYPES,
-    TARGETS,
-    Group,
-    Level,
-    Task,
-    groups,
-    left_out,
-    run,
-    rungs,
-)
+from stepforge.verify.run.tasks import Group, groups, left_out, run, rungs
 from stepforge.verify.run.workers import execute
+from stepforge.verify.rungs import registry
+from stepforge.verify.rungs.levels import ARCHITECTURES, DTYPES, TARGETS, Level
+from stepforge.verify.rungs.registry import MUTATION_SCORE, Need
+from stepforge.verify.rungs.task import Task
 
 __all__ = [
     "ARCHITECTURES", "DTYPES", "LAUNCHERS", "TARGETS", "Level", "Task", "execute", "left_out",
@@ -51,29 +44,15 @@ ASSUMPTIONS = (
     "grid: cdiv(n, BLOCK) programs, at most 2**31 - 1; n at most 2**48; tensors do not overlap",
     "domains: hyperparameters and states are within the domains that the spec declares; torch's "
     "classes look at them in their constructors alone, as torch does",
-    "R1: host pow, exp and log are within the bounds of stepforge.operations.table",
-    "R2: Triton's interpreter stands for the compiled kernel; programs run one after the other",
-    "R3, R7, PROVED (bits): IEEE 754 arithmetic to nearest even; any NaN counts as any NaN",
-    "R3, R7, PROVED (reals): exact arithmetic; denominators are not zero",
-    "R5: compiled with the launcher's num_warps, pointers aligned to 16 bytes and to one element",
-    "R6, R7, R9: ex2.approx, of a product with log2(e), is exp within the error that R9 counts",
-    "R6, R7, R9: the PTX is what runs; its translation to machine code (ptxas) is not covered",
-    "R9: no intermediate result underflows or overflows, no condition is as close as its rounding",
 )
+"""What all rungs take for granted."""
 
 
 class Score(Protocol):
-    """How good the other rungs are: R12 of one spec."""
+    """How good the other rungs are: `MUTATION_SCORE` of one spec."""
 
     def __call__(self, spec: Spec, folder: Path, seed: int, *, jobs: int | None) -> Verdict:
         """The share of planted faults that the rungs find."""
-
-
-def _usual(spec: Spec) -> Iterator[str]:
-    """Of hyperparameters whose domain is larger than what is looked at."""
-    if ranges := ", ".join(h.usual_text for h in spec.hyperparameters if h.usual_text):
-        yield f"R1, R2, R6, R8: random hyperparameters are in the usual ranges: {ranges}"
-        yield f"R9: bounds hold in the usual ranges: {ranges}"
 
 
 def verify(
@@ -100,8 +79,8 @@ def verify(
         level: How much to do.
         keep: A file of verdicts of earlier runs, which stand where all of their inputs are the
             same; those of this run are added to it.
-        backends: Whose kernels to look at, where the folder has them; R12 looks at all of them.
-        score: R12, which the deep level needs: `stepforge.mutate.score.score`.
+        backends: Whose kernels to look at, where the folder has them; `score` looks at all of them.
+        score: What the deep level needs: `stepforge.mutate.score.score`.
 
     Returns:
         One certificate for every spec, in the same order.
@@ -128,10 +107,11 @@ def verify(
         if missing := _missing(spec, files, backends):
             verdicts[spec.name].append(missing)
         if level is Level.deep and files.verdict.status.passed:
-            if files.launchers == LAUNCHERS:
-                scored.append(spec)
+            whole = Task(MUTATION_SCORE, spec, {}, folder, seed, backends=files.launchers)
+            if whole.missing:
+                verdicts[spec.name].append(_unscored(spec, whole.missing))
             else:
-                verdicts[spec.name].append(_unscored(spec))
+                scored.append(spec)
         chosen = tuple(targets) if targets else None
         for group in groups(spec, folder, seed, level, chosen, kernels[spec.name]):
             left, found = kept.split(group)
@@ -145,7 +125,7 @@ def verify(
             for done, verdict in enumerate(coming, 1):
                 verdicts[verdict.optimizer].append(verdict)
                 if progress:
-                    progress(done, total, f"{verdict.optimizer} {verdict.rung}")
+                    progress(done, total, f"{verdict.optimizer} {verdict.title}")
     except KeyboardInterrupt:
         for found in verdicts.values():
             kept.add(v for v in found if not v.machine_code)  # others are not measured yet
@@ -155,7 +135,7 @@ def verify(
         assert score is not None
         verdicts[spec.name].append(score(spec, folder, seed, jobs=jobs))
         if progress:
-            progress(number, total, f"{spec.name} R12")
+            progress(number, total, f"{spec.name} {MUTATION_SCORE.title}")
     everything = [v for found in verdicts.values() for v in found]
     verdicts = {spec.name: [] for spec in specs}
     for verdict in figures.completed(everything, jobs or os.cpu_count() or 1):
@@ -177,26 +157,27 @@ def _missing(spec: Spec, files: Inspection, asked: Sequence[str]) -> Verdict | N
     return Verdict("files", spec.name, None, Status.UNSUPPORTED, 0, reason)
 
 
-def _unscored(spec: Spec) -> Verdict:
-    reason = f"faults are planted in the files of {' and '.join(LAUNCHERS)}, not all of which exist"
-    return Verdict("R12", spec.name, None, Status.UNSUPPORTED, 0, reason, required=False)
+def _unscored(spec: Spec, missing: Need) -> Verdict:
+    return Verdict(
+        MUTATION_SCORE.number, spec.name, None, Status.UNSUPPORTED, 0, missing.value,
+        required=False, name=MUTATION_SCORE.name,
+    )  # fmt: skip
 
 
 def _certificate(
     spec: Spec, hashes: dict[str, str], found: list[Verdict], backends: tuple[str, ...]
 ) -> Certificate:
-    order = list(RUNGS)
     sets = list(spec.option_sets())
 
     def position(verdict: Verdict) -> tuple[object, ...]:
         place = sets.index(verdict.options) if verdict.options else 0
-        rung = order.index(verdict.rung)
-        return rung, place, verdict.target, verdict.dtype, not verdict.exact
+        return registry.rank(verdict.rung), place, verdict.target, verdict.dtype, not verdict.exact
 
+    usual = ", ".join(h.usual_text for h in spec.hyperparameters if h.usual_text)
     return Certificate(
         spec.name,
         tuple(sorted(found, key=position)),
-        (*ASSUMPTIONS, *_usual(spec)),
+        (*ASSUMPTIONS, *registry.assumptions(usual)),
         {"spec": hashlib.sha256(spec.source.text.encode()).hexdigest(), **hashes},
         provenance.templates(),
         provenance.versions(found),

@@ -9,8 +9,7 @@ import pytest
 from support import small, stock
 
 from stepforge.verify.certificate import Status
-from stepforge.verify.rungs import formula
-from verify.support import build, copy_of, edit, run, task
+from verify.support import build, copy_of, edit, here, run, task
 
 RETURN = "    return p.astype(dtype), new\n"
 FAULTS = {
@@ -44,7 +43,7 @@ def test_a_malformed_result_is_refuted_with_its_reason(what: str, tmp_path: Path
     old, new, reason = FAULTS[what]
     folder = copy_of("lion", tmp_path / "generated")
     edit(folder / "numpy" / "lion.py", [(old, new)])
-    verdict = formula.check(stock("lion"), folder, {"maximize": False}, 0)
+    verdict = here("R1", stock("lion"), folder, {"maximize": False})
     assert verdict.status is Status.REFUTED
     assert reason in verdict.detail
 

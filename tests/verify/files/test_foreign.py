@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support import ROOT, STOCK, stock
+from catalogue import FEW
+from support import ROOT, stock
 
+from stepforge.backends.foreign import foreign
 from stepforge.verify.certificate import Status
-from stepforge.verify.files.foreign import foreign
 from stepforge.verify.files.inspection import inspect
 from verify.support import copy_of, edit
 
@@ -31,7 +32,7 @@ from verify.support import copy_of, edit
     ],
 )
 def test_what_a_generated_file_has_no_use_for_is_found(code: str, what: str) -> None:
-    found = foreign(f"import numpy as np\n{code}\n")
+    found = foreign(f"import numpy as np\n{code}\n", ("numpy", "triton"))
     assert found is not None
     line, reason = found
     assert line == 2
@@ -39,11 +40,13 @@ def test_what_a_generated_file_has_no_use_for_is_found(code: str, what: str) -> 
 
 
 def test_arithmetic_is_not_foreign() -> None:
-    assert foreign("import math\nimport numpy as np\nx = np.maximum(math.pi, 1)\n") is None
-    assert foreign("not Python at all") is None
+    text = "import math\nimport numpy as np\nx = np.maximum(math.pi, 1)\n"
+    assert foreign(text, ("numpy",)) is None
+    assert foreign(text, ("triton",)) == (2, "imports `numpy`")
+    assert foreign("not Python at all", ()) is None
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_generated_files_are_not_foreign(name: str) -> None:
     assert inspect(stock(name), ROOT / "generated").verdict.status is Status.TESTED
 

@@ -13,14 +13,14 @@ import pytest
 from support import ROOT, Command, stock
 
 from stepforge import __version__
-from stepforge.backends.registry import BACKENDS
-from stepforge.backends.render import COPIED
+from stepforge.backends.registry import BACKENDS, shared
 from stepforge.output import emit, manifest
 from stepforge.verify import driver as verify
 from stepforge.verify.certificate import Status
 from stepforge.verify.files.generated import LAUNCHERS
 from stepforge.verify.files.inspection import Inspection, inspect, same_meaning
-from stepforge.verify.run.tasks import Level, groups
+from stepforge.verify.run.tasks import groups
+from stepforge.verify.rungs.levels import Level
 from verify.support import run, task
 
 
@@ -140,7 +140,7 @@ def test_a_comment_in_the_spec_makes_no_file_stale(folder: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "file", ["torch/lion.py", *(file for file in COPIED if file.startswith("torch/"))]
+    "file", ["torch/lion.py", *(file for file in shared() if file.startswith("torch/"))]
 )
 @pytest.mark.parametrize("how", ["edited", "missing", "no text"])
 def test_whatever_the_class_looks_like_kernels_are_verified(
@@ -226,7 +226,7 @@ def test_a_folder_of_another_version_is_verified(folder: Path, command: Command)
     assert certificate["optimizer"] == "lion"
     assert certificate["kernels"] == list(LAUNCHERS)
     rungs = {verdict["rung"] for verdict in certificate["verdicts"]}
-    assert rungs == {"files", *verify.rungs(stock("lion"), Level.fast)}
+    assert rungs == {"files", *(r.number for r in verify.rungs(stock("lion"), Level.fast))}
 
 
 # Folders with some of the backends.
@@ -244,12 +244,13 @@ def test_a_folder_is_whole_with_what_it_was_built_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("level", Level)
 def test_without_kernels_the_reference_is_verified(level: Level, tmp_path: Path) -> None:
     spec = stock("adamw")
-    found = {t.rung for group in groups(spec, tmp_path, 0, level, backends=()) for t in group}
+    found = {
+        t.rung.number for group in groups(spec, tmp_path, 0, level, backends=()) for t in group
+    }
     assert found == {"R0", "R1", "R3"} | ({"R8"} if level is not Level.fast else set())
     emit.build([spec], tmp_path, whole=False, backends=("numpy",))
-    work = next(
-        t for g in groups(spec, tmp_path, 0, Level.fast, backends=()) for t in g if t.rung == "R3"
-    )
+    todo = (t for g in groups(spec, tmp_path, 0, Level.fast, backends=()) for t in g)
+    work = next(task for task in todo if task.rung.number == "R3")
     (verdict,) = run(work)
     assert (verdict.status, verdict.values > 0) == (Status.PROVED, True)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stepforge.language.reader import loads
 from stepforge.verify.rounding.enclosure import Evaluator
-from stepforge.verify.rounding.intervals import FORMATS, Enclosure, exactly, mp
+from stepforge.verify.rounding.intervals import LIMITS, Enclosure, exactly, mp
 
 HEAD = """\
 name = "x"
@@ -40,7 +40,7 @@ def evaluate(
 
 
 def test_formats_are_those_of_ieee_754() -> None:
-    for name, form in FORMATS.items():
+    for name, form in LIMITS.items():
         info = np.finfo(name)
         assert form.unit == float(info.eps) / 2
         assert form.largest == float(info.max)

@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import run_command, stock
+from support import run_command
 
-from stepforge.backends.registry import BACKENDS
-from stepforge.backends.render import COPIED
+from stepforge.backends.registry import BACKENDS, shared
 from stepforge.language.diagnostics import SpecError
-from stepforge.language.reader import loads
+from stepforge.language.reader import load, loads
 from stepforge.verify.certificate import Certificate, Status, Verdict
 from stepforge.verify.driver import Level, Task, verify
 from stepforge.verify.run import kept
 from stepforge.verify.run.kept import Kept, key_of
-from verify.support import copy_of, edit, task
+from stepforge.verify.rungs.registry import RUNGS
+from verify.support import copy_of, edit, short, task
 
 
 @pytest.fixture(autouse=True)
@@ -60,13 +60,13 @@ def test_the_time_of_a_kept_verdict_stays(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_keeps_what_it_has_found(tmp_path: Path) -> None:
-    folder, file = copy_of("momentum", tmp_path / "generated"), tmp_path / "kept.json"
-    spec = stock("momentum")
+    spec, file = load(short(tmp_path))[0], tmp_path / "kept.json"
+    folder = tmp_path / "generated"
     seen: list[str] = []
 
-    def until_the_fifth(done: int, total: int, what: str) -> None:
+    def until_the_third(done: int, total: int, what: str) -> None:
         seen.append(what)
-        if done == 5:
+        if done == 3:
             raise KeyboardInterrupt
 
     def run(progress: Callable[[int, int, str], None]) -> Certificate:
@@ -75,12 +75,13 @@ def test_an_interrupted_run_keeps_what_it_has_found(tmp_path: Path) -> None:
         return found
 
     with pytest.raises(KeyboardInterrupt):
-        run(until_the_fifth)
-    first = [what for what in seen if what != "momentum R5"]
+        run(until_the_third)
+    first = [what for what in seen if what != "short compiled-contract (R5)"]
     seen.clear()
     certificate = run(lambda done, total, what: seen.append(what))
     assert certificate.passed
-    assert [v.rung for v in certificate.verdicts if v.kept] == sorted(w.split()[1] for w in first)
+    numbers = sorted(w.split()[-1].strip("()") for w in first)
+    assert [v.rung for v in certificate.verdicts if v.kept] == numbers
     whole = [v for v in certificate.verdicts if v.rung != "files"]
     assert len(seen) == len(whole) - len(first)
     assert all(v.evidence["figures"]["instructions"] for v in certificate.of("R5"))
@@ -96,13 +97,13 @@ def test_failures_are_not_kept(tmp_path: Path) -> None:
 
 def test_a_verdict_whose_files_changed_on_the_way_is_not_kept(tmp_path: Path) -> None:
     folder, file = copy_of("lion", tmp_path / "generated"), tmp_path / "kept.json"
-    work, shared = task("R3", folder, "lion"), folder / next(iter(COPIED))
+    work, common = task("R3", folder, "lion"), folder / next(iter(shared()))
     run = Kept(file)
     run.split((work,))
-    before = shared.read_text()
-    shared.write_text(before + "\n")
+    before = common.read_text()
+    common.write_text(before + "\n")
     run.add([passing(work)])
-    shared.write_text(before)
+    common.write_text(before)
     run.write()
     assert Kept(file).split((work,)) == ((work,), [])
 
@@ -110,15 +111,17 @@ def test_a_verdict_whose_files_changed_on_the_way_is_not_kept(tmp_path: Path) ->
 def test_every_part_of_a_task_is_in_the_key(tmp_path: Path) -> None:
     work = task("R7", copy_of("lion", tmp_path / "generated"), "lion")
     others = [
-        replace(work, rung="R3"), replace(work, options={"maximize": True}), replace(work, seed=1),
+        replace(work, rung=RUNGS["R3"]), replace(work, options={"maximize": True}),
+        replace(work, seed=1),
         replace(work, targets=("sm_90",)), replace(work, dtypes=("bf16",)),
         replace(work, exact=False), replace(work, required=False), replace(work, brief=True),
         replace(work, kernels=(("multi_tensor", "device"),)), replace(work, backends=("triton",)),
+        replace(work, artefacts={"ptx": ""}),
     ]  # fmt: skip
     assert len({key_of(w) for w in (work, *others)}) == len(others) + 1
 
 
-@pytest.mark.parametrize("file", [*(f"{b}/lion.py" for b in BACKENDS), *COPIED])
+@pytest.mark.parametrize("file", [*(f"{b}/lion.py" for b in BACKENDS), *shared()])
 def test_every_generated_file_is_in_the_key(file: str, tmp_path: Path) -> None:
     folder = copy_of("lion", tmp_path / "generated")
     work = task("R7", folder, "lion")
@@ -220,20 +223,27 @@ def test_a_folder_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
         Kept(tmp_path / "none" / "kept.json")
 
 
-def test_a_kept_verdict_does_not_cover_an_edit(tmp_path: Path) -> None:
-    folder, file = copy_of("momentum", tmp_path / "generated"), tmp_path / "kept.json"
-    command = ("verify", "momentum", "--level", "fast", "--generated", folder, "--keep", file)
+def test_a_kept_verdict_does_not_cover_an_edit_and_the_command_names_it(tmp_path: Path) -> None:
+    spec, file = short(tmp_path), tmp_path / "kept.json"
+    folder = tmp_path / "generated"
+    command = (
+        "verify", spec, "--level", "fast", "--kernel", "triton", "--generated", folder,
+        "--keep", file,
+    )  # fmt: skip
     first, second = run_command(*command, "--json"), run_command(*command, "--json")
     assert first.returncode == second.returncode == 0
-    assert "14 of 14 verdicts are kept ones" in run_command(*command).stdout
+    assert "7 of 7 verdicts are kept ones" in run_command(*command).stdout
     one, two = (json.loads(done.stdout)["results"] for done in (first, second))
     assert not any(verdict["kept"] for verdict in one[0]["verdicts"])
     for verdict in two[0]["verdicts"]:
         assert verdict["kept"] or verdict["rung"] == "files"
         verdict["kept"] = ""
     assert one == two
-    edit(folder / "triton" / "momentum.py", [("    p = p + v", "    p = p - v")])
+    edit(folder / "triton" / "short.py", [("    p = p + v", "    p = p - v")])
     third = run_command(*command)
     assert third.returncode == 1
-    assert "REFUTED" in third.stdout
+    assert "REFUTED interpreter (R2) short" in third.stdout
+    assert "first line where they part" in third.stdout
+    assert "edited" in third.stdout
+    assert "Traceback" not in third.stdout + third.stderr
     assert "kept ones" not in third.stdout

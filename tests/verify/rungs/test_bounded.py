@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import mpmath
 import numpy as np
 import pytest
-from support import ROOT, STOCK, stock
+from catalogue import ON_DEVICE
+from support import ROOT, stock
 
 from stepforge.operations.formats import UNIT
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import ON_HOST
-from stepforge.verify.rungs import bounded, proof
+from stepforge.verify.rungs import proof
 from stepforge.verify.rungs.bounded import Excess, Problem, Rounding, study
 from stepforge.verify.terms.evaluation import evaluate
 from stepforge.verify.terms.terms import Term, apply, constant, load, scalar
-from verify.support import Edit, copy_of, edit
+from verify.support import Edit, copy_of, edit, here
 
 
 def run(folder: Path, name: str, dtype: str = "fp32", exact: bool = True) -> Verdict:
+    return look("R9", folder, name, dtypes=(dtype,), exact=exact, kernels=ON_HOST[:1])
+
+
+def look(rung: str, folder: Path, name: str, **more: Any) -> Verdict:
     spec = stock(name)
-    options = next(spec.option_sets())
-    return bounded.check(spec, folder, options, ["sm_90"], [dtype], 0, exact, ON_HOST[:1])
+    return here(rung, spec, folder, next(spec.option_sets()), targets=("sm_90",), **more)
 
 
 @pytest.mark.parametrize("exact", [True, False])
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", ON_DEVICE)
 def test_stock_kernels_are_within_their_bounds(name: str, exact: bool) -> None:
     found = run(ROOT / "generated", name, "fp32", exact)
     assert found.status is Status.TESTED, found
@@ -60,8 +65,7 @@ def test_cancellation_is_refuted_where_the_formula_is_right(what: str, tmp_path:
     edits, line = NUMERICS[what]
     folder = copy_of("adamw", tmp_path / "generated")
     edit(folder / "triton" / "adamw.py", edits)
-    spec, options = stock("adamw"), next(stock("adamw").option_sets())
-    proved = proof.check_compiled(spec, folder, options, ["sm_90"], ["fp32"], 0)
+    proved = look("R7", folder, "adamw", dtypes=("fp32",), kernels=ON_HOST[:1])
     assert (proved.status, proved.strength) == (Status.PROVED, "reals"), proved
     found = run(folder, "adamw")
     assert found.status is Status.REFUTED, found

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from catalogue import CASES
 from support import ROOT, stock
 
 from stepforge.verify.certificate import Status
-from stepforge.verify.rungs import formula
-from verify.support import copy_of, edit
+from verify.support import copy_of, edit, here
 
 OPTIONS = {"amsgrad": False, "maximize": False}
 
@@ -30,7 +30,7 @@ def test_a_wrong_reference_is_refuted_at_its_line(
 ) -> None:
     folder = copy_of("adamw", tmp_path / "generated")
     edit(folder / "numpy" / "adamw.py", [(old, new)])
-    verdict = formula.check(stock("adamw"), folder, OPTIONS, 0)
+    verdict = here("R1", stock("adamw"), folder, OPTIONS)
     assert verdict.status is Status.REFUTED
     if verdict.counterexample is not None:  # an exception has none
         assert line in verdict.counterexample.spec_line
@@ -41,7 +41,7 @@ def test_a_wrong_reference_is_refuted_at_its_line(
 def test_an_error_of_a_few_roundings_is_outside_of_the_bound(tmp_path: Path) -> None:
     folder = copy_of("adamw", tmp_path / "generated")
     edit(folder / "numpy" / "adamw.py", [("m = beta1 * m", "m = (1 + 1e-15) * beta1 * m")])
-    verdict = formula.check(stock("adamw"), folder, OPTIONS, 0)
+    verdict = here("R1", stock("adamw"), folder, OPTIONS)
     assert verdict.status is Status.REFUTED
     assert verdict.counterexample is not None
     assert verdict.counterexample.dtype == "float64"
@@ -51,21 +51,20 @@ def test_other_roundings_of_the_same_formula_are_within_the_bound(tmp_path: Path
     folder = copy_of("adamw", tmp_path / "generated")
     swapped = "m = (1 - beta1) * g + m * beta1"
     edit(folder / "numpy" / "adamw.py", [("m = beta1 * m + (1 - beta1) * g", swapped)])
-    verdict = formula.check(stock("adamw"), folder, OPTIONS, 0)
+    verdict = here("R1", stock("adamw"), folder, OPTIONS)
     assert verdict.status is Status.TESTED
     assert verdict.values > 1000
 
 
-@pytest.mark.parametrize("name", ["sgd", "nadam", "radam", "adamax", "lion", "rmsprop"])
-def test_stock_references_are_within_the_bound_at_a_fresh_seed(name: str) -> None:
-    spec = stock(name)
-    for options in spec.option_sets():
-        verdict = formula.check(spec, ROOT / "generated", options, seed=20260)
-        assert verdict.status is Status.TESTED, verdict
+@pytest.mark.parametrize(("name", "number"), CASES)
+def test_stock_references_are_within_the_bound_at_a_fresh_seed(name: str, number: int) -> None:
+    options = list(stock(name).option_sets())[number]
+    verdict = here("R1", stock(name), ROOT / "generated", options, seed=20260)
+    assert verdict.status is Status.TESTED, verdict
 
 
 def test_a_missing_state_is_refuted(tmp_path: Path) -> None:
     folder = copy_of("adamw", tmp_path / "generated")
     edit(folder / "numpy" / "adamw.py", [('    new["m"] = m.astype(state["m"].dtype)\n', "")])
-    verdict = formula.check(stock("adamw"), folder, OPTIONS, 0)
+    verdict = here("R1", stock("adamw"), folder, OPTIONS)
     assert verdict.status is Status.REFUTED

@@ -10,11 +10,14 @@ import torch
 from support import ROOT, STOCK, stock
 
 from stepforge.language.reader import load
+from stepforge.verify import driver as verify
 from stepforge.verify.certificate import Status
 from stepforge.verify.rungs import third_party
-from verify.support import build
+from stepforge.verify.rungs.registry import RUNGS
+from stepforge.verify.rungs.task import Task
+from verify.support import build, here
 
-WITH_TORCH = [name for name in STOCK if stock(name).torch is not None]
+WITH_TORCH = [name for name in STOCK if stock(name).torch_class]
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +31,11 @@ def _default_type() -> object:
 
 @pytest.mark.parametrize("name", WITH_TORCH)
 def test_hundred_steps_of_torch_agree_in_parameters_and_states(name: str) -> None:
+    """With the default options, and with all of them the other way."""
     spec = stock(name)
-    for options in spec.option_sets():
-        verdict = third_party.check(spec, ROOT / "generated", options, seed=3)
+    sets = list(spec.option_sets())
+    for options in (sets[0], sets[-1]):
+        verdict = here("R8", spec, ROOT / "generated", options, seed=3)
         assert verdict.status is Status.TESTED, verdict
         tensors = 1 + len(spec.active_states(options))
         assert verdict.values > 100 * third_party.DRAWS * 48 * (tensors - 1)
@@ -68,7 +73,7 @@ def test_a_neighbour_of_adamw_is_refuted(what: str, tmp_path: Path) -> None:
     assert old in text
     path = build(text.replace(old, new), tmp_path)
     options = {"amsgrad": "maximum" in what, "maximize": False}
-    verdict = third_party.check(load(path)[0], tmp_path / "generated", options, seed=0)
+    verdict = here("R8", load(path)[0], tmp_path / "generated", options, seed=0)
     assert verdict.status is Status.REFUTED
     assert "torch.optim.AdamW" in verdict.detail
     assert verdict.counterexample is not None
@@ -79,7 +84,7 @@ def test_a_state_under_the_wrong_name_is_refuted(tmp_path: Path) -> None:
     text = (ROOT / "specs" / "adamw.toml").read_text()
     path = build(text.replace('m = "exp_avg"', 'm = "momentum"'), tmp_path)
     options = {"amsgrad": False, "maximize": False}
-    verdict = third_party.check(load(path)[0], tmp_path / "generated", options, seed=0)
+    verdict = here("R8", load(path)[0], tmp_path / "generated", options, seed=0)
     assert verdict.status is Status.REFUTED
     assert "no state for `m`" in verdict.detail
 
@@ -87,9 +92,10 @@ def test_a_state_under_the_wrong_name_is_refuted(tmp_path: Path) -> None:
 def test_without_torch_the_rung_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     spec = stock("adamw")
-    verdict = third_party.check(spec, ROOT / "generated", next(spec.option_sets()), seed=0)
-    assert verdict.status is Status.UNSUPPORTED
-    assert not verdict.status.passed
+    work = Task(RUNGS["R8"], spec, next(spec.option_sets()), ROOT / "generated", 0)
+    for verdict in (verify.run(work), third_party.check(work)):  # the second one cannot import it
+        assert verdict.status is Status.UNSUPPORTED
+        assert verdict.detail == "torch is not installed: pip install torch"
 
 
 def test_a_class_that_this_torch_does_not_have_is_unsupported(
@@ -98,6 +104,6 @@ def test_a_class_that_this_torch_does_not_have_is_unsupported(
     """As with an older torch."""
     monkeypatch.delattr(torch.optim, "AdamW")
     spec = stock("adamw")
-    verdict = third_party.check(spec, ROOT / "generated", next(spec.option_sets()), seed=0)
+    verdict = here("R8", spec, ROOT / "generated", next(spec.option_sets()), seed=0)
     assert verdict.status is Status.UNSUPPORTED
     assert "has no torch.optim.AdamW" in verdict.detail

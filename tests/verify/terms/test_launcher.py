@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from support import ROOT, STOCK, stock
+from catalogue import FEW
+from support import ROOT, stock
 
 from stepforge.backends.triton import WARPS
 from stepforge.verify.rungs import proof
@@ -36,7 +37,7 @@ def found(source: str, exact: bool = True) -> list[str]:
 
 
 @pytest.mark.parametrize("exact", [True, False])
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize("name", FEW)
 def test_stock_launchers_pass_what_python_computes(name: str, exact: bool) -> None:
     spec = stock(name)
     for options in spec.option_sets():

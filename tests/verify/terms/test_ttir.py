@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepforge.verify.terms import terms, ttir
+from stepforge.verify.terms import terms, ttir, ttir_text
 from stepforge.verify.terms.evaluation import evaluate
 from stepforge.verify.terms.lifted import Lifted, Pointer, Refuted, Unsupported, findings
 from stepforge.verify.terms.offsets import SIZE
@@ -166,7 +166,7 @@ def test_language_division_and_root_are_not_the_exact_ones() -> None:
      "%R = tt.atomic_rmw fadd, acq_rel, gpu, %xp, %X, %mask : tensor<8xf32>",
      "%R = arith.addf %X, %Q : tensor<8xf32>", "%i = arith.muli %n, %n : i64",
      "%q = tt.get_program_id y : i32", "%r = tt.load %n : !tt.ptr<f32>",
-     "%b = tt.bitcast %X : tensor<8xf32> -> tensor<8xi32>", "this is no operation",
+     "%b = tt.bitcast %X : tensor<8xf32> -> tensor<4xi64>", "this is no operation",
      '%R = "tt.reduce"(%X) <{axis = 0 : i32}> ({',
      "%R = arith.cmpf sometimes, %X, %Y : tensor<8xf32>",
      "%f = arith.sitofp %n : i64 to f32"],
@@ -278,4 +278,4 @@ module {
   %1 = arith.addf %a, %b : f32 loc(#loc4)
   %2 = arith.addf %a, %b : f32 loc(#loc2)
 }"""
-    assert ttir.source_lines(text) == {7: 7, 8: 7, 9: 20}
+    assert ttir_text.source_lines(text) == {7: 7, 8: 7, 9: 20}

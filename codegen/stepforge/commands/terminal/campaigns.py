@@ -10,7 +10,7 @@ from rich.text import Text
 from stepforge.commands.terminal import screen as terminal
 from stepforge.commands.terminal import table
 from stepforge.fuzz.campaign import BUILD, TEXTS, Finding, Report
-from stepforge.verify.certificate import RUNGS
+from stepforge.verify.rungs.registry import RUNGS
 
 SHOWN = 10
 """Ways to fail that are printed in full, each with its first case."""
@@ -33,7 +33,7 @@ def print_report(report: Report, seed: int, stream: IO[str], wide: bool = False)
             table.Cell(str(n) if n else table.NONE, "bold red" if o == "failed" and n else "")
             for o, n in counts.items()
         ]
-        rows.append([stage, str(sum(counts.values())), *cells])
+        rows.append([_title(stage), str(sum(counts.values())), *cells])
     numbers = ("cases", *outcomes)
     table.print_table(screen, ("stage", *numbers), rows, None if wide else columns, numbers)
     first = list({finding.fault.what: finding for finding in reversed(report.findings)}.values())
@@ -45,6 +45,10 @@ def print_report(report: Report, seed: int, stream: IO[str], wide: bool = False)
     screen.print(Text(f"{len(report.findings)} failure{plural}, seed {seed}"))
 
 
+def _title(stage: str) -> str:
+    return RUNGS[stage].title if stage in RUNGS else stage
+
+
 def _words(finding: Finding, seed: int) -> str:
     ill_formed = finding.stage == TEXTS
     size = " and made small" if finding.shrunk else ""
@@ -53,7 +57,7 @@ def _words(finding: Finding, seed: int) -> str:
     detail = [*detail[:LINES], *(["…"] if len(detail) > LINES else [])]
     return "\n".join(
         [
-            f"{finding.stage} {finding.number}: {finding.fault.what}",
+            f"{_title(finding.stage)} {finding.number}: {finding.fault.what}",
             *(f"  {line}" for line in detail),
             f"  written to {finding.path}{size}",
             f"  again: stepforge fuzz --seed {seed} --only {finding.number} {amounts}",

@@ -12,11 +12,14 @@ import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from stepforge.verify.certificate import RUNGS, Status, Verdict, describe
+from stepforge.backends.registry import BACKENDS
+from stepforge.verify.certificate import Status, Verdict, describe
+from stepforge.verify.rungs.registry import rank
 
-_PLACE = re.compile(r"(?m)(?:^|\s)(\S+\.(?:py|toml):\d+)\b")
-_FILE = re.compile(r"\S+\.py\b")
-_UNUSABLE = re.compile(r"^(\S+\.py) (?:does not compile|cannot be imported)")
+_SUFFIX = "|".join(sorted({re.escape(backend.suffix) for backend in BACKENDS.values()}))
+_PLACE = re.compile(rf"(?m)(?:^|\s)(\S+(?:{_SUFFIX}|\.toml):\d+)\b")
+_FILE = re.compile(rf"\S+(?:{_SUFFIX})\b")
+_UNUSABLE = re.compile(rf"^(\S+(?:{_SUFFIX})) (?:does not compile|cannot be imported)")
 _OUTSIDE = re.compile(
     r"(?:writes|reads|stores|loads) (?:outside of|behind|before)\b.*?`(\w+)`|leaves `(\w+)`"
 )
@@ -36,9 +39,8 @@ class Fault:
 
     @property
     def rungs(self) -> tuple[str, ...]:
-        """The rungs that found it."""
-        found = {v.rung for v in self.verdicts}
-        return tuple(rung for rung in RUNGS if rung in found)
+        """The numbers of the rungs that found it."""
+        return tuple(sorted({v.rung for v in self.verdicts}, key=rank))
 
     @property
     def optimizers(self) -> tuple[str, ...]:
@@ -118,7 +120,7 @@ def _says_most(verdict: Verdict) -> tuple[bool, bool, int]:
     return (
         verdict.status is not Status.REFUTED,
         verdict.counterexample is None,
-        list(RUNGS).index(verdict.rung),
+        rank(verdict.rung),
     )
 
 
@@ -137,7 +139,8 @@ def told(fault: Fault, option_sets: int) -> str:
         if found is not None:
             added += _added(found, [*lines, *added])
     sets = {tuple(v.options.items()) for v in fault.verdicts if v.options is not None}
-    by = f"  found by {' '.join(fault.rungs)}"
+    titles = {v.rung: v.title for v in fault.verdicts}
+    by = f"  found by {' '.join(titles[rung] for rung in fault.rungs)}"
     if len(fault.optimizers) > 1:
         by += f", of {', '.join(fault.optimizers)}"
     elif len(sets) > 1:
@@ -152,7 +155,7 @@ def _added(verdict: Verdict, before: Sequence[str]) -> Iterator[str]:
     c = verdict.counterexample
     said = "\n".join(before)
     texts = (c.generated_line, c.artefact_line) if c else tuple(verdict.detail.split("\n"))
-    head = f"    {verdict.rung}"
+    head = f"    {verdict.title}"
     for text in texts:
         if text and text.strip() not in said:
             yield f"{head} {text.strip()}"

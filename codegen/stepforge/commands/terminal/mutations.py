@@ -10,7 +10,8 @@ from stepforge.commands.terminal import screen as terminal
 from stepforge.commands.terminal import table
 from stepforge.mutate.mutant import CLASSES
 from stepforge.mutate.report import GOALS, Report
-from stepforge.verify.certificate import RUNGS
+from stepforge.verify.rungs import registry
+from stepforge.verify.rungs.registry import RUNGS
 
 
 def print_report(report: Report, stream: IO[str], wide: bool = False) -> None:
@@ -32,11 +33,13 @@ def print_report(report: Report, stream: IO[str], wide: bool = False) -> None:
         by = (str(kills[r]) if kills[r] else table.NONE for r in rungs)
         rows.append([kind, table.Cell(f"{killed}/{total}", style), goal, *by])
     rows.append(["alone", "", "", *(str(len(report.alone.get(r, ()))) for r in rungs)])
-    numbers = ("killed", "goal", *rungs)
-    header = ("class", *numbers, "")
+    names = [table.Cell(RUNGS[r].title, brief=r) for r in rungs]
+    numbers = ("killed", "goal", *(name.text for name in names))
+    header: tuple[table.Cell | str, ...] = ("class", "killed", "goal", *names, "")
     described = [[*row, table.Cell(meanings[str(row[0])], brief="")] for row in rows]
     form = table.print_table(screen, header, described, None if wide else columns, numbers)
     screen.print()
+    say(f"rungs: {registry.titles(rungs)}")
     if form != "whole":
         for kind, meaning in meanings.items():
             say(f"{kind}: {meaning}")

@@ -12,8 +12,10 @@ from rich.text import Text
 
 from stepforge.commands.terminal import faults, table
 from stepforge.commands.terminal import screen as terminal
-from stepforge.verify.certificate import RUNGS, Certificate, Status, Verdict, worst
+from stepforge.verify.certificate import Certificate, Status, Verdict, worst
 from stepforge.verify.files.generated import LAUNCHERS
+from stepforge.verify.rungs import registry
+from stepforge.verify.rungs.registry import RUNGS
 
 _STYLES = {
     Status.PROVED: "bold green",
@@ -57,13 +59,14 @@ def print_table(
         left_out: What was not looked at, in one line.
     """
     screen, columns = table.console(stream), terminal.room(stream)
-    rungs = [r for r in RUNGS if r != "files" and any(c.of(r) for c in certificates)]
+    rungs = [rung for rung in RUNGS.values() if any(c.of(rung.number) for c in certificates)]
     rows: list[list[table.Cell | str]] = []
     for certificate in certificates:
         sets = _option_sets(certificate)
-        cells = [_cell(certificate.of(rung)) for rung in ("files", *rungs)]
+        cells = [_cell(certificate.of(r)) for r in ("files", *(rung.number for rung in rungs))]
         rows.append([certificate.optimizer, str(sets) if sets else table.NONE, *cells])
-    header = ("optimizer", "options", "files", *rungs)
+    names = (table.Cell(rung.title, brief=rung.number) for rung in rungs)
+    header: tuple[table.Cell | str, ...] = ("optimizer", "options", "files", *names)
     form = table.print_table(screen, header, rows, None if wide else columns)
     if form == "brief":
         table.say(screen, "without counts: --wide shows them", columns)
@@ -77,14 +80,16 @@ def print_table(
         table.say(screen, line, columns, style)
 
     for rung in rungs:
-        say(f"{rung}: {RUNGS[rung]}")
+        say(f"{rung.title}: {rung.summary}")
     for line in _figures(certificates):
         say(line)
     for line in _not_covered(certificates):
         say(line, _STYLES[Status.UNSUPPORTED])
+    looking = [rung.title for rung in RUNGS.values() if "kernel" in rung.artefacts]
     for name in LAUNCHERS:
         if any(name in c.hashes and name not in c.kernels for c in certificates):
-            say(f"not looked at by R2 to R9: the kernels in {name}/", _STYLES[Status.UNSUPPORTED])
+            line = f"not looked at by {looking[0]} to {looking[-1]}: the kernels in {name}/"
+            say(line, _STYLES[Status.UNSUPPORTED])
     verdicts = [v for c in certificates for v in c.verdicts if v.rung != "files"]
     if kept := sum(bool(v.kept) for v in verdicts):
         say(f"{kept} of {len(verdicts)} verdicts are kept ones, of earlier runs on the same inputs")
@@ -99,11 +104,10 @@ def _option_sets(certificate: Certificate) -> int:
 
 
 def _figures(certificates: Sequence[Certificate]) -> Iterator[str]:
-    """Static figures over all kernels in float32 and exact mode; R5 refutes what spills."""
-    verdicts = (v for c in certificates for v in c.of("R5"))
+    """Static figures over all kernels in float32 and exact mode; what spills is refuted."""
     found = [
         kernel["figures"]
-        for v in verdicts
+        for v in (v for c in certificates for v in c.verdicts)
         if v.status.passed and v.exact and v.dtype == "fp32"
         for kernel in (v.evidence, v.evidence.get("multi_tensor", {}))
         if "figures" in kernel
@@ -125,7 +129,7 @@ def _not_covered(certificates: Sequence[Certificate]) -> list[str]:
         if not verdict.required and not verdict.status.passed:
             found.setdefault((verdict.target, verdict.detail), set()).add(verdict.rung)
     return [
-        f"not counted as a pass: {' '.join(sorted(rungs))}"
+        f"not counted as a pass: {registry.titles(rungs)}"
         f"{' on ' + target if target else ''} UNSUPPORTED, {detail}"
         for (target, detail), rungs in found.items()
     ]

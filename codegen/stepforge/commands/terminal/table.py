@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def say(screen: Console, text: str, columns: int | None, style: str = "") -> Non
 
 def print_table(
     screen: Console,
-    header: Sequence[str],
+    header: Sequence[Cell | str],
     rows: Sequence[Sequence[Cell | str]],
     columns: int | None,
     right: Collection[str] = (),
@@ -75,7 +76,8 @@ def print_table(
 
     Args:
         screen: Where to.
-        header: Names of the columns; the first column says what a row is about.
+        header: Names of the columns, which are short where the table does not fit with the whole
+            ones; the first column says what a row is about.
         rows: A cell for every column.
         columns: How wide it may be; None for any width.
         right: The columns of numbers, which stand at the right.
@@ -84,33 +86,34 @@ def print_table(
         "whole" as it is; "brief" with the short text of every cell; "stacked" with the
         name of a row in front, and its cells in several lines, each with the name of its column.
     """
-    cells = [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in rows]
-    whole = _grid(header, cells, right)
-    if columns is None or all(cell_len(line.plain) <= columns for line in whole):
-        screen.print(Text("\n").join(whole))
-        return "whole"
-    shorter = [[Cell(c.short, c.style) for c in row] for row in cells]
-    if shorter != cells:
-        kept = [i for i in range(len(header)) if any(row[i].text for row in shorter)]
-        brief = _grid([header[i] for i in kept], [[row[i] for i in kept] for row in shorter], right)
-        if all(cell_len(line.plain) <= columns for line in brief):
-            screen.print(Text("\n").join(brief))
-            return "brief"
-    screen.print(Text("\n").join(_stacked(header, cells, columns)))
+    whole = [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in (header, *rows)]
+    short = [[Cell(c.short, c.style) for c in row] for row in whole]
+    numbers = [name.text in right for name in whole[0]]
+    told = [i for i in range(len(header)) if any(row[i].text for row in short[1:])]
+    brief = [[row[i] for i in told] for row in short]
+    room = sys.maxsize if columns is None else columns
+    forms: dict[Form, list[list[Text]]] = {
+        "whole": [_grid(whole, numbers), _grid([short[0], *whole[1:]], numbers)],
+        "brief": [_grid(brief, [numbers[i] for i in told])],
+    }
+    for form, grids in forms.items():
+        for lines in grids:
+            if all(cell_len(line.plain) <= room for line in lines):
+                screen.print(Text("\n").join(lines))
+                return form
+    screen.print(Text("\n").join(_stacked([name.text for name in short[0]], whole[1:], room)))
     return "stacked"
 
 
-def _grid(
-    header: Sequence[str], rows: Sequence[Sequence[Cell]], right: Collection[str]
-) -> list[Text]:
-    lines = [[Cell(name) for name in header], *rows]
-    widths = [max(cell_len(line[i].text) for line in lines) for i in range(len(header))]
+def _grid(lines: Sequence[Sequence[Cell]], right: Sequence[bool]) -> list[Text]:
+    """Lines whose columns stand below each other, at the right if they are such of numbers."""
+    widths = [max(cell_len(line[i].text) for line in lines) for i in range(len(right))]
     found = []
     for line in lines:
         text = Text()
-        for name, cell, width in zip(header, line, widths, strict=True):
+        for at_right, cell, width in zip(right, line, widths, strict=True):
             space = " " * (width - cell_len(cell.text))
-            parts = (space, cell) if name in right else (cell, space)
+            parts = (space, cell) if at_right else (cell, space)
             for part in parts:
                 text.append(*(part if isinstance(part, tuple) else _styled(part)))
             text.append(GAP)

@@ -72,6 +72,16 @@ def _power(e: Any, depth: int, tensor: bool) -> Any:
     return e.power(base, exponent)
 
 
+def _real_tensor_power(e: Any, depth: int, tensor: bool) -> Any:
+    """A power with an exponent that is no small integer, of what is not negative."""
+    base = e.operand(e.split(depth), tensor, Sign.POSITIVE)
+    if not e.has_name(base):
+        base = e.leaf(tensor, Sign.POSITIVE)
+    if e.chance(0.5):
+        return e.power(base, e.one(("0.25", "-0.25", "0.3", "1.5", "(1/3)", "-0.75", "20")))
+    return e.power(base, e.within(e.number(e.split(depth), False), UNARY))
+
+
 def _even_power(e: Any, depth: int, tensor: bool) -> Any:
     base = e.number(depth - 1, tensor)
     if base.level == ATOM and e.chance(0.2):
@@ -92,6 +102,23 @@ def _host_power(e: Any, depth: int, tensor: bool) -> Any:
     return e.power(base, e.within(exponent, UNARY))
 
 
+def _drawn_remainder(e: Any, depth: int, tensor: bool) -> Any:
+    left = e.text("t") if e.chance(0.7) else e.number(depth - 1, False, Sign.NONNEGATIVE)
+    return e.infix(left, "%", e.text(e.one(("2", "3", "5", "10"))), PRODUCT)
+
+
+def _remainder(intervals: Any, a: Any, b: Any) -> Any:
+    """Between steps of the quotient it rises like `a`; elsewhere it is below the divisor."""
+    mp = intervals.mp
+    if b.value == 0:
+        raise intervals.Undefined
+    exact = a.value - b.value * mp.floor(a.value / b.value)
+    if b.low == b.high and mp.floor(a.low / b.low) == mp.floor(a.high / b.low):
+        shift = b.low * mp.floor(a.low / b.low)
+        return intervals.Enclosure(exact, a.low - shift, a.high - shift)
+    return intervals.Enclosure(exact, min(b.low, 0), max(b.high, 0), b.low <= 0 <= b.high)
+
+
 def _real_power(intervals: Any, a: Any, b: Any) -> Any:
     return intervals.power(a, b)
 
@@ -109,7 +136,7 @@ _POWER: dict[str, Any] = {
     "meaning": lambda sympy, a, b: a**b, "value": power, "rational": rational_power,
     "nonnegative": lambda signs, a, b: signs.nonnegative(a) or signs.is_even(b),
     "restricted": lambda signs, a, b: "" if signs.is_whole(b) else "base of a real power",
-    "enclose": _real_power, "term": same("pow"), "ttir": {}, "fallible": True,
+    "enclose": _real_power, "ttir": {}, "fallible": True,
 }  # fmt: skip
 
 ROWS: Mapping[str, Operation] = {
@@ -168,12 +195,26 @@ ROWS: Mapping[str, Operation] = {
             Draw(Sign.NONNEGATIVE, _quotient(Sign.NONNEGATIVE)),
         ),
     ),
-    # Lowering leaves only host powers and the powers below.
+    # Python's: of the sign of the divisor.
+    "mod": _row(
+        symbol="%", arity=2, usage="x % y", syntax="Mod", spellings=everywhere(infix("%", PRODUCT)),
+        notation=Notation("infix", "mod", PRODUCT, PRODUCT, UNARY), spoken="{0}_mod_{1}",
+        whole=True, fallible=True, scalar=True, meaning=lambda sympy, a, b: sympy.Mod(a, b),
+        sympy="Mod", value=lambda mp, a, b: a - b * mp.floor(a / b), rational=lambda a, b: a % b,
+        nonnegative=lambda signs, a, b: signs.nonnegative(b), enclose=_remainder, term=same("mod"),
+        ttir={}, draws=(Draw(Sign.NONNEGATIVE, _drawn_remainder, tensors=False),),
+    ),
+    # Of tensors, lowering leaves what is no root and no product.
     "pow": _row(
-        **_POWER, usage="x**y", syntax="Pow", spellings=everywhere(infix("**", POWER)),
+        **_POWER, usage="x**y", syntax="Pow", formula=True,
+        term=lambda terms, a, b: terms.function("pow", a, b),
+        spellings=everywhere(
+            infix("**", POWER), numpy=function("pow", 2), triton=function("pow", 2)
+        ),
         notation=Notation("power", precedence=POWER),
         draws=(
             Draw(Sign.ANY, _power, 2),
+            Draw(Sign.ANY, _real_tensor_power),
             Draw(Sign.ANY, _host_power, 2, tensors=False),
             Draw(Sign.NONNEGATIVE, _even_power, 2),
             Draw(Sign.NONNEGATIVE, _root),
@@ -182,6 +223,7 @@ ROWS: Mapping[str, Operation] = {
     # Python's `**` gives a complex root of a negative number; this raises, as `math.sqrt` does.
     "real_pow": _row(
         **{**_POWER, "python": {"math.pow": Reading("host", "pow")}}, usage="", syntax="",
+        term=same("pow"),
         spellings=everywhere(Spelling("math.pow({0}, {1})"), torch=infix("**", POWER)),
         notation=Notation("call"), draws=(),
     ),

@@ -110,16 +110,6 @@ def _drawn_clip(e: Any, depth: int, tensor: bool) -> Any:
     return e.call("clip", *(e.number(e.split(depth), kind) for kind in kinds))
 
 
-def _drawn_exponential(e: Any, depth: int, tensor: bool) -> Any:
-    return e.call("exp", e.negated(e.number(depth - 1, tensor, Sign.NONNEGATIVE)))
-
-
-def _bounded_exponential(intervals: Any, x: Any) -> Any:
-    """Numbers of more digits than memory are infinite, or as good as zero."""
-    mp = intervals.mp
-    return intervals.monotone(lambda x: mp.inf if x > 1000 else mp.exp(max(x, -2000)), x)
-
-
 _CLIPPED = Spelling("minimum(maximum({0}, {1}), {2})", helper="minimum maximum")
 
 ROWS: Mapping[str, Operation] = {
@@ -182,31 +172,6 @@ ROWS: Mapping[str, Operation] = {
     # last. Compilers err where it comes twice.
     "smaller": _loose("smaller", "min", min, both),
     "larger": _loose("larger", "max", max, _either),
-    "exp": called(
-        "exp", rounding="bounded", ulps=4, notation=Notation("call", "exp"), fallible=True,
-        spellings=everywhere(
-            Spelling("math.exp({0})"), numpy=Spelling("np.exp({0})"),
-            triton=Spelling("tl.exp({0})"), torch=function("exp", 1),
-        ),
-        meaning=lambda sympy, x: sympy.exp(x), sympy="exp", value=lambda mp, x: mp.exp(x),
-        nonnegative=always, enclose=_bounded_exponential,
-        python={"math.exp": Reading("host", "exp"), "numpy.exp": Reading("array", "exp")},
-        ttir={"math.exp": "exp"},
-        draws=(Draw(Sign.NONNEGATIVE, _drawn_exponential), Draw(Sign.POSITIVE, _drawn_exponential)),
-    ),
-    "log": called(
-        "log", rounding="bounded", ulps=4, notation=Notation("call", "log"), fallible=True,
-        spellings=everywhere(
-            Spelling("math.log({0})"), numpy=Spelling("np.log({0})"),
-            triton=Spelling("tl.log({0})"), torch=function("log", 1),
-        ),
-        meaning=lambda sympy, x: sympy.log(x), sympy="log", value=lambda mp, x: mp.log(x),
-        restricted=lambda signs, x: "argument of `log`",
-        enclose=lambda intervals, x: intervals.log(x),
-        python={"math.log": Reading("host", "log"), "numpy.log": Reading("array", "log")},
-        ttir={"math.log": "log"},
-        draws=(Draw(Sign.ANY, draws.call("log", Sign.POSITIVE, wild=True)),),
-    ),
     "clip": called(
         "clip", "x, low, high",
         spellings=everywhere(

@@ -88,21 +88,6 @@ class Bench:
         """The same files, imported afresh."""
         return Bench(self.spec, self.pair)
 
-    def differing(
-        self, name: str, ours: inputs.Array, theirs: inputs.Array,
-        before: tuple[inputs.Array, dict[str, Any]], step: Step,
-    ) -> inputs.Array:  # fmt: skip
-        """The elements of a tensor, flat, that differ more than they may: by no bit.
-
-        Args:
-            name: The tensor.
-            ours: NumPy's.
-            theirs: The kernel's.
-            before: `p` and state before the step.
-            step: The step.
-        """
-        return ~same_bits(ours.reshape(-1), theirs.reshape(-1))
-
     def run(self, case: Case) -> Mismatch | None:
         """The first difference in a case; None if every bit agrees."""
         run = _Run(self, case)
@@ -276,8 +261,7 @@ class _Run:
                 wanted, have = (f"{a.dtype} of shape {a.shape}" for a in (ours, theirs))
                 return Mismatch("value", name, 0, index, wanted, problem or have, before)
             self.bench.compared += ours.size
-            step = self.case.steps[index]
-            differ = self.bench.differing(name, ours, theirs, before, step)
+            differ = ~same_bits(ours.reshape(-1), theirs.reshape(-1))
             if differ.any():
                 at = int(differ.argmax())
                 wanted, have = (inputs.shown(a.reshape(-1)[at]) for a in (ours, theirs))

@@ -80,8 +80,8 @@ def trajectory(
         drawn = inputs.hyperparameters(spec, rng)
         if t % 10 == 0:
             values = drawn
-        elif "lr" in values:
-            values = {**values, "lr": drawn["lr"]}
+        elif (rate := spec.roles.get("learning_rate")) is not None:
+            values = {**values, rate: drawn[rate]}
         g = inputs.log_uniform(n, dtype, Interval(), rng, 3).reshape(shape)
         steps.append(Step(g, values, t))
     return Case(options, dtype, p, None, tuple(steps))

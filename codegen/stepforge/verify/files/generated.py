@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -15,25 +15,24 @@ from typing import Any
 
 import numpy as np
 
-from stepforge.backends.registry import BACKENDS
+from stepforge.backends.registry import BACKENDS, verified
 from stepforge.language.spec import Spec
 
 Array = np.ndarray[Any, Any]
 _counter = itertools.count()
 
 
-LAUNCHERS = ("triton", "multi_tensor")
+LAUNCHERS = tuple(backend.name for backend in verified() if backend.artefact == "kernel")
 """The backends whose files launch kernels."""
 MODES = ("host", "device", "scaled")
 """How a multi-tensor kernel gets its numbers: from the launch, from its rows on the device, or from
 there with gradients that it divides by a scale first. Other kernels have the first mode alone."""
 Variant = tuple[str, str]
 """A kernel: its backend, and one of `MODES`."""
-KERNELS: tuple[Variant, ...] = (
-    ("triton", "host"), ("multi_tensor", "host"), ("multi_tensor", "device"),
-    ("multi_tensor", "scaled"),
-)  # fmt: skip
-ON_HOST = KERNELS[:2]
+KERNELS: tuple[Variant, ...] = tuple(
+    (name, mode) for name in LAUNCHERS for mode in BACKENDS[name].modes
+)
+ON_HOST = tuple(kernel for kernel in KERNELS if kernel[1] == MODES[0])
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Pair:
     @classmethod
     def of(cls, spec: Spec, folder: Path) -> Pair:
         """The files of a spec under a folder of generated code."""
-        return cls(*(folder / b / f"{spec.name}.py" for b in ("numpy", *LAUNCHERS)))
+        return cls(*(folder / BACKENDS[field.name].file(spec.name) for field in fields(cls)))
 
     def launches(self, backend: str) -> Path:
         """The file of one of `LAUNCHERS`."""
@@ -65,12 +64,12 @@ def expected_text(spec: Spec, backend: str) -> str:
 def hashes(spec: Spec, folder: Path) -> dict[str, str]:
     """SHA-256 of the generated files that are there, by backend."""
     found = {}
-    for backend in BACKENDS:
+    for backend in BACKENDS.values():
         try:
-            data = (folder / backend / f"{spec.name}.py").read_bytes()
+            data = (folder / backend.file(spec.name)).read_bytes()
         except OSError:
             continue
-        found[backend] = hashlib.sha256(data).hexdigest()
+        found[backend.name] = hashlib.sha256(data).hexdigest()
     return found
 
 

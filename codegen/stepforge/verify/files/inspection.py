@@ -6,22 +6,21 @@ whose own files are whole, whatever is wrong with the files beside them.
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stepforge.backends.registry import BACKENDS
-from stepforge.backends.render import COPIED, copied, origin
+from stepforge.backends.python import PYTHON
+from stepforge.backends.registry import BACKENDS, REFERENCE, Backend, shared
+from stepforge.backends.render import copied, origin
+from stepforge.backends.syntax import Syntax
 from stepforge.language.spec import Spec
 from stepforge.output.manifest import Manifest
 from stepforge.verify.certificate import Status, Verdict
-from stepforge.verify.files.foreign import foreign
 from stepforge.verify.files.generated import LAUNCHERS, expected_text
 from stepforge.version import __version__
 
-_ALLOWED = "a generated file computes with math, numpy and triton, and changes nothing else"
-_TABLES = "multi_tensor/_tables.py"
+_OF_SHARED = ("collections",)
+"""What the files that specs share may import beside the libraries of their backend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +64,11 @@ def inspect(spec: Spec, folder: Path, held: Manifest | None = None) -> Inspectio
     backends = entry.backends if entry else tuple(BACKENDS)
     found = _Found()
     for backend in backends:
-        _own(spec, folder, backend, held, found)
-    for file in COPIED:
-        if file.split("/")[0] in backends:
-            _shared(spec, folder, file, held, found)
-    runs = "numpy" not in found.broken
+        _own(spec, folder, BACKENDS[backend], held, found)
+    for backend in backends:
+        for file in shared([backend]):
+            _shared(spec, folder, BACKENDS[backend], file, held, found)
+    runs = REFERENCE not in found.broken
     launchers = tuple(b for b in LAUNCHERS if runs and b in backends and b not in found.broken)
     if found.reasons:
         verdict = Verdict("files", spec.name, None, Status.REFUTED, 0, "\n  ".join(found.reasons))
@@ -83,49 +82,61 @@ def inspect(spec: Spec, folder: Path, held: Manifest | None = None) -> Inspectio
     return Inspection(verdict, launchers, runs)
 
 
-def _own(spec: Spec, folder: Path, backend: str, held: Manifest | None, found: _Found) -> None:
+def _own(spec: Spec, folder: Path, backend: Backend, held: Manifest | None, found: _Found) -> None:
     """A file of one spec."""
-    path = folder / backend / f"{spec.name}.py"
+    path, name = folder / backend.file(spec.name), backend.name
     command = f"stepforge build {spec.name}"
-    data = _read(path, command, backend, found=found)
+    data = _read(path, command, name, found=found)
     if data is None:
         return
     text = data.decode("utf-8")
     header = origin(text)
     if header is None or header["name"] != spec.name:
-        found.refuse(f"{path} was not generated from `{spec.name}`", backend)
+        found.refuse(f"{path} was not generated from `{spec.name}`", name)
         return
-    wanted = expected_text(spec, backend)
-    is_as_built = same_meaning(text, wanted)
+    is_as_built = same_meaning(text, expected_text(spec, name), backend.syntax)
     if header["digest"] != spec.source.digest and not is_as_built:
-        found.refuse(f"{path} is stale: the spec has changed; run `{command}`", backend)
-        return
-    if backend == "torch":
+        found.refuse(f"{path} is stale: the spec has changed; run `{command}`", name)
+    elif not _is_looked_at(backend):
         if not is_as_built:
-            _differs(path, backend, data, held, found, "and no rung runs it")
-        return
-    if (wrong := foreign(text)) is not None:
-        line, what = wrong
-        found.refuse(f"{path}:{line} {what}: {_ALLOWED}", backend)
+            _differs(path, name, data, held, found, "and no rung runs it")
+    elif wrong := _foreign(path, text, backend):
+        found.refuse(wrong, name)
     elif not is_as_built:
-        _note(path, f"{backend}/{path.name}", data, held, found)
+        _note(path, f"{name}/{path.name}", data, held, found)
 
 
-def _shared(spec: Spec, folder: Path, file: str, held: Manifest | None, found: _Found) -> None:
-    """A file that is the same for all specs; the kernels of many tensors run with one."""
+def _shared(
+    spec: Spec, folder: Path, backend: Backend, file: str, held: Manifest | None, found: _Found
+) -> None:
+    """A file that is the same for all specs; kernels may run with it."""
     path = folder / file
-    needs = ("multi_tensor",) if file == _TABLES else ()
+    needs = (backend.name,) if _is_looked_at(backend) else ()
     data = _read(path, f"stepforge build {spec.name}", *needs, found=found)
     if data is None:
         return
     text = data.decode("utf-8")
-    if same_meaning(text, copied(file)):
+    if same_meaning(text, copied(file), backend.syntax):
         return
-    if file == _TABLES and (wrong := foreign(text, also=("collections",))) is not None:
-        line, what = wrong
-        found.refuse(f"{path}:{line} {what}: {_ALLOWED}", *needs)
+    if needs and (wrong := _foreign(path, text, backend, _OF_SHARED)):
+        found.refuse(wrong, *needs)
         return
-    _differs(path, file.split("/")[0], data, held, found, "it is the same for all specs")
+    _differs(path, backend.name, data, held, found, "it is the same for all specs")
+
+
+def _is_looked_at(backend: Backend) -> bool:
+    """Whether an edited file of a backend is judged by rungs, after it was read."""
+    return bool(backend.artefact) and backend.syntax.foreign is not None
+
+
+def _foreign(path: Path, text: str, backend: Backend, also: tuple[str, ...] = ()) -> str:
+    """What a file does that no generated file does, or ""."""
+    libraries = (*backend.libraries, *also)
+    if not backend.syntax.foreign or not (wrong := backend.syntax.foreign(text, libraries)):
+        return ""
+    allowed = " and ".join(("math", *backend.libraries))
+    line, what = wrong
+    return f"{path}:{line} {what}: it computes with {allowed}, and changes nothing else"
 
 
 def _read(path: Path, command: str, *backends: str, found: _Found) -> bytes | None:
@@ -160,48 +171,6 @@ def _note(path: Path, file: str, data: bytes, held: Manifest | None, found: _Fou
         found.edited.append(str(path))
 
 
-def same_meaning(a: str, b: str) -> bool:
+def same_meaning(a: str, b: str, syntax: Syntax = PYTHON) -> bool:
     """Whether two texts are one program: layout, comments and docstrings do not count."""
-    return a == b or ((meaning := _meaning(a)) is not None and meaning == _meaning(b))
-
-
-def _meaning(text: str) -> str | None:
-    """A text in a form that no formatter changes; None if it is not Python."""
-    try:
-        tree = ast.parse(text)
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                node.body = _plain(body)  # type: ignore[attr-defined]
-        return ast.dump(tree)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _plain(body: list[ast.stmt]) -> list[ast.stmt]:
-    """Statements without docstrings and texts that stand alone, and with imports in one order."""
-    kept = [s for s in body if not _is_text(s)]
-    plain: list[ast.stmt] = []
-    run: list[ast.stmt] = []
-    for statement in kept:
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            run += _single(statement)
-            continue
-        plain += sorted(run, key=ast.dump)
-        plain.append(statement)
-        run = []
-    return plain + sorted(run, key=ast.dump)
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    value = statement.value if isinstance(statement, ast.Expr) else None
-    return isinstance(value, ast.Constant) and isinstance(value.value, str)
-
-
-def _single(statement: ast.Import | ast.ImportFrom) -> Iterator[ast.stmt]:
-    """An import of several names as one for each."""
-    for alias in statement.names:
-        if isinstance(statement, ast.Import):
-            yield ast.Import([alias])
-        else:
-            yield ast.ImportFrom(statement.module, [alias], statement.level)
+    return a == b or ((meaning := syntax.meaning(a)) is not None and meaning == syntax.meaning(b))

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from stepforge.verify.ptx.buffers import Buffer, Fault, Memory, Shared
-from stepforge.verify.ptx.instructions import names, operation
-from stepforge.verify.ptx.lanes import UNSIGNED, Lanes, width_of
+from stepforge.verify.ptx.lanes import UNSIGNED, Lanes
+from stepforge.verify.ptx.mnemonics import access, members, width_of
+from stepforge.verify.ptx.numbers import is_approximate
 from stepforge.verify.ptx.parser import Instruction, Program, Unsupported
+from stepforge.verify.ptx.table import row_of
 
 __all__ = ["Buffer", "Executor", "Fault"]
 
@@ -132,7 +134,7 @@ class Executor:
         elif base in ("bra", "ret", "bar"):
             return self._control(lanes, instruction, active)
         else:
-            operation(instruction.name)(lanes, instruction.operands, active)
+            compute(lanes, instruction, active)
         return None
 
     def _control(self, lanes: Lanes, i: Instruction, active: Array | None) -> list[Lanes] | None:
@@ -162,11 +164,14 @@ class Executor:
     # Memory.
 
     def _access(self, lanes: Lanes, i: Instruction, active: Array | None) -> None:
-        load, space, count, width = _access_of(i.name)
+        what = access(i.name)
+        if what is None:
+            raise Unsupported(f"`{i.name}`")
+        load, space, count, width = what.loads, what.space, what.count, what.width
         target, place = i.operands if load else i.operands[::-1]
-        registers = names(target)
-        if len(registers) != count:
-            raise Unsupported(f"`{i.name}` with {len(registers)} registers")
+        names = members(target)
+        if len(names) != count:
+            raise Unsupported(f"`{i.name}` with {len(names)} registers")
         if space == "param":
             if not load or count > 1 or width_of(self.program.kinds[place.strip("[]")]) != width:
                 raise Unsupported(f"`{i.name}`")
@@ -180,7 +185,7 @@ class Executor:
             raise Fault("is misaligned")
         rows: Array = np.zeros((lanes.count, count), UNSIGNED[width])
         if not load:
-            rows = np.stack([lanes.bits(r, width, narrows=True) for r in registers], 1)
+            rows = np.stack([lanes.bits(r, width, narrows=True) for r in names], 1)
         if address[chosen].size:
             memory, place_of = self._memory(space, lanes, address, chosen, size)
             who = lanes.tokens[chosen]
@@ -192,7 +197,7 @@ class Executor:
             else:
                 rows[chosen] = memory.load(units, who).view(UNSIGNED[width])
         if load:
-            for index, register in enumerate(registers):
+            for index, register in enumerate(names):
                 lanes.set(register, np.ascontiguousarray(rows[:, index]), active)
 
     def _memory(
@@ -211,24 +216,20 @@ class Executor:
         raise Fault("accesses memory of no tensor")
 
 
-_ACCESS = re.compile(
-    r"(?P<verb>ld|st)\.(?P<space>global|shared|param)(?:\.v(?P<count>[248]))?"
-    r"\.(?P<kind>[busf](?:16|32|64))"
-)
-
-
-@cache
-def _access_of(name: str) -> tuple[bool, str, int, int]:
-    """Whether an access loads, of which memory, how many registers, and the bits of each.
+def compute(lanes: Lanes, i: Instruction, active: Array | None) -> None:
+    """Executes an instruction of the table in the active lanes; None stands for all of them.
 
     Raises:
-        Unsupported: It does something else, too.
+        Unsupported: It has no numeric meaning.
     """
-    match = _ACCESS.fullmatch(name)
-    if match is None:
-        raise Unsupported(f"`{name}`")
-    count = int(match["count"] or 1)
-    return match["verb"] == "ld", match["space"], count, width_of(match["kind"])
+    target, *sources = i.operands
+    row = row_of(i.name, len(sources))
+    narrows = row.mnemonic.operation == "cvt"  # alone may have wider registers than its type
+    pairs = zip(sources, row.takes, strict=True)
+    values = row.numeric(*[lanes.read(text, kind, narrows) for text, kind in pairs])
+    if is_approximate(row.mnemonic):
+        lanes.approximate.add(i.name)
+    lanes.write(target, values, row.gives, active)
 
 
 def _active(lanes: Lanes, instruction: Instruction) -> Array | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from stepforge.operations.arithmetic import to_16_bits, to_float32
 from stepforge.verify.ptx import buffers
+from stepforge.verify.ptx.mnemonics import FLOATS, members, width_of
 from stepforge.verify.ptx.parser import Program
 
 Array = np.ndarray[Any, Any]
@@ -27,22 +28,6 @@ INTEGERS: dict[str, Any] = {
 }  # fmt: skip
 _WHOLE: dict[str, Any] = {**INTEGERS, "f32": np.float32, "f64": np.float64}
 """Types whose numbers NumPy reads from a register as they are."""
-FLOATS: dict[str, int] = {"bf16": 16, "f16": 16, "f32": 32, "f64": 64}
-"""Kinds of floating-point numbers and their bits; followed by "x2" for a packed pair."""
-
-
-@cache
-def is_float(kind: str) -> bool:
-    """Whether a PTX type is one of numbers that round."""
-    return kind.removesuffix("x2") in FLOATS
-
-
-@cache
-def width_of(kind: str) -> int:
-    """The bits of a PTX type, of a pair those of both; raises `KeyError` for an unknown one."""
-    if is_float(kind):
-        return FLOATS[kind.removesuffix("x2")] * (2 if kind.endswith("x2") else 1)
-    return int(np.dtype(INTEGERS[kind]).itemsize) * 8
 
 
 @dataclass
@@ -101,7 +86,7 @@ class Lanes:
         """An operand as unsigned integers of a width, one for each lane.
 
         Args:
-            operand: A register, a number, or the name of shared memory.
+            operand: A register, a number, the name of shared memory, or several of these in braces.
             width: Of the instruction's type.
             narrows: Whether the register may be wider.
 
@@ -113,6 +98,8 @@ class Lanes:
         if found is not None and found.itemsize * 8 == width:
             return found
         kind = UNSIGNED[width]
+        if operand.startswith("{"):
+            return self._packed(members(operand), width)
         if not operand.startswith("%"):
             value = self.symbols[operand] if operand in self.symbols else _immediate(operand, width)
             return np.full(self.count, value, kind)
@@ -123,6 +110,22 @@ class Lanes:
             raise ValueError(f"{operand} has more than {width} bits")
         return found.astype(kind, copy=False)
 
+    def _packed(self, names: tuple[str, ...], width: int) -> Array:
+        """Several registers as one, the first in the lowest bits.
+
+        Compilers pack registers that nothing was written to, where no one reads that half; its bits
+        here are those of a NaN, which would show in a result.
+        """
+        each = width // len(names)
+        blank = np.full(self.count, (1 << each) - 1, UNSIGNED[each])
+        unset = [n.startswith("%") and n not in self.registers and n not in SPECIAL for n in names]
+        columns = [
+            blank if is_unset else self.bits(name, each)
+            for name, is_unset in zip(names, unset, strict=True)
+        ]
+        found: Array = np.stack(columns, 1).view(UNSIGNED[width]).reshape(-1)
+        return found
+
     def _special(self, name: str) -> Array:
         if name == "%ntid.x":
             return np.full(self.count, self.program.threads, np.uint32)
@@ -132,8 +135,10 @@ class Lanes:
         """An operand as numbers of a PTX type.
 
         16-bit floats come as float64, which holds them and every product of two; packed pairs
-        have a row for each lane, the low half first.
+        have a row for each lane, the low half first; predicates are bool.
         """
+        if kind == "pred":
+            return self.predicate(operand)
         bits = self.bits(operand, width_of(kind), narrows)
         if (whole := _WHOLE.get(kind)) is not None:
             return bits.view(whole)
@@ -145,7 +150,15 @@ class Lanes:
         return bits.view(_WHOLE[base])
 
     def write(self, register: str, values: Array, kind: str, active: Array | None) -> None:
-        """Sets a register to numbers of a PTX type, in the active lanes."""
+        """Sets a register to numbers of a PTX type, in the active lanes.
+
+        Registers in braces share the bits; those with "|" between have a predicate each.
+        """
+        if values.dtype == np.bool_:
+            columns = values.reshape(len(values), -1).T
+            for name, column in zip(register.split("|"), columns, strict=True):
+                self.set(name, column, active)
+            return
         base = kind.removesuffix("x2")
         if base in FLOATS and FLOATS[base] == 16:
             bits = to_16_bits(values, base)
@@ -155,7 +168,13 @@ class Lanes:
             bits = values.view(UNSIGNED[values.dtype.itemsize * 8])
         if base != kind:
             bits = np.ascontiguousarray(bits).view(UNSIGNED[width_of(kind)]).reshape(-1)
-        self.set(register, bits, active)
+        if register.startswith("{"):
+            names = members(register)
+            columns = np.ascontiguousarray(bits).view(UNSIGNED[width_of(kind) // len(names)])
+            for name, column in zip(names, columns.reshape(-1, len(names)).T, strict=True):
+                self.set(name, np.ascontiguousarray(column), active)
+        else:
+            self.set(register, bits, active)
 
     def set(self, register: str, bits: Array, active: Array | None) -> None:
         """Sets a register's bits in the active lanes; the others keep theirs.

@@ -122,3 +122,19 @@ def _operands(text: str) -> Iterator[str]:
             start = position + 1
     if text[start:].strip():
         yield text[start:].strip()
+
+
+def source_lines(text: str) -> dict[int, int]:
+    """Lines of the PTX → the line of the kernel's file that they were compiled from.
+
+    Of a function that the kernel calls, the line of the call counts.
+    """
+    found: dict[int, int] = {}
+    current = 0
+    for line, raw in enumerate(text.split("\n"), 1):
+        if ".loc" in raw and (place := re.match(r"\s*\.loc\s+\d+\s+(\d+)\s", raw)):
+            outer = re.findall(r"inlined_at \d+ (\d+) ", raw)
+            current = int(outer[-1] if outer else place[1])
+        elif current and raw.startswith("\t"):
+            found[line] = current
+    return found

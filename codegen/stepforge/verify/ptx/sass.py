@@ -7,6 +7,8 @@ The control flow is that of the disassembly: branches with their targets, calls 
 next instruction. Of all paths through the kernel that move the bytes of a block, the fast path is
 the one that calls nothing, has the fewest accesses, and then the fewest instructions: a full block
 whose divisions and square roots need no special treatment.
+
+In one file, because it is one reader of one format, which nothing else looks into.
 """
 
 from __future__ import annotations

@@ -19,10 +19,11 @@ from stepforge.language.expression import Apply, Assign, Expression, Name, Numbe
 from stepforge.language.kinds import Kind, Kinds
 from stepforge.language.literals import literal
 from stepforge.language.spec import Options, Spec, constant, holds, is_option_condition, straight
+from stepforge.operations.powers import MAX_PRODUCT
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.rounding import intervals
 from stepforge.verify.rounding.intervals import (
-    FORMATS,
+    LIMITS,
     Enclosure,
     Undefined,
     anything,
@@ -49,7 +50,7 @@ class Evaluator:
     def __init__(self, spec: Spec, options: Options, dtype: str) -> None:
         self.spec = spec
         self.options = options
-        self.form = FORMATS[dtype]
+        self.form = LIMITS[dtype]
         self.tensors = kinds.fixed(spec)
         self.known = {id(statement): known for statement, known in kinds.walk(spec)}
         self.trace: list[tuple[str, Vector | None]] = []
@@ -134,7 +135,7 @@ class Evaluator:
         if isinstance(value, list) or value.tensor:
             return value
         arrived = value
-        if self.form.unit != FORMATS["float64"].unit:
+        if self.form.unit != LIMITS["float64"].unit:
             arrived = intervals.rounded(value, self.form)
         return replace(arrived, tensor=True)
 
@@ -144,7 +145,7 @@ class Evaluator:
             exact = mp.mpf(e.value.numerator) / e.value.denominator
             if float(exact) == exact:
                 return exactly(exact)
-            return intervals.rounded(Enclosure(exact, exact, exact), FORMATS["float64"])
+            return intervals.rounded(Enclosure(exact, exact, exact), LIMITS["float64"])
         if isinstance(e, Name):
             return env[e.id]
         if e.op == "select":
@@ -178,19 +179,23 @@ class Evaluator:
             nan = r.nan or (not operation.boolean and any(a.nan for a in args))
             result = Enclosure(r.value, r.low, r.high, nan, tensor)
         if operation.rounding != "exact":
-            result = intervals.rounded(result, FORMATS[form] if form else self.form, operation.ulps)
+            to = LIMITS[form] if form else self.form
+            result = intervals.rounded(result, to, operation.error(tensor))
         if not tensor and operation.fallible:
             self.may_fail |= result.nan or bool(mp.isinf(result.low) or mp.isinf(result.high))
         return result
 
     def power(self, e: Apply, env: Mapping[str, Vector], known: Kinds) -> Vector:
-        """Roots by `sqrt`, integer powers of tensors by repeated multiplication."""
+        """Roots by `sqrt`, small integer powers of tensors by repeated multiplication."""
         base, exponent = self.value(e.args[0], env, known), literal(e.args[1])
         tensor = isinstance(base, list) or base.tensor
-        if exponent is not None and exponent.denominator == 2 and abs(exponent.numerator) == 1:
+        if exponent is not None and abs(exponent.numerator) == 1 and exponent.denominator in (2, 4):
             root = self.apply("sqrt", [base])
+            if exponent.denominator == 4:
+                root = self.apply("sqrt", [root])
             return root if exponent > 0 else self.apply("div", [exactly(1), root])
-        if not tensor or exponent is None:
+        is_product = exponent is not None and exponent.denominator == 1
+        if not tensor or exponent is None or not is_product or abs(exponent) > MAX_PRODUCT:
             return self.apply("pow", [base, self.value(e.args[1], env, known)])
         product = base
         for _ in range(abs(int(exponent)) - 1):

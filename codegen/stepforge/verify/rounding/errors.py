@@ -6,8 +6,8 @@ and an error of at most `units * u * M`, u being half a unit in the last place o
 cancels, M is the value itself and the bound is relative. A cancelling denominator or radicand
 costs its condition number M/|value|; then there is a bound at each point, but none for all.
 
-Documented errors of what is not correctly rounded: `operations.table` for exp, log and powers;
-the PTX ISA for the approximate instructions of the fast mode.
+Documented errors of what is not correctly rounded: `operations.table` for functions; the PTX ISA
+for the approximate instructions of the fast mode.
 """
 
 from __future__ import annotations
@@ -17,24 +17,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import mpmath
-
-from stepforge.operations.formats import UNIT
+from stepforge.operations.formats import FORMATS, UNIT
 from stepforge.operations.table import OPERATIONS
-from stepforge.verify.terms.operations import NoValue, Propagation, row
+from stepforge.verify.rounding import intervals
+from stepforge.verify.rounding.intervals import mp
+from stepforge.verify.terms.operations import NoValue, Propagation, plain, row
 from stepforge.verify.terms.terms import Term
 from stepforge.verify.terms.walk import walk
 
-mp = mpmath.MPContext()
-mp.dps = 50
-
 _NORMAL = {
-    kind: (mp.mpf(2) ** least, mp.mpf(most))
-    for kind, least, most in (
-        ("bf16", -126, 3.38e38), ("f16", -14, 65504.0), ("f32", -126, 3.40e38),
-        ("f64", -1022, 1.79e308),
-    )
-}  # fmt: skip
+    kind: (mp.mpf(2) ** found.least, mp.mpf(found.largest)) for kind, found in FORMATS.items()
+}
 """Absolute values between which results are normal numbers."""
 
 APPROXIMATE = {"div.full": 4.0, "div.approx": 4.0, "sqrt.approx": 2.0, "rcp.approx": 2.0}
@@ -126,13 +119,14 @@ class Errors:
             return _condition(term, args, u)
         if term.op == "select":
             return args[1] if args[0].value else args[2]
+        rule = _rule(term)
         value, magnitude = _value(term, args)
         own, absolute = UNIT[term.kind] / u, abs(value)
         least, most = _NORMAL[term.kind]
         if not least < absolute < most:
             if not mp.isfinite(value):
                 raise Excluded(f"{term.op} has no finite value")
-            if value != 0 and _rule(term) != "exact":
+            if value != 0 and rule != "exact":
                 raise Excluded("a result leaves the range of normal numbers")
         # A rounding is relative to the value, which may be less than M.
         share = 1.0 if magnitude == absolute or not magnitude else float(absolute / magnitude)
@@ -142,9 +136,12 @@ class Errors:
 def _rule(term: Term) -> Propagation:
     """How errors propagate through an operation."""
     try:
-        return row(term).error
+        rule = row(term).error
     except NoValue:
-        raise NoBound(f"`{term.op}` has no documented error") from None
+        rule = "bits"
+    if rule == "bits":
+        raise NoBound(f"`{term.op}` has no documented error")
+    return rule
 
 
 def _condition(term: Term, args: list[Error], u: float) -> Error:
@@ -163,8 +160,6 @@ def _condition(term: Term, args: list[Error], u: float) -> Error:
 def _value(term: Term, args: list[Error]) -> tuple[Any, Any]:
     """The exact value and M."""
     rule, values, ms = _rule(term), [a.value for a in args], [a.magnitude for a in args]
-    if rule == "power" and (values[0] < 0 or (values[0] == 0 and values[1] <= 0)):
-        raise Excluded("a power of no positive number")
     try:
         value = row(term).real(mp, *values)
     except (ZeroDivisionError, ValueError):
@@ -223,32 +218,43 @@ def _units(term: Term, args: list[Error], own: float, u: float) -> float:
         case "cast":
             widened = UNIT[term.args[0].kind] >= UNIT[term.kind]
             return units[0] if widened else _both(units[0], own, u)
-    return _transcendental(term, args, own, u)
+    return _function(term, args, own, u)
 
 
-def _transcendental(term: Term, args: list[Error], own: float, u: float) -> float:
-    """exp and powers turn absolute errors of the exponent into relative ones, log the reverse."""
-    x, operation = args[0], row(term)
+def _function(term: Term, args: list[Error], own: float, u: float) -> float:
+    """What a function makes of its arguments' errors: how far it goes around its value."""
     if term.op.removesuffix(".ftz") == "exp.approx":
         # Of the power of two 2**-22; of its argument, a product with a rounded constant, twice u.
+        x = args[0]
         before = x.units * x.magnitude + 2 * abs(x.value)
         return _both(float(mp.expm1(before * u)) / u, own * 4.0, u)
-    ulps = 2.0 * OPERATIONS[operation.bounded].ulps
-    relative = x.units * x.condition
-    if operation.error == "exponential":
-        before = float(mp.expm1(x.units * u * x.magnitude)) / u
-    elif operation.error == "power":
-        exponent = args[1]
-        before = relative * float(abs(exponent.value))
-        if exponent.units:
-            before += exponent.units * float(exponent.magnitude * abs(mp.log(x.value)))
-        before = _inverse(before, u)
-    else:
-        result = abs(operation.real(mp, x.value))
-        if relative and result == 0:
-            raise Excluded("a logarithm cancels")
-        before = float(_inverse(relative, u) / result) if relative else 0.0
-    return _both(before, own * ulps, u)
+    operation = row(term)
+    ulps = OPERATIONS[operation.function].error(term.op.endswith(".formula"))
+    own *= max(1.0, 2.0 * ulps)
+    if not any(a.units for a in args):
+        return own
+    value = operation.real(mp, *(a.value for a in args))
+    around = []
+    for a in args:
+        doubt = a.units * u * a.magnitude
+        around.append(intervals.Enclosure(a.value, a.value - doubt, a.value + doubt))
+    try:
+        span = _enclosed(term, around)
+    except intervals.Undefined:
+        raise Excluded(f"{term.op} may have no value by rounding") from None
+    if value == 0 or span.nan or not mp.isfinite(span.high - span.low):
+        raise Excluded(f"{term.op} is as near to zero or infinity as its rounding")
+    distance = max(span.high - value, value - span.low)
+    return _both(float(distance / abs(value)) / u, own, u)
+
+
+def _enclosed(term: Term, around: list[intervals.Enclosure]) -> intervals.Enclosure:
+    """The interval of a function's results."""
+    name = plain(term.op)
+    if name in OPERATIONS:
+        made: intervals.Enclosure = OPERATIONS[name].enclose(intervals, *around)
+        return made
+    return intervals.monotone(lambda *x: row(term).real(mp, *x), *around)
 
 
 Sign = Callable[[Term], int]
@@ -313,7 +319,7 @@ class Bounds:
         if not args or term.kind == "bool" or (term.kind == "f64" and not varies):
             return Bound(varies=varies)
         rule, one = _rule(term), mp.mpf(1)
-        if rule in ("exponential", "logarithm", "power"):
+        if rule == "function" and any(a.units for a in args):
             raise NoBound(f"the error of {term.op} depends on its argument")
         if rule in ("quotient", "root") and args[-1].units and not args[-1].steady:
             raise NoBound(f"an argument of {term.op} may cancel")

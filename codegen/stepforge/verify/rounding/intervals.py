@@ -13,6 +13,7 @@ from typing import Any
 
 import mpmath
 
+from stepforge.operations.formats import FORMATS, Format
 from stepforge.operations.powers import power as real_power
 
 DIGITS = 50
@@ -23,8 +24,8 @@ _SLACK = mp.mpf(1) + mp.mpf(2) ** -40  # covers the rounding of the 50-digit ari
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Format:
-    """A binary floating-point format.
+class Limits:
+    """What rounding to a format can do.
 
     Attributes:
         unit: Largest relative rounding error, half a unit in the last place of 1.
@@ -37,12 +38,13 @@ class Format:
     largest: Any
 
 
-def _format(precision: int, least: int, most: int) -> Format:
-    two = mp.mpf(2)
-    return Format(two**-precision, two ** (least - 1), (2 - two ** (1 - precision)) * two**most)
+def _limits(form: Format) -> Limits:
+    unit = mp.mpf(form.unit)
+    return Limits(unit, mp.mpf(2) ** form.least * unit, mp.mpf(form.largest))
 
 
-FORMATS = {"float32": _format(24, -149, 127), "float64": _format(53, -1074, 1023)}
+LIMITS = {FORMATS[kind].numpy: _limits(FORMATS[kind]) for kind in ("f32", "f64")}
+"""Of the formats that rules are computed in, by their names in NumPy."""
 
 
 class Undefined(Exception):
@@ -89,7 +91,7 @@ def anything(value: Any, tensor: bool = False) -> Enclosure:
     return Enclosure(value, -mp.inf, mp.inf, True, tensor)
 
 
-def rounded(e: Enclosure, form: Format, ulps: int = 0) -> Enclosure:
+def rounded(e: Enclosure, form: Limits, ulps: int = 0) -> Enclosure:
     """The interval after one rounding; `ulps` for operations that are not correctly rounded.
 
     An error of a few units in the last place is relative above the subnormal numbers and absolute
@@ -110,7 +112,7 @@ def rounded(e: Enclosure, form: Format, ulps: int = 0) -> Enclosure:
 
 
 @cache
-def _errors(form: Format, count: int) -> tuple[Any, Any]:
+def _errors(form: Limits, count: int) -> tuple[Any, Any]:
     """The largest relative error, and the largest absolute one near zero, of so many roundings."""
     return form.unit * _SLACK * count, form.tiny * count
 

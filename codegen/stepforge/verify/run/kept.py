@@ -24,12 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from stepforge.backends.render import COPIED
+from stepforge.backends.registry import shared
 from stepforge.language.diagnostics import Diagnostic, SpecError
 from stepforge.output import emit
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import hashes
-from stepforge.verify.run.tasks import Group, Task
+from stepforge.verify.run.tasks import Group
+from stepforge.verify.rungs.task import Task
 
 FORMAT = 1
 LIBRARIES = (
@@ -137,11 +138,11 @@ def key_of(task: Task) -> str:
     The first is of everything but the task: it is the same for all tasks of an optimizer.
     """
     folder, source = task.folder, task.spec.source
-    shared = {name: _of_file(folder / name) for name in COPIED}
-    inputs = environment(), source.path, source.text, str(folder), hashes(task.spec, folder), shared
+    copied = {name: _of_file(folder / name) for name in shared()}
+    inputs = environment(), source.path, source.text, str(folder), hashes(task.spec, folder), copied
     own = (
-        task.rung, task.options, task.seed, task.targets, task.dtypes, task.exact, task.required,
-        task.brief, task.chosen, task.backends,
+        task.rung.number, task.options, task.seed, task.targets, task.dtypes, task.exact,
+        task.required, task.brief, task.kernels, task.backends, dict(task.artefacts),
     )  # fmt: skip
     return f"{_digest(inputs)} {_digest(own)}"
 
@@ -179,7 +180,7 @@ def _package(folder: Traversable) -> list[tuple[str, str]]:
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         if file.is_dir():
             found += [(f"{file.name}/{name}", digest) for name, digest in _package(file)]
-        elif file.name.endswith((".py", ".jinja")):
+        elif file.name.endswith((".py", ".jinja", ".formula")):
             found.append((file.name, hashlib.sha256(file.read_bytes()).hexdigest()))
     return found
 

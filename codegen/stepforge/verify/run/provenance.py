@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import re
 from collections.abc import Iterable
 from functools import cache
 from importlib import metadata, resources
+from importlib.abc import Traversable
 
-from stepforge.backends.registry import BACKENDS
+from stepforge.backends.registry import BACKENDS, Backend
 from stepforge.verify.certificate import Verdict
 from stepforge.version import __version__
 
 LIBRARIES = ("numpy", "mpmath", "triton", "torch")
-_FOLDER = re.compile(r'include "(\w+)/"')
 
 
 @cache
 def templates() -> dict[str, str]:
-    """By backend, one SHA-256 of its template and of every file that it can include."""
-    return {backend: _digest(backend) for backend in BACKENDS}
+    """By backend, one SHA-256 of its template and of the helpers and formulas that it may print."""
+    return {name: _digest(backend) for name, backend in BACKENDS.items()}
 
 
-def _digest(backend: str) -> str:
+def _digest(backend: Backend) -> str:
     root = resources.files("stepforge.backends") / "templates"
-    main = root / f"{backend}.py.jinja"
-    files = [main]
-    for folder in sorted(set(_FOLDER.findall(main.read_text("utf-8")))):
-        files += sorted((root / folder).iterdir(), key=lambda file: file.name)
+    formulas = resources.files("stepforge.operations") / "functions"
+    files = [root / backend.template]
+    if any(file.name.endswith(".jinja") for file in _files(root / backend.column)):
+        for folder in (root / backend.column, root / "host", formulas):
+            files += _files(folder)
     digest = hashlib.sha256()
     for file in files:
         data = file.read_bytes()
         digest.update(f"{file.name} {len(data)}\n".encode() + data)
     return digest.hexdigest()
+
+
+def _files(folder: Traversable) -> list[Traversable]:
+    """The files of a folder, which need not be there, by name."""
+    return sorted(folder.iterdir(), key=lambda file: file.name) if folder.is_dir() else []
 
 
 def versions(verdicts: Iterable[Verdict]) -> dict[str, str]:

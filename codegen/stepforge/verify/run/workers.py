@@ -8,7 +8,6 @@ Triton chooses between them when it is imported.
 from __future__ import annotations
 
 import gc
-import importlib.util
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, as_completed
@@ -19,7 +18,8 @@ import pebble
 
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.processes import Pool
-from stepforge.verify.run.tasks import INTERPRETED, NEEDS_TRITON, Group, Task, run
+from stepforge.verify.run.tasks import Group, run
+from stepforge.verify.rungs.task import Task
 
 _T = TypeVar("_T")
 SECONDS = 60
@@ -39,7 +39,7 @@ def execute(
         seconds: Time limit of each group.
     """
     groups = [_group(one) for one in todo]
-    interpreted = sum(group[0].rung in INTERPRETED for group in groups)
+    interpreted = sum(not group[0].rung.compiles for group in groups)
     pools = Pools(min(jobs, -(-interpreted // WORTH)), min(jobs, len(groups) - interpreted))
     with closing(pools):
         yield from pools.execute(groups, seconds)
@@ -69,13 +69,16 @@ class Pools:
             todo: Tasks, or groups of them that share a worker.
             seconds: Time limit of each group.
         """
-        has_triton = importlib.util.find_spec("triton") is not None
         kinds: dict[bool, list[Group]] = {True: [], False: []}
         for group in map(_group, todo):
-            if not has_triton and any(task.rung in NEEDS_TRITON for task in group):
-                yield from (t.verdict(Status.UNSUPPORTED, "Triton is not installed") for t in group)
-            else:
-                kinds[group[0].rung in INTERPRETED].append(group)
+            left = []
+            for task in group:
+                if task.missing:
+                    yield run(task)
+                else:
+                    left.append(task)
+            if left:
+                kinds[not left[0].rung.compiles].append(tuple(left))
         futures: dict[Future[list[Verdict]], Group] = {}
         try:
             for interpreted, groups in kinds.items():
@@ -119,7 +122,7 @@ def run_group(group: Sequence[Task]) -> list[Verdict]:
 
 
 def _alike(a: Task, b: Task) -> bool:
-    return (a.spec.name, a.rung) == (b.spec.name, b.rung)
+    return (a.spec.name, a.rung.number) == (b.spec.name, b.rung.number)
 
 
 def _prepare(interpreted: bool) -> None:

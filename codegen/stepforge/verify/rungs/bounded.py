@@ -1,4 +1,4 @@
-"""R9: how far a compiled kernel may be from the formula, and how far it was found to be.
+"""error-bound (R9): how far a compiled kernel may be from the formula, and was found to be.
 
 The stored terms that the PTX performs are analysed by `rounding`: a bound that holds for every
 input where there is one, and the bound at each of many points, where the formula is evaluated in 50
@@ -9,25 +9,24 @@ that of the rule as it is written: right formula, bad numerics.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stepforge.language.spec import Interval, Options, Spec
+from stepforge.language.spec import Interval, Spec
 from stepforge.operations.formats import UNIT
 from stepforge.verify.cases import inputs
 from stepforge.verify.certificate import Counterexample, Status, Verdict
-from stepforge.verify.files.generated import KERNELS, Variant
 from stepforge.verify.rounding import errors as rounding
-from stepforge.verify.rounding.errors import Error, Excluded, NoBound, mp
+from stepforge.verify.rounding.errors import Error, Excluded, NoBound
+from stepforge.verify.rounding.intervals import mp
 from stepforge.verify.rungs import proof
 from stepforge.verify.rungs.compiled import CannotCompile
-from stepforge.verify.terms import lifted, parting, terms
+from stepforge.verify.rungs.task import Task
+from stepforge.verify.terms import congruence, lifted, parting, terms
 from stepforge.verify.terms.evaluation import evaluate
 from stepforge.verify.terms.operations import NoValue
 from stepforge.verify.terms.ranges import sign
@@ -104,66 +103,46 @@ class Problem:
         return terms.scalar(SCALE) in nodes([self.expected])
 
 
-def check(
-    spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
-    seed: int, exact: bool = True, kernels: Sequence[Variant] = KERNELS,
-) -> Verdict:  # fmt: skip
-    """R9 on one option set: every stored tensor of the PTX for aligned tensors.
-
-    Args:
-        spec: The spec.
-        folder: The folder of generated code.
-        options: The option set.
-        targets: GPUs to compile for.
-        dtypes: Types of parameters and gradients.
-        seed: Of the points.
-        exact: The mode that the launcher is called with.
-        kernels: Which of its kernels.
-    """
+def check(task: Task) -> Verdict:
+    """Every stored tensor of the PTX for aligned tensors, of every kernel."""
     found: list[Rounding] = []
-    for dtype, (backend, mode) in itertools.product(dtypes, kernels):
-        subject = proof.Subject.of(spec, options, dtype, seed, backend, mode)
-        for target in targets:
-            try:
-                text = proof.ptx_of(subject, folder, target, True, exact)
-            except CannotCompile as error:
-                return _verdict(subject, Status.REFUTED, str(error), found)
-            verdict = of_ptx(subject, folder, target, text, exact, found)
-            if not verdict.status.passed:
-                return verdict
+    for one in task.each():
+        subject = proof.Subject.at(one)
+        try:
+            text = proof.text_of(one, subject, True)
+        except CannotCompile as error:
+            return _verdict(task, Status.REFUTED, str(error), found)
+        verdict = _of_ptx(one, subject, text, found)
+        if not verdict.status.passed:
+            return verdict
     worst = max(found, key=lambda r: r.worst_ulp)
     bounds = [r.units for r in found if r.units is not None]
     detail = f"worst error {worst.worst_ulp:.2f} ulp of `{worst.tensor}`"
     if len(bounds) == len(found):
         detail += f"; at most {max(bounds):.3g} u for every input"
-    return _verdict(subject, Status.TESTED, detail, found)
+    return _verdict(task, Status.TESTED, detail, found)
 
 
-def of_ptx(
-    subject: proof.Subject, folder: Path, target: str, text: str, exact: bool,
-    found: list[Rounding] | None = None,
-) -> Verdict:  # fmt: skip
-    """R9 for PTX, compiled for aligned tensors, that belongs to the launcher of a generated file.
+def _of_ptx(task: Task, subject: proof.Subject, text: str, found: list[Rounding]) -> Verdict:
+    """The PTX of one kernel for aligned tensors.
 
     Args:
-        subject: The rule.
-        folder: The folder of generated code.
-        target: The GPU that it was compiled for.
+        task: On one type, GPU and kernel.
+        subject: The rule for it.
         text: The PTX.
-        exact: The mode that the launcher is called with.
         found: What is known of every stored tensor; filled.
     """
-    found = [] if found is None else found
+    (target,) = task.targets
     try:
-        artefact, stores = proof.lifted_stores(subject, folder, target, text, exact)
+        artefact, stores = proof.lifted_stores(subject, task.folder, target, text, task.exact)
     except (lifted.Refuted, lifted.Unsupported) as error:
         reason = f"{target}, {subject.dtype}: {error}"
-        return _verdict(subject, Status.UNSUPPORTED, reason, found)
+        return _verdict(task, Status.UNSUPPORTED, reason, found)
     for tensor, got in stores:
         try:
             result = _studied(subject, tensor, got)
         except (NoBound, NoValue, KeyError) as error:
-            return _verdict(subject, Status.UNSUPPORTED, f"`{tensor}`: {error}", found)
+            return _verdict(task, Status.UNSUPPORTED, f"`{tensor}`: {error}", found)
         if isinstance(result, Excess):
             at = {name: inputs.shown(value) for name, value in result.at.items()}
             values = result.expected, inputs.shown(result.got)
@@ -171,21 +150,17 @@ def of_ptx(
                 subject.spec, subject.expected, artefact, tensor, got, subject.dtype, at, values
             )
             detail = f"`{tensor}`: {result.reason}"
-            return _verdict(subject, Status.REFUTED, detail, found, counter)
+            return _verdict(task, Status.REFUTED, detail, found, counter)
         found.append(result)
-    return _verdict(subject, Status.TESTED, "within its bounds", found)
+    return _verdict(task, Status.TESTED, "within its bounds", found)
 
 
 def _verdict(
-    subject: proof.Subject, status: Status, detail: str, found: Sequence[Rounding],
+    task: Task, status: Status, detail: str, found: Sequence[Rounding],
     counter: Counterexample | None = None,
 ) -> Verdict:  # fmt: skip
     evidence = {"rounding": [asdict(r) for r in found]}
-    points = sum(r.points for r in found)
-    return Verdict(
-        "R9", subject.spec.name, dict(subject.options), status, points, detail, subject.seed,
-        counter, evidence=evidence,
-    )  # fmt: skip
+    return task.verdict(status, detail, sum(r.points for r in found), counter, evidence=evidence)
 
 
 _STUDIED: dict[tuple[Any, ...], Rounding | Excess] = {}
@@ -194,6 +169,8 @@ _STUDIED: dict[tuple[Any, ...], Rounding | Excess] = {}
 
 def _studied(subject: proof.Subject, tensor: str, got: Term) -> Rounding | Excess:
     spec, wanted = subject.spec, subject.expected.stores[tensor]
+    if congruence.same_operations(got, wanted):
+        got = wanted  # the same bits, in which functions are seen as what they are
     kinds = proof.storage(spec, subject.options, subject.dtype)
     key = (spec.source.digest, tensor, got.digest, wanted.digest, subject.seed)
     if key not in _STUDIED:

@@ -1,17 +1,19 @@
-"""R5: every kernel compiles offline, for every target, type and option set; no GPU is needed.
+"""compiled-contract (R5): every kernel compiles, for every target, type and option set.
 
-The interpreter accepts much that the compiler refuses, and it sees no instruction. What the
-compiler makes is held against the contract of `stepforge.verify.rungs.contract`.
+It does so offline; no GPU is needed. The interpreter accepts much that the compiler refuses, and it
+sees no instruction. What the compiler makes is held against the contract of
+`stepforge.verify.rungs.contract`.
+
+In one file, because what is compiled, kept and asked of the compiler shares its caches.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -22,13 +24,13 @@ from stepforge.backends.triton import WARPS
 from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Held, Options, Spec, holds
 from stepforge.lowering.lower import tensors_of
+from stepforge.operations.formats import BY_TRITON
 from stepforge.verify.certificate import Compiled, Status, Verdict
-from stepforge.verify.files.generated import KERNELS, Pair, Variant, fresh
+from stepforge.verify.files.generated import Pair, fresh
 from stepforge.verify.ptx import figures, sass
 from stepforge.verify.rungs import contract
+from stepforge.verify.rungs.task import Task
 
-WIDE = {"fp32": "fp32", "fp64": "fp64", "bf16": "fp32", "fp16": "fp32"}
-"""Types of parameters and gradients → type of the states; in Triton's names."""
 TABLES = {"programs": "*i32", "rows": "*i64"}
 """Parameters of multi-tensor kernels → the types of the tables that they are; always aligned."""
 ALIGNMENT = 16
@@ -95,46 +97,37 @@ def _load(name: str, path: Path, digest: str, tables: tuple[tuple[str, str], ...
     return Kernel(path, getattr(module, name), int(module.BLOCK), digest, dict(tables))
 
 
-def check(
-    spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
-    exact: bool = True, kernels: Sequence[Variant] = KERNELS,
-) -> Verdict:  # fmt: skip
-    """Compiles the kernels of one option set and looks at what comes out.
-
-    Args:
-        spec: The spec.
-        folder: The folder of generated code.
-        options: The option set.
-        targets: GPUs to compile for.
-        dtypes: Types of parameters and gradients.
-        exact: The mode that the launcher is called with.
-        kernels: Which of its kernels.
-    """
+def check(task: Task) -> Verdict:
+    """Compiles the kernels of one option set and looks at what comes out."""
+    spec, options = task.spec, task.options
     evidence: dict[str, Any] = {}
     machine_code: dict[str, Compiled] = {}
     made = 0
 
     def verdict(status: Status, detail: str) -> Verdict:
-        return Verdict(
-            "R5", spec.name, dict(options), status, made, detail, exact=exact, evidence=evidence,
-            machine_code=machine_code,
-        )  # fmt: skip
+        return task.verdict(
+            status, detail, made, seed=None, evidence=evidence, machine_code=machine_code
+        )
 
-    for backend, mode in kernels:
+    for one in task.each():
+        (target,), (dtype,), ((backend, mode),) = one.targets, one.dtypes, one.kernels
         try:
-            kernel = load(spec, folder, backend)
+            kernel = load(spec, task.folder, backend)
         except CannotCompile as error:
             return verdict(Status.REFUTED, str(error))
+        if text := task.artefacts.get("ptx"):
+            found = _violations({"ptx": text}, kernel, one, True)
+            return verdict(Status.REFUTED if found else Status.TESTED, "".join(found[:1]))
         if reason := _wrong_parameter(kernel):
             return verdict(Status.REFUTED, reason)
-        for target, dtype, aligned in itertools.product(targets, dtypes, (True, False)):
-            name = backend if mode == "host" else f"{backend}_{mode}"
-            of_kernel = figures.of_kernel(evidence, name)
+        name = backend if mode == "host" else f"{backend}_{mode}"
+        of_kernel = figures.of_kernel(evidence, name)
+        for aligned in one.alignments:
             try:
                 artefacts = compile_kernel(
-                    kernel, spec, options, target, dtype, aligned, exact, mode
+                    kernel, spec, options, target, dtype, aligned, task.exact, mode
                 )
-                found = _violations(artefacts, kernel, spec, options, dtype, aligned, exact, mode)
+                found = _violations(artefacts, kernel, one, aligned)
                 if aligned:
                     code = machine_code_of(artefacts, spec, options, target, dtype, kernel)
                     of_kernel["figures"] = _figures(artefacts, code)
@@ -155,8 +148,9 @@ def check(
             part = "artefact" if aligned else "artefact_unaligned"
             of_kernel[part] = hashlib.sha256(text.encode()).hexdigest()
             evidence["ptxas"] = ptxas(target)
-    evidence["bytes_per_element"] = {d: contract.bytes_moved(spec, options, d) for d in dtypes}
-    return verdict(Status.TESTED, _summary(spec, exact))
+    moved = {dtype: contract.bytes_moved(spec, options, dtype) for dtype in task.dtypes}
+    evidence["bytes_per_element"] = moved
+    return verdict(Status.TESTED, _summary(spec, task.exact))
 
 
 def _wrong_parameter(kernel: Kernel) -> str:
@@ -175,19 +169,19 @@ def _wrong_parameter(kernel: Kernel) -> str:
 
 
 def _summary(spec: Spec, exact: bool) -> str:
-    exactly = "exact instructions, " if exact and not contract.uses_bounded(spec) else ""
+    exactly = "exact instructions, " if exact else ""
     return f"{exactly}full blocks move 128 bits an access, every tensor once"
 
 
 def _violations(
-    artefacts: Mapping[str, Any], kernel: Kernel, spec: Spec, options: Options, dtype: str,
-    aligned: bool, exact: bool, mode: str,
-) -> list[str]:  # fmt: skip
-    """What the artefacts do against the contract."""
+    artefacts: Mapping[str, Any], kernel: Kernel, task: Task, aligned: bool
+) -> list[str]:
+    """What the artefacts of a task on one type, GPU and kernel do against the contract."""
+    spec, options, (dtype,), ((_, mode),) = task.spec, task.options, task.dtypes, task.kernels
     if "ptx" in artefacts:
         return list(
             contract.violations(
-                artefacts["ptx"], spec, options, dtype, kernel.block, aligned, exact,
+                artefacts["ptx"], spec, options, dtype, kernel.block, aligned, task.exact,
                 contract.entries(spec, options) if kernel.is_tabular else 0, mode,
             )
         )  # fmt: skip
@@ -249,7 +243,7 @@ def signature(
     constants: dict[str, Any] = {aside(spec, name): value for name, value in own.items()}
     constants |= {name.upper(): value for name, value in options.items()}
     for name, condition in tensors.items():
-        kind = tl.dtype(dtype if name in ("p", "g") else WIDE[dtype])
+        kind = tl.dtype(BY_TRITON[dtype].of(name).triton)
         constants[f"{name}_type"] = kind if holds(condition, options) else None
     types: dict[str, str] = {}
     values: dict[tuple[int, ...], Any] = {}
@@ -260,7 +254,7 @@ def signature(
             types[name] = kernel.tables[name]
             pointers.append(index)
         elif name in when and holds(when[name], options):
-            types[name] = f"*{dtype if name in ('p_ptr', 'g_ptr') else WIDE[dtype]}"
+            types[name] = f"*{BY_TRITON[dtype].of(name.removesuffix('_ptr')).triton}"
             pointers.append(index)
         elif name in when or parameter.is_constexpr:
             if name not in when and name not in constants:

@@ -14,9 +14,9 @@ from functools import lru_cache
 
 from stepforge.backends.triton import WARPS
 from stepforge.language.spec import Held, Options, Spec
-from stepforge.lowering.kernel import Tensor, lets
+from stepforge.lowering.kernel import Tensor
 from stepforge.lowering.lower import lower, tensors_of
-from stepforge.operations.table import OPERATIONS
+from stepforge.operations.formats import BY_TRITON
 from stepforge.verify.terms import rule
 from stepforge.verify.terms.terms import nodes
 
@@ -25,9 +25,6 @@ THREADS = 32 * WARPS
 ACCESS_BYTES = 16
 GROUP = 4
 """Elements that a thread holds side by side, of every tensor."""
-BYTES = {"fp32": 4, "fp64": 8, "bf16": 2, "fp16": 2}
-"""Of an element, by Triton's name of the type."""
-
 _INSTRUCTION = re.compile(
     r"^\s*(?:@!?%\w+\s+)?(?P<name>[a-z][a-z0-9_]*(?:(?:::|\.)[A-Za-z0-9_]+)*)[ \t]", re.MULTILINE
 )
@@ -61,8 +58,7 @@ def violations(
 
     Args:
         ptx: The compiled kernel.
-        spec: Its spec; `exp` and `log` are not correctly rounded by anybody, so with them only the
-            rules about memory apply.
+        spec: Its spec.
         options: The option set it was compiled for.
         dtype: Triton's name of the type of parameters and gradients.
         block: Elements of one program.
@@ -72,7 +68,7 @@ def violations(
         mode: One of `generated.MODES`.
     """
     names = instructions(ptx)
-    rules = _FORBIDDEN if not exact or uses_bounded(spec) else {**_INEXACT, **_FORBIDDEN}
+    rules = _FORBIDDEN if not exact else {**_INEXACT, **_FORBIDDEN}
     for name in dict.fromkeys(names):
         for pattern, reason in rules.items():
             if re.search(pattern, name):
@@ -82,17 +78,9 @@ def violations(
         yield from _traffic(names, spec, options, dtype, block, entries, mode)
 
 
-def uses_bounded(spec: Spec) -> bool:
-    """Whether a tensor operation of the rule has no correctly rounded implementation."""
-    steps = (let for stage in lower(spec).stages for let in lets(stage.body))
-    operations = {node.op for let in steps for node in let.value.operations()}
-    return any(op in OPERATIONS and OPERATIONS[op].rounding == "bounded" for op in operations)
-
-
 def itemsize(tensor: str, dtype: str) -> int:
     """Bytes of an element; parameters and gradients of 16 bits have states of float32."""
-    size = BYTES[dtype]
-    return size if tensor in ("p", "g") else max(size, 4)
+    return BY_TRITON[dtype].of(tensor).bytes
 
 
 def bytes_moved(spec: Spec, options: Options, dtype: str) -> int:

@@ -1,4 +1,4 @@
-"""R1: the formula, evaluated in 50 digits from the parsed spec, against the NumPy file.
+"""formula-in-50-digits (R1): evaluated from the parsed spec, against the NumPy file.
 
 This is the rung that does not share the lowering with what it checks.
 """
@@ -6,7 +6,7 @@ This is the rung that does not share the lowering with what it checks.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,9 +18,10 @@ from stepforge.language.spec import Interval, Options, Spec
 from stepforge.verify.cases import inputs, reference, trace
 from stepforge.verify.cases.reference import ARITHMETIC, failure, raised_at
 from stepforge.verify.certificate import Counterexample, Status, Verdict
-from stepforge.verify.files.generated import Pair, Text, fresh, same_bits
+from stepforge.verify.files.generated import Text, fresh, same_bits
 from stepforge.verify.rounding.enclosure import Evaluator, Vector
 from stepforge.verify.rounding.intervals import DIGITS, Enclosure, mp
+from stepforge.verify.rungs.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +98,22 @@ class _Tally:
         return "" if self.compared else "the formula has no value at any input that was tried"
 
 
-def check(spec: Spec, folder: Path, options: Options, seed: int, *, brief: bool = False) -> Verdict:
+def check(task: Task) -> Verdict:
     """Compares every stored value with its enclosure, over draws, steps and both types."""
-    path, tally, amount = Pair.of(spec, folder).numpy, _Tally(), BRIEF if brief else FULL
+    spec, options, path = task.spec, task.options, task.pair.numpy
+    tally, amount = _Tally(), BRIEF if task.brief else FULL
 
-    def verdict(status: Status, detail: str, found: Counterexample | None = None) -> Verdict:
-        return Verdict("R1", spec.name, dict(options), status, tally.compared, detail, seed, found)
+    def verdict(
+        status: Status, detail: str, found: Counterexample | None = None, **more: Any
+    ) -> Verdict:
+        return task.verdict(status, detail, tally.compared, found, **more)
 
     try:
         module = fresh(path)
         reference.check_signatures(module, spec)
     except Exception as error:  # whatever an edited file does when it is imported
         return verdict(Status.REFUTED, f"{path} cannot be imported: {failure(error)}")
-    rng = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng([task.seed, 1])
     for dtype in ("float64", "float32"):
         for draw in range(amount.draws):
             values = inputs.hyperparameters(spec, rng)
@@ -135,7 +139,7 @@ def check(spec: Spec, folder: Path, options: Options, seed: int, *, brief: bool 
         if reason:
             return verdict(Status.REFUTED, f"{path}: in {narrow.name}, {reason}")
     if shortage := tally.shortage():
-        return replace(verdict(Status.UNSUPPORTED, shortage), evidence={"no value": shortage})
+        return verdict(Status.UNSUPPORTED, shortage, evidence={"no value": shortage})
     detail = (
         f"{tally.compared} values within the rounding bound of the {DIGITS}-digit value, the "
         f"largest error {tally.worst:.2f} of its bound; "

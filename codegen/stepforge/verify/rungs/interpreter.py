@@ -1,4 +1,4 @@
-"""R2: the NumPy file against the kernel in Triton's interpreter, every stored bit.
+"""interpreter (R2): the NumPy file against the kernel in Triton's interpreter, every stored bit.
 
 Both run from the same inputs and then each on its own states, so that a state that is not stored,
 or a launcher that remembers something, shows in a later step. There is no tolerance.
@@ -6,47 +6,33 @@ or a launcher that remembers something, shows in a later step. There is no toler
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stepforge.language.spec import Options, Spec
+from stepforge.language.spec import Options
 from stepforge.verify.cases import locate, shrink
 from stepforge.verify.cases.bench import Bench
 from stepforge.verify.cases.reference import failure
 from stepforge.verify.cases.sequences import cases, few_cases
 from stepforge.verify.cases.tensors import Tensor
 from stepforge.verify.certificate import Counterexample, Status, Verdict
-from stepforge.verify.files.generated import LAUNCHERS, Pair
 from stepforge.verify.rungs import tables
+from stepforge.verify.rungs.task import Task
 
 
-def check(
-    spec: Spec, folder: Path, options: Options, seed: int, *, brief: bool = False,
-    backends: Sequence[str] = LAUNCHERS,
-) -> Verdict:  # fmt: skip
-    """R2 on one option set.
-
-    Args:
-        spec: The spec.
-        folder: The folder of generated code.
-        options: The option set.
-        seed: Of the inputs.
-        brief: Whether a smaller selection of inputs is enough.
-        backends: Whose kernels.
-    """
-    found = Verdict("R2", spec.name, dict(options), Status.TESTED, seed=seed)
+def check(task: Task) -> Verdict:
+    """Both kernels on one option set."""
+    found = task.verdict(Status.TESTED, "")
     details = []
-    if "triton" in backends:
-        found = _single(spec, folder, options, seed, brief)
+    if "triton" in task.backends:
+        found = _single(task)
         if not found.status.passed:
             return found
         details.append(found.detail)
-    if "multi_tensor" in backends:
-        different, compared = tables.interpreted(spec, folder, options, seed)
+    if "multi_tensor" in task.backends:
+        different, compared = tables.interpreted(task)
         found = replace(found, values=found.values + compared)
         if different is not None:
             counter, detail = different.counterexample, different.detail
@@ -56,22 +42,22 @@ def check(
     return replace(found, detail=detail)
 
 
-def _single(spec: Spec, folder: Path, options: Options, seed: int, brief: bool) -> Verdict:
+def _single(task: Task) -> Verdict:
     """All cases on the kernel for one tensor; a difference comes back as its smallest input."""
-    pair = Pair.of(spec, folder)
-
-    def verdict(
-        status: Status, detail: str, count: int = 0, found: Counterexample | None = None
-    ) -> Verdict:
-        return Verdict("R2", spec.name, dict(options), status, count, detail, seed, found)
-
+    spec, options, pair = task.spec, task.options, task.pair
     try:
         bench = Bench(spec, pair)
     except Exception as error:  # whatever an edited file does when it is imported
-        return verdict(Status.REFUTED, f"{pair.triton} cannot be imported: {failure(error)}")
+        return task.verdict(Status.REFUTED, f"{pair.triton} cannot be imported: {failure(error)}")
+
+    def verdict(
+        status: Status, detail: str, found: Counterexample | None = None, **more: Any
+    ) -> Verdict:
+        return task.verdict(status, detail, bench.compared, found, **more)
+
     steps = 0
-    chosen = few_cases if brief else cases
-    for case in chosen(spec, options, bench.block, np.random.default_rng([seed, 2])):
+    chosen = few_cases if task.brief else cases
+    for case in chosen(spec, options, bench.block, np.random.default_rng([task.seed, 2])):
         mismatch = bench.run(case)
         steps += len(case.steps)
         if mismatch:
@@ -82,19 +68,19 @@ def _single(spec: Spec, folder: Path, options: Options, seed: int, brief: bool) 
                 "failure": f"one of the files fails: {mismatch.got}",
             }[mismatch.kind]
             found = locate.counterexample(bench, case, mismatch)
-            return verdict(Status.REFUTED, detail, bench.compared, found)
+            return verdict(Status.REFUTED, detail, found)
     if reason := refusals(bench, options):
-        return verdict(Status.REFUTED, reason, bench.compared)
+        return verdict(Status.REFUTED, reason)
     if bench.kernel.contracts:
         reason = f"{pair.triton}: a launch in exact mode does not pass enable_fp_fusion=False"
-        return verdict(Status.REFUTED, reason, bench.compared)
+        return verdict(Status.REFUTED, reason)
     if bench.kernel.approximates:
         reason = f"{pair.triton}: a launch in exact mode does not pass EXACT=True"
-        return verdict(Status.REFUTED, reason, bench.compared)
+        return verdict(Status.REFUTED, reason)
     if not bench.compared:
         reason = "no step that was tried has a value"
-        return replace(verdict(Status.UNSUPPORTED, reason), evidence={"no value": reason})
-    return verdict(Status.TESTED, f"in {steps} steps", bench.compared)
+        return verdict(Status.UNSUPPORTED, reason, evidence={"no value": reason})
+    return verdict(Status.TESTED, f"in {steps} steps")
 
 
 def refusals(bench: Bench, options: Options) -> str:

@@ -1,14 +1,15 @@
-"""R3 and R7: code lifted to terms, against the rule, for every `n` and every input.
+"""triton-ir-proof (R3) and ptx-proof (R7): code lifted to terms, against the rule.
 
-Stored terms that are the same object as the rule's, or become it whatever the comparisons in them
-come to, are proved to the bit. Others are decided over the reals by `equality`; what that can only
-test is TESTED, with the probability of an error.
+The proofs are for every `n` and every input. Stored terms that are the same object as the rule's,
+or become it whatever the comparisons in them come to, are proved to the bit. Others are decided
+over the reals by `equality`; what that can only test is TESTED, with the probability of an error.
+
+In one file, because both compare with the same rule, and tell where the two part.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,13 +22,16 @@ import numpy as np
 from stepforge.backends.triton import WARPS
 from stepforge.language.spec import Interval, Options, Spec
 from stepforge.lowering.lower import tensors_of
+from stepforge.operations.formats import BY_TRITON
 from stepforge.verify.cases import inputs
 from stepforge.verify.certificate import Counterexample, Status, Verdict
-from stepforge.verify.files.generated import KERNELS, Pair, Text, Variant
-from stepforge.verify.ptx import ptx_terms
+from stepforge.verify.files.generated import KERNELS, Pair, Text
+from stepforge.verify.ptx import lifter, parser
 from stepforge.verify.rungs import compiled
 from stepforge.verify.rungs.compiled import ALIGNMENT, CannotCompile, Kernel
+from stepforge.verify.rungs.task import Task
 from stepforge.verify.terms import (
+    congruence,
     equality,
     evaluation,
     launcher,
@@ -35,6 +39,8 @@ from stepforge.verify.terms import (
     rule,
     terms,
     ttir,
+    ttir_text,
+    witnesses,
 )
 from stepforge.verify.terms.launcher import Launch, launch
 from stepforge.verify.terms.lifted import (
@@ -53,8 +59,8 @@ from stepforge.verify.terms.rule import Expected
 from stepforge.verify.terms.source_terms import Source, Table, Tensor
 from stepforge.verify.terms.terms import Term
 
-KINDS = {"fp32": "f32", "fp64": "f64", "bf16": "bf16", "fp16": "f16"}
-"""Triton's names of types → kinds of terms."""
+IR_TARGET = "sm_90"
+"""Triton IR is the same for all GPUs; this is the one that it is compiled for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +84,8 @@ class Outcome:
 
 def storage(spec: Spec, options: Options, dtype: str) -> dict[str, str]:
     """The kind of every tensor of an option set: 16-bit parameters have float32 states."""
-    kind = KINDS[dtype]
-    wide = kind if kind in ("f32", "f64") else "f32"
-    active = [t.name for t in tensors_of(spec, options)]
-    return {name: kind if name in ("p", "g") else wide for name in active}
+    form = BY_TRITON[dtype]
+    return {t.name: form.of(t.name).kind for t in tensors_of(spec, options)}
 
 
 def domains(spec: Spec) -> dict[str, Interval]:
@@ -130,6 +134,12 @@ class Subject:
         kinds = storage(spec, options, dtype)
         expected = rule.expected(spec, options, kinds, mode == "scaled")
         return cls(spec, options, dtype, expected, seed, backend, mode)
+
+    @classmethod
+    def at(cls, task: Task) -> Subject:
+        """The rule for a task on one type and one kernel."""
+        (dtype,), ((backend, mode),) = task.dtypes, task.kernels
+        return cls.of(task.spec, task.options, dtype, task.seed, backend, mode)
 
     def file(self, folder: Path) -> Path:
         """The generated file that launches the kernel."""
@@ -210,7 +220,7 @@ def _value(subject: Subject, artefact: Artefact, name: str, got: Term) -> Outcom
     wanted = expected.stores[name] if name in expected.stores else expected.scalars[name]
     if got is wanted:
         return Outcome(Status.PROVED, "bits", "the rule's rounded operations in its order")
-    if equality.same_operations(got, wanted):
+    if congruence.same_operations(got, wanted):
         detail = "the rule's rounded operations, whatever its comparisons come to"
         return Outcome(Status.PROVED, "bits", detail)
 
@@ -259,9 +269,9 @@ def _seen(
     A difference of the formulas need not be one of what they compute.
     """
     try:
-        if at and equality.bits_differ(got, wanted, at):
+        if at and witnesses.bits_differ(got, wanted, at):
             return at
-        return equality.bits_witness(got, wanted, domains(subject.spec), subject.seed)
+        return witnesses.bits_witness(got, wanted, domains(subject.spec), subject.seed)
     except NoValue:
         return at
 
@@ -286,34 +296,26 @@ def _values(got: Term, wanted: Term, at: Mapping[str, float]) -> tuple[str, str]
     return inputs.shown(pair[0]), inputs.shown(pair[1])
 
 
-# R3: NumPy file, launcher, Triton IR.
+# NumPy file, launcher, Triton IR.
 
 
-def check_source(
-    spec: Spec, folder: Path, options: Options, dtypes: Sequence[str], seed: int,
-    target: str = "sm_90", kernels: Sequence[Variant] = KERNELS,
-) -> Verdict:  # fmt: skip
-    """R3 on one option set: all three legs, for every type.
-
-    Args:
-        spec: The spec.
-        folder: The folder of generated code.
-        options: The option set.
-        dtypes: Types of parameters and gradients.
-        seed: Of random points.
-        target: Triton IR is the same for all; this is the one that it is compiled for.
-        kernels: Which of its kernels.
-    """
+def check_source(task: Task) -> Verdict:
+    """All three legs, for every type and kernel."""
+    spec, options, folder, seed = task.spec, task.options, task.folder, task.seed
     found = []
-    for dtype in dtypes:
+    for dtype in task.dtypes:
+        if text := task.artefacts.get("ttir"):
+            subject = Subject.of(spec, options, dtype, seed, *task.chosen[0])
+            found.append(of_triton(subject, folder, text))
+            continue
         subject = Subject.of(spec, options, dtype, seed)
-        found.append(_guarded(partial(_numpy, subject, folder), Pair.of(spec, folder).numpy))
-        for backend, mode in kernels:
+        found.append(_guarded(partial(_numpy, subject, folder), task.pair.numpy))
+        for backend, mode in task.chosen:
             one = Subject.of(spec, options, dtype, seed, backend, mode)
             found.append(_guarded(partial(_launcher, one, folder), one.file(folder)))
             if all(outcome.status.passed for outcome in found):
-                found.append(_triton(one, folder, target))
-    return _verdict("R3", spec, options, found, seed)
+                found.append(_triton(one, folder))
+    return _verdict(task, found)
 
 
 def _guarded(run: Callable[[], Outcome], path: Path) -> Outcome:
@@ -384,12 +386,12 @@ def _launcher(subject: Subject, folder: Path) -> Outcome:
     return _worst(found) if found else Outcome(Status.PROVED, "bits", "no scalar states", 0)
 
 
-def _triton(subject: Subject, folder: Path, target: str) -> Outcome:
+def _triton(subject: Subject, folder: Path) -> Outcome:
     """Triton IR."""
     try:
         kernel = compiled.load(subject.spec, folder, subject.backend)
         text = compiled.triton_ir(
-            kernel, subject.spec, subject.options, target, subject.dtype, subject.mode
+            kernel, subject.spec, subject.options, IR_TARGET, subject.dtype, subject.mode
         )
     except CannotCompile as error:
         return Outcome(Status.REFUTED, "", str(error))
@@ -399,7 +401,7 @@ def _triton(subject: Subject, folder: Path, target: str) -> Outcome:
 def of_triton(subject: Subject, folder: Path, text: str) -> Outcome:
     """Triton IR that belongs to the launcher of a generated file."""
     path = subject.file(folder)
-    lines = ttir.source_lines(text)
+    lines = ttir_text.source_lines(text)
     name = f"Triton IR, {subject.dtype}{variant(subject)}"
     try:
         made, given = _launch(subject, folder, True)
@@ -409,36 +411,29 @@ def of_triton(subject: Subject, folder: Path, text: str) -> Outcome:
     return compare(subject, Artefact(name, text, lifted.origin, lines, path), lifted, made.block)
 
 
-# R7: PTX.
+# PTX.
 
 
-def check_compiled(
-    spec: Spec, folder: Path, options: Options, targets: Sequence[str], dtypes: Sequence[str],
-    seed: int, exact: bool = True, kernels: Sequence[Variant] = KERNELS,
-) -> Verdict:  # fmt: skip
-    """R7 on one option set: the PTX for tensors that are aligned, and for such that are not.
-
-    Args:
-        spec: The spec.
-        folder: The folder of generated code.
-        options: The option set.
-        targets: GPUs to compile for.
-        dtypes: Types of parameters and gradients.
-        seed: Of random points.
-        exact: The mode that the launcher is called with.
-        kernels: Which of its kernels.
-    """
+def check_compiled(task: Task) -> Verdict:
+    """The PTX for tensors that are aligned, and for such that are not, of every kernel."""
     found = []
-    for dtype, (backend, mode) in itertools.product(dtypes, kernels):
-        subject = Subject.of(spec, options, dtype, seed, backend, mode)
-        for target, aligned in itertools.product(targets, (False, True)):
+    for one in task.each():
+        subject, (target,) = Subject.at(one), one.targets
+        for aligned in reversed(one.alignments):
             try:
-                text = ptx_of(subject, folder, target, aligned, exact)
+                text = text_of(one, subject, aligned)
             except CannotCompile as error:
                 found.append(Outcome(Status.REFUTED, "", str(error)))
                 continue
-            found.append(of_ptx(subject, folder, target, text, aligned, exact))
-    return _verdict("R7", spec, options, found, seed)
+            found.append(of_ptx(subject, task.folder, target, text, aligned, task.exact))
+    return _verdict(task, found)
+
+
+def text_of(task: Task, subject: Subject, aligned: bool) -> str:
+    """The PTX of a task on one type, GPU and kernel; raises `CannotCompile`."""
+    (target,) = task.targets
+    given = task.artefacts.get("ptx")
+    return given or ptx_of(subject, task.folder, target, aligned, task.exact)
 
 
 def ptx_of(subject: Subject, folder: Path, target: str, aligned: bool, exact: bool) -> str:
@@ -518,7 +513,7 @@ def parting_lines(
         lifted, _ = _lifted(subject, folder, text, True, True)
     except (Refuted, Unsupported):
         return None
-    artefact = Artefact(name, text, lifted.origin, ptx_terms.source_lines(text), path)
+    artefact = Artefact(name, text, lifted.origin, parser.source_lines(text), path)
     got = [a.value for a in lifted.stores() if a.tensor == tensor]
     wrong = [term for term in got if term is not subject.expected.stores.get(tensor)]
     if not wrong:
@@ -539,7 +534,7 @@ def variant(subject: Subject) -> str:
 def _artefact(subject: Subject, folder: Path, target: str, text: str, aligned: bool) -> Artefact:
     name = f"PTX for {target}, {subject.dtype}{'' if aligned else ', unaligned'}{variant(subject)}"
     path = subject.file(folder)
-    return Artefact(name, text, {}, ptx_terms.source_lines(text), path)
+    return Artefact(name, text, {}, parser.source_lines(text), path)
 
 
 def _lifted(
@@ -549,8 +544,8 @@ def _lifted(
     key = (proof_key(subject, folder, text), aligned, exact)
     if key not in _LIFTED:
         made, given = _launch(subject, folder, exact)
-        program = ptx_terms.parsed(text)
-        found = ptx_terms.lift(program, given, made.block, ALIGNMENT if aligned else 1)
+        program = lifter.parsed(text)
+        found = lifter.lift(program, given, made.block, ALIGNMENT if aligned else 1)
         while len(_LIFTED) >= KEPT:
             del _LIFTED[next(iter(_LIFTED))]
         _LIFTED[key] = found, made.block
@@ -562,12 +557,9 @@ KEPT = 2 * len(KERNELS)
 """Lifted kernels of this process: those of one target and type, which two rungs look at."""
 
 
-def _verdict(
-    rung: str, spec: Spec, options: Options, found: Sequence[Outcome], seed: int
-) -> Verdict:
+def _verdict(task: Task, found: Sequence[Outcome]) -> Verdict:
     worst = _worst(found)
     values = sum(o.values for o in found)
-    return Verdict(
-        rung, spec.name, dict(options), worst.status, values, worst.detail, seed,
-        worst.counterexample, strength=worst.strength,
-    )  # fmt: skip
+    return task.verdict(
+        worst.status, worst.detail, values, worst.counterexample, strength=worst.strength
+    )

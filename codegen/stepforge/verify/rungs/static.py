@@ -1,4 +1,4 @@
-"""R0: static rules on the spec, and its first steps at the defaults."""
+"""static-rules (R0): on the spec, and its first steps at the defaults."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import math
 from typing import Any
 
 from stepforge.language.reader import from_source
-from stepforge.language.spec import Options, Spec
 from stepforge.verify.cases.trace import last_assignment, spec_line
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.rounding.enclosure import Evaluator, first_state
+from stepforge.verify.rungs.task import Task
 
 _GRADIENTS = (0.0, 1.0, -1.0, 1e-3, -1e-3, 50.0)
 _STEPS = 3
 
 
-def check(spec: Spec, options: Options) -> Verdict:
+def check(task: Task) -> Verdict:
     """No 0/0 at the defaults, states inside their domains, and a first move downhill."""
+    spec, options = task.spec, task.options
     values = {h.name: h.default for h in spec.hyperparameters}
     count = len(_GRADIENTS)
     p: list[Any] = [0.0] * count
@@ -35,13 +36,13 @@ def check(spec: Spec, options: Options) -> Verdict:
                 if domain is not None and e.value == e.value and e.value not in domain:
                     reason = "leaves its declared domain"
                     got = str(float(e.value))
-                    return _refuted(spec, options, reason, where, "inside the domain", got)
+                    return _refuted(task, reason, where, "inside the domain", got)
         for name, vector in new.items():
             for index, e in enumerate(_list(vector)):
                 if e.value != e.value:
                     reason = "has no value at the default hyperparameters (0/0 or a negative root)"
                     where = (name, index, t, p, before)
-                    return _refuted(spec, options, reason, where, "a number", "NaN")
+                    return _refuted(task, reason, where, "a number", "NaN")
         for index, (e, old) in enumerate(zip(_list(new["p"]), p, strict=True)):
             moved[index] = moved[index] or _sign(e.value - old)
         p = [e.value for e in _list(new["p"])]
@@ -50,18 +51,19 @@ def check(spec: Spec, options: Options) -> Verdict:
             for k, v in new.items()
             if k != "p"
         }
-    uphill = bool(options.get("maximize"))
+    uphill = bool(options.get(spec.roles.get("maximize", "")))
+    rate = values.get(spec.roles.get("learning_rate", ""), 1)
     for index, gradient in enumerate(_GRADIENTS):
         wanted = _sign(gradient) * (1 if uphill else -1)
-        if gradient and values.get("lr", 1) and moved[index] != wanted:
+        if gradient and rate and moved[index] != wanted:
             direction = "ascend" if uphill else "descend"
             got = {0: "it does not move"}.get(moved[index], "it moves the other way")
             reason = f"does not {direction}: the gradient is {gradient:g} and {got}"
             where = ("p", index, 1, [0.0] * count, first_state(spec, options, values, count))
-            return _refuted(spec, options, reason, where, direction, got)
+            return _refuted(task, reason, where, direction, got)
     warnings = from_source(spec.source, None)[1]
     detail = "; ".join(f"{w.code} {w.message}" for w in warnings) or "no findings"
-    return Verdict("R0", spec.name, dict(options), Status.TESTED, compared, detail)
+    return task.verdict(Status.TESTED, detail, compared, seed=None)
 
 
 def _list(vector: Any) -> list[Any]:
@@ -73,13 +75,11 @@ def _sign(x: Any) -> int:
 
 
 def _refuted(
-    spec: Spec, options: Options, reason: str, where: tuple[str, int, int, Any, Any],
-    expected: str, got: str,
-) -> Verdict:  # fmt: skip
+    task: Task, reason: str, where: tuple[str, int, int, Any, Any], expected: str, got: str
+) -> Verdict:
     name, index, t, p, state = where
     given = {"t": str(t), "g": repr(_GRADIENTS[index]), "p": repr(float(p[index]))}
     given |= {k: repr(float(v[index] if isinstance(v, list) else v)) for k, v in state.items()}
-    line = spec_line(spec, options, last_assignment(spec, options, name))
+    line = spec_line(task.spec, task.options, last_assignment(task.spec, task.options, name))
     found = Counterexample(name, "exact", 1, 0, t, given, expected, got, line)
-    message = f"`{name}` {reason}"
-    return Verdict("R0", spec.name, dict(options), Status.REFUTED, 0, message, None, found)
+    return task.verdict(Status.REFUTED, f"`{name}` {reason}", 0, found, seed=None)

@@ -1,7 +1,10 @@
-"""R2 and R6 of the multi-tensor kernel: tables of many tensors, stepped at once, every stored bit.
+"""interpreter (R2) and ptx-executed (R6) on tables of many tensors, stepped at once.
 
-The tensors of a column lie in one memory with gaps between them that no access may touch. The
-reference steps all of them as one array, since it knows no neighbours.
+Every stored bit of the multi-tensor kernel is compared. The tensors of a column lie in one memory
+with gaps between them that no access may touch. The reference steps all of them as one array, since
+it knows no neighbours.
+
+In one file, because tables, their memory and their launchers have no other use.
 """
 
 from __future__ import annotations
@@ -27,8 +30,7 @@ from stepforge.verify.files.generated import Pair, Text, fresh, same_bits
 from stepforge.verify.ptx.buffers import Buffer, Fault
 from stepforge.verify.ptx.executor import Executor
 from stepforge.verify.ptx.parser import Program
-from stepforge.verify.rungs.bounds import apart
-from stepforge.verify.rungs.proof import Subject
+from stepforge.verify.rungs.task import Task
 from stepforge.verify.terms.rule import SCALE
 
 Array = np.ndarray[Any, Any]
@@ -190,7 +192,7 @@ class Bench:
     def steps(
         self, options: Options, dtype: str, rng: inputs.Generator, most: int,
         guarded: Callable[[Batch, Sequence[Any]], AbstractContextManager[None]],
-        bounded: Subject | None = None, mode: str = "host",
+        mode: str = "host",
     ) -> Difference | None:  # fmt: skip
         """One step of every mixture by both; the first difference.
 
@@ -200,13 +202,12 @@ class Bench:
             rng: Of the inputs.
             most: Tensors of the largest table, if that is more than a few.
             guarded: As for `run`, and so are the others.
-            bounded: The rule if it has operations that nobody rounds correctly.
             mode: One of `generated.MODES`.
         """
         for sizes, shifted in mixtures(self.module.BLOCK, most):
             batch = Batch.random(self.spec, options, sizes, shifted, dtype, rng)
             t, values = int(rng.integers(1, 1000)), _values(self.spec, rng)
-            found = self.run(options, batch, t, values, guarded, bounded, mode)
+            found = self.run(options, batch, t, values, guarded, mode)
             if found is not None:
                 return found
         return None
@@ -214,7 +215,7 @@ class Bench:
     def run(
         self, options: Options, batch: Batch, t: int, values: Mapping[str, float],
         guarded: Callable[[Batch, Sequence[Any]], AbstractContextManager[None]],
-        bounded: Subject | None = None, mode: str = "host",
+        mode: str = "host",
     ) -> Difference | None:  # fmt: skip
         """One step of a batch by both.
 
@@ -224,7 +225,6 @@ class Bench:
             t: Number of the step.
             values: Of hyperparameters.
             guarded: Watches the accesses to a batch and its tables.
-            bounded: The rule if it has operations that nobody rounds correctly.
             mode: One of `generated.MODES`.
         """
         spec, before = self.spec, batch.before
@@ -275,10 +275,6 @@ class Bench:
                 )
             ours, theirs = np.asarray(expected[name]), batch.now(name)
             differ = ~same_bits(ours, theirs)
-            if bounded is not None:
-                leaves = {**given, SCALE: values.get(SCALE, 1.0), "t": float(t)}
-                inner = {**before, **batch.scalars}
-                differ = apart(bounded, name, differ, (ours, theirs), inner, leaves)
             if differ.any():
                 at = int(differ.argmax())
                 return self._difference(options, batch, name, at, ours, theirs, t, values)
@@ -367,21 +363,18 @@ def mixtures(block: int, most: int) -> Iterator[tuple[list[int], list[bool]]]:
         yield sizes, [i % 101 == 7 for i in range(most)]
 
 
-# R2.
+# Interpreted.
 
 
-def interpreted(
-    spec: Spec, folder: Path, options: Options, seed: int
-) -> tuple[Difference | None, int]:
+def interpreted(task: Task) -> tuple[Difference | None, int]:
     """The interpreted kernel on tables of a few tensors; how many values agreed."""
     try:
-        bench = Bench(spec, folder)
+        bench = Bench(task.spec, task.folder)
     except Exception as error:  # whatever an edited file does when it is imported
-        path = Pair.of(spec, folder).multi_tensor
-        return Difference(f"{path} cannot be imported: {failure(error)}"), 0
-    rng = np.random.default_rng([seed, 22])
+        return Difference(f"{task.pair.multi_tensor} cannot be imported: {failure(error)}"), 0
+    rng = np.random.default_rng([task.seed, 22])
     for dtype, mode in (("float32", "host"), ("float64", "device"), ("float16", "scaled")):
-        found = bench.steps(options, dtype, rng, 0, _watched, mode=mode)
+        found = bench.steps(task.options, dtype, rng, 0, _watched, mode=mode)
         if found is not None:
             return found, bench.compared
     return None, bench.compared
@@ -404,7 +397,7 @@ def _watched(batch: Batch, made: Sequence[Any]) -> Iterator[None]:
         yield
 
 
-# R6.
+# Executed.
 
 
 class Launcher:
@@ -459,34 +452,27 @@ class Launcher:
 
 
 def executed(
-    spec: Spec, folder: Path, options: Options, programs: Mapping[bool, Program], dtype: str,
-    seed: int, most: int, bounded: Subject | None = None, mode: str = "host",
+    task: Task, programs: Mapping[bool, Program], dtype: str, most: int
 ) -> tuple[Difference | None, int]:  # fmt: skip
     """The executed PTX on tables of up to a thousand tensors; how many values agreed.
 
     Args:
-        spec: The spec.
-        folder: The folder of generated code.
-        options: The option set.
+        task: On one type, GPU and kernel.
         programs: The kernel, compiled for aligned tensors and for such that are not.
         dtype: NumPy's type of parameters and gradients.
-        seed: Of the inputs.
         most: Tensors of the largest table, if that is more than a few.
-        bounded: The rule if it has operations that nobody rounds correctly.
-        mode: One of `generated.MODES`.
     """
+    options, ((_, mode),) = task.options, task.kernels
     try:
-        bench = Bench(spec, folder)
-        launcher = Launcher(programs, bench, spec, options, mode)
+        bench = Bench(task.spec, task.folder)
+        launcher = Launcher(programs, bench, task.spec, options, mode)
     except Exception as error:  # whatever an edited file does when it is imported
-        path = Pair.of(spec, folder).multi_tensor
-        return Difference(f"{path} cannot be imported: {failure(error)}"), 0
-    rng = np.random.default_rng([seed, 66])
-    found = bench.steps(options, dtype, rng, most, launcher.guarded, bounded, mode)
+        return Difference(f"{task.pair.multi_tensor} cannot be imported: {failure(error)}"), 0
+    rng = np.random.default_rng([task.seed, 66])
+    found = bench.steps(options, dtype, rng, most, launcher.guarded, mode)
     if found is not None:
         return found, bench.compared
-    allowed = {i for i in launcher.approximate if bounded and i.startswith(("ex2.", "lg2."))}
-    if left := launcher.approximate - allowed:
-        shown = ", ".join(f"`{i}`" for i in sorted(left))
+    if launcher.approximate:
+        shown = ", ".join(f"`{i}`" for i in sorted(launcher.approximate))
         return Difference(f"executes {shown}, which no bits follow from"), bench.compared
     return None, bench.compared

@@ -1,8 +1,7 @@
-"""R8: torch's own class runs beside the NumPy file, in float64, parameters and states."""
+"""third-party (R8): torch's own class runs beside the NumPy file, in float64, with its states."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,9 @@ import numpy as np
 from stepforge.language.spec import Options, Spec
 from stepforge.verify.cases import inputs, trace
 from stepforge.verify.certificate import Counterexample, Status, Verdict
-from stepforge.verify.files.generated import Pair, fresh
+from stepforge.verify.files.generated import fresh
+from stepforge.verify.rungs.registry import Need
+from stepforge.verify.rungs.task import Task
 
 STEPS = 100
 ELEMENTS = 48
@@ -19,34 +20,33 @@ TOLERANCE = 1e-12
 """Relative to the largest magnitude that the element has had on the way."""
 
 
-def check(spec: Spec, folder: Path, options: Options, seed: int) -> Verdict:
+def check(task: Task) -> Verdict:
     """Trajectories from the first step; the defaults first, then random hyperparameters."""
+    spec, options = task.spec, task.options
     assert spec.torch is not None
     compared, worst = 0, 0.0
 
     def verdict(
         status: Status, detail: str, counterexample: Counterexample | None = None
     ) -> Verdict:
-        return Verdict(
-            "R8", spec.name, dict(options), status, compared, detail, seed, counterexample
-        )
+        return task.verdict(status, detail, compared, counterexample)
 
     try:
         import torch
     except ImportError:
-        return verdict(Status.UNSUPPORTED, "torch is not installed: pip install torch")
+        return verdict(Status.UNSUPPORTED, Need.torch.value)
     name = f"torch.optim.{spec.torch_class}"
     factory = getattr(torch.optim, spec.torch_class, None)
     if not (isinstance(factory, type) and issubclass(factory, torch.optim.Optimizer)):
         return verdict(Status.UNSUPPORTED, f"torch {torch.__version__} has no {name}")
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
-    path = Pair.of(spec, folder).numpy
+    path = task.pair.numpy
     try:
         module = fresh(path)
     except Exception as error:  # whatever an edited file does when it is imported
         return verdict(Status.REFUTED, f"{path} cannot be imported: {error!r}")
-    rng = np.random.default_rng([seed, 8])
+    rng = np.random.default_rng([task.seed, 8])
     for draw in range(DRAWS):
         values = _values(spec, options, draw, rng)
         start = rng.standard_normal(ELEMENTS)

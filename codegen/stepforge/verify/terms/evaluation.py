@@ -10,11 +10,12 @@ import mpmath
 import numpy as np
 
 from stepforge.verify.terms.operations import Array, NoValue, row
-from stepforge.verify.terms.terms import FLOATS, Term
+from stepforge.verify.terms.terms import FLOATS, INTEGERS, Term
 from stepforge.verify.terms.walk import walk
 
 mp = mpmath.MPContext()
 mp.dps = 120
+_TYPES = {**FLOATS, **INTEGERS, "bool": np.bool_}
 
 
 def evaluate(term: Term, leaves: Mapping[str, Any]) -> Array:
@@ -57,13 +58,12 @@ class Rounded:
 
     def constant(self, term: Term) -> Array:
         """An array of one number."""
-        kind = np.bool_ if term.kind == "bool" else FLOATS[term.kind]
-        return np.asarray(term.data).astype(kind)
+        return np.asarray(term.data).astype(_TYPES[term.kind])
 
     def apply(self, term: Term, args: list[Array]) -> Array:
         """An operation, rounded to its kind."""
         result = np.asarray(row(term).rounded(term, *args))
-        return result if term.kind == "bool" else result.astype(FLOATS[term.kind])
+        return result.astype(_TYPES[term.kind])
 
 
 @dataclass(frozen=True, slots=True)

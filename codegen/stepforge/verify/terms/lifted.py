@@ -3,6 +3,8 @@
 A path is one way through the kernel's branches on `n` and the program's number. On every path each
 access is checked against the tensor's bounds for every `n`, and each tensor has to be read at most
 once and written exactly once in every element.
+
+In one file, because what a walk finds and how it is judged for every `n` are one thing.
 """
 
 from __future__ import annotations

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from stepforge.operations import arithmetic
-from stepforge.operations.powers import power
-from stepforge.verify.terms.terms import FLOATS, Term
+from stepforge.operations import arithmetic, arrays, formulas
+from stepforge.operations.table import OPERATIONS
+from stepforge.verify.terms.terms import FLOATS, INTEGERS, Term
 
 Array = np.ndarray[Any, Any]
 Range = tuple[float, float]
@@ -27,8 +27,8 @@ class NoValue(Exception):
 
 
 Propagation = Literal[
-    "exact", "extreme", "sum", "fused", "product", "quotient", "root", "cast", "exponential",
-    "logarithm", "power", "condition",
+    "exact", "extreme", "sum", "fused", "product", "quotient", "root", "cast", "function", "bits",
+    "condition",
 ]  # fmt: skip
 """How errors of operands go into the error of a result; see `verify.rounding.errors`."""
 
@@ -47,7 +47,7 @@ class TermOperation:
         algebraic: `algebraic(algebra, *elements)`: in `verify.terms.algebra`; None of what is no
             rational function of its operands and their roots.
         choice: "max", "min" or "abs" of what is one of its operands, or its negative, by a sign.
-        bounded: The row of `operations.table` that says how far off implementations are, or "".
+        function: The row of `operations.table` of what is correctly rounded by nobody, or "".
     """
 
     rounded: Callable[..., Any]
@@ -56,7 +56,7 @@ class TermOperation:
     error: Propagation
     algebraic: Callable[..., Any] | None = None
     choice: Literal["", "max", "min", "abs"] = ""
-    bounded: str = ""
+    function: str = ""
 
 
 def plain(op: str) -> str:
@@ -154,8 +154,31 @@ def _has_bits(term: Term, values: Array) -> Array:
     return np.asarray(wide.view(f"u{wide.itemsize}") == term.data)
 
 
-def _no_bits(*_: Any) -> Any:
-    raise NoValue("`bits`")
+def _no_real(*_: Any) -> Any:
+    raise NoValue("bits of a float over the reals")
+
+
+def _sum_of_integers(term: Term, *args: Array) -> Any:
+    first, factors = term.data
+    kind = INTEGERS[term.kind]
+    return sum((a * kind(c) for a, c in zip(args, factors, strict=True)), start=kind(first))
+
+
+def _reinterpreted(kinds: Mapping[str, Any]) -> Callable[..., Any]:
+    return lambda term, x: np.ascontiguousarray(x).view(kinds[term.kind])
+
+
+def _on_bits(rounded: Callable[..., Any]) -> TermOperation:
+    return TermOperation(rounded, _no_real, _any, "bits")
+
+
+def _formula(function: str) -> TermOperation:
+    """A function that is a formula; one of the host counts as the same in float64."""
+    row = OPERATIONS[function]
+    return TermOperation(
+        lambda term, *args: arrays.rounded(function, term.kind, *args), row.value,
+        lambda *_: row.image, "function", function=function,
+    )  # fmt: skip
 
 
 def _extreme(larger: bool, propagate: bool = True) -> TermOperation:
@@ -211,19 +234,19 @@ TERM_OPERATIONS: Mapping[str, TermOperation] = {
     "cvt": TermOperation(
         _converted, lambda mp, x: x, lambda _, x: x, "cast", lambda algebra, x: x
     ),
-    "exp": TermOperation(
-        _numpy(np.exp), lambda mp, x: mp.exp(x), lambda *_: (0.0, math.inf), "exponential",
-        bounded="exp",
-    ),
     "ex2": TermOperation(
-        _numpy(np.exp2), lambda mp, x: mp.power(2, x), lambda *_: (0.0, math.inf), "exponential",
-        bounded="exp",
+        _numpy(np.exp2), lambda mp, x: mp.power(2, x), lambda *_: (0.0, math.inf), "function",
+        function="exp",
     ),
-    "log": TermOperation(_numpy(np.log), lambda mp, x: mp.log(x), _any, "logarithm", bounded="log"),
     "lg2": TermOperation(
-        _numpy(np.log2), lambda mp, x: mp.log(x, 2), _any, "logarithm", bounded="log"
+        _numpy(np.log2), lambda mp, x: mp.log(x, 2), _any, "function", function="log"
     ),
-    "pow": TermOperation(_numpy(np.power), power, _power, "power", bounded="pow"),
+    **{name: _formula(name) for name in formulas.names()},
+    "mod": TermOperation(
+        _numpy(np.mod), OPERATIONS["mod"].value, lambda _, a, b: (min(b[0], 0.0), max(b[1], 0.0)),
+        "function", function="mod",
+    ),
+    "pow": replace(_formula("pow"), span=_power),
     "max": _extreme(True),
     "min": _extreme(False),
     "anymax": _extreme(True),
@@ -240,5 +263,12 @@ TERM_OPERATIONS: Mapping[str, TermOperation] = {
     "nan": _comparison(lambda a, b: np.isnan(a) | np.isnan(b), lambda a, b: False),
     "and": _comparison(np.logical_and, lambda a, b: a and b),
     "not": TermOperation(_numpy(np.logical_not), lambda mp, a: not a, _truth, "condition"),
-    "bits": TermOperation(_has_bits, _no_bits, _truth, "condition"),
+    "bits": TermOperation(_has_bits, _no_real, _truth, "condition"),
+    "asint": _on_bits(_reinterpreted(INTEGERS)),
+    "asfloat": _on_bits(_reinterpreted(FLOATS)),
+    "isum": _on_bits(_sum_of_integers),
+    "iand": _on_bits(_numpy(np.bitwise_and)),
+    "ior": _on_bits(_numpy(np.bitwise_or)),
+    "ixor": _on_bits(_numpy(np.bitwise_xor)),
+    "ishr": _on_bits(_numpy(np.right_shift)),
 }  # fmt: skip

@@ -22,8 +22,9 @@ from stepforge.language.expression import Apply, Assign, Expression, If, Name, N
 from stepforge.language.kinds import Kind
 from stepforge.language.literals import literal
 from stepforge.language.spec import Options, Spec, holds, is_option_condition
+from stepforge.operations.powers import MAX_PRODUCT
 from stepforge.operations.table import OPERATIONS
-from stepforge.verify.terms import terms
+from stepforge.verify.terms import functions, terms
 from stepforge.verify.terms.terms import Term, apply
 
 HOST = "f64"
@@ -198,12 +199,16 @@ class _Run:
         return apply("select", self.value(condition, known), *values)
 
     def power(self, e: Apply, known: kinds.Kinds, is_tensor: bool) -> Term:
-        """A square root, a product, or the host's power."""
+        """Square roots, a product, or any power."""
         base, exponent = self.value(e.args[0], known), literal(e.args[1])
-        if exponent is not None and abs(exponent) == Fraction(1, 2):
-            return _reciprocal_if(exponent < 0, apply("sqrt", base))
-        if not is_tensor or exponent is None:
-            return apply("pow", base, self.value(e.args[1], known))
+        if exponent is not None and abs(exponent) in (Fraction(1, 2), Fraction(1, 4)):
+            root = apply("sqrt", base)
+            root = apply("sqrt", root) if exponent.denominator == 4 else root
+            return _reciprocal_if(exponent < 0, root)
+        is_product = exponent is not None and exponent.denominator == 1
+        if not is_tensor or exponent is None or not is_product or abs(exponent) > MAX_PRODUCT:
+            power = self.value(e.args[1], known)
+            return Builder(self.real, is_tensor).operation("pow", base, power)
         product = terms.constant(1.0, self.real) if exponent == 0 else base
         for _ in range(abs(int(exponent)) - 1):
             product = apply("mul", product, base)
@@ -242,6 +247,12 @@ class Builder:
         if any(a.kind == self.real for a in args):
             args = tuple(map(self.rounded, args))
         return apply(op, *args)
+
+    def function(self, name: str, *args: Term) -> Term:
+        """A function: of tensors its formula, of scalars the host's."""
+        if self.is_tensor:
+            return functions.call(name, *map(self.rounded, args))
+        return apply(name, *args)
 
     def operation(self, op: str, *args: Term) -> Term:
         """An operation of the table."""

@@ -4,11 +4,14 @@ Understands the Python that generated files consist of: assignments, choices, ar
 whole arrays, calls of functions of the same file. Python's floats are float64 and weak: with an
 array they are rounded once to its type, as NumPy 2 does it. Everything else is `Unsupported` with
 its line; a file that can be read to the end is one without loops or hidden state.
+
+In one file, because it is one interpreter, with the functions that it knows.
 """
 
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +20,10 @@ from typing import Any
 from stepforge.backends.python import CHECKED
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.terms import rule, terms
+from stepforge.verify.terms.integers import OF_FLOAT, OF_INTEGER, NoInteger, integer
 from stepforge.verify.terms.lifted import Unsupported
 from stepforge.verify.terms.offsets import SIZE, Offset, number
-from stepforge.verify.terms.terms import FLOATS, Term, apply
+from stepforge.verify.terms.terms import FLOATS, INTEGERS, Term, apply
 
 LARGEST_INTEGER = 2**53
 """Whole numbers up to here are float64 numbers, so that Python's integers can be floats."""
@@ -346,6 +350,8 @@ class Source:
                 return None
             case (Value() as value, "astype") if [type(a) for a in args] == [Dtype]:
                 return self.noted(apply("cvt", value.term, kind=args[0].kind), False, e)
+            case (Value() as value, "view") if [type(a) for a in args] == [Dtype]:
+                return self.reread(value.term, args[0].kind, e)
             case Dtype() if len(args) == 1 and not keywords:
                 return _full_like(self, e, None, args[0], function)
             case (Tensor(name="p"), "numel") if not args:
@@ -399,6 +405,8 @@ class Source:
             return self.affine(op, a, b, node)
         if type(a) is type(b) is int and op in _WHOLE:
             return _WHOLE[op](a, b)
+        if (bits := self.on_bits(op, a, b, node)) is not None:
+            return bits
         if op in _BITWISE:
             x, y = self.number(a, node), self.number(b, node)
             if x.term.kind == y.term.kind == "bool":
@@ -411,6 +419,32 @@ class Source:
         elif name := _of_syntax(op):
             return self.compute(name, node, a, b)
         raise Unsupported(_line(node), f"the operator of `{ast.unparse(node)[:60]}`")
+
+    def reread(self, term: Term, kind: str, node: ast.AST) -> Value:
+        """The bits of numbers as ones of another type of the same width."""
+        for op, kinds in (("asint", OF_FLOAT), ("asfloat", OF_INTEGER)):
+            if kinds.get(term.kind) == kind:
+                return self.noted(apply(op, term), False, node)
+        raise Unsupported(_line(node), f"the bits of {term.kind} as {kind}")
+
+    def bits(self, *values: Any) -> list[Term] | None:
+        """Integers that are the bits of floats, at least one of them; None if they are not."""
+        kinds = {v.term.kind for v in values if isinstance(v, Value)}
+        if len(kinds) != 1 or not kinds <= INTEGERS.keys():
+            return None
+        kind = kinds.pop()
+        found = [integer(v, kind) if type(v) is int else getattr(v, "term", None) for v in values]
+        return None if any(term is None for term in found) else [t for t in found if t is not None]
+
+    def on_bits(self, op: type[ast.operator], a: Any, b: Any, node: ast.AST) -> Value | None:
+        """An operation on integers that are the bits of floats; None of anything else."""
+        operands = self.bits(a, b)
+        if operands is None or op not in _ON_BITS:
+            return None
+        try:
+            return self.noted(apply(_ON_BITS[op], *operands), False, node)
+        except NoInteger as error:
+            raise Unsupported(_line(node), str(error)) from None
 
     def affine(self, op: type[ast.operator], a: Any, b: Any, node: ast.AST) -> Offset:
         """Arithmetic on the number of elements."""
@@ -461,6 +495,8 @@ class Source:
             if (a is SIZE) and (op, b) in ((ast.Gt, 0), (ast.NotEq, 0), (ast.GtE, 1)):
                 return True  # without elements there is nothing to prove
             raise Unsupported(_line(node), f"the condition `{ast.unparse(node)}`")
+        if isinstance(a, Dtype) and isinstance(b, Dtype) and op is ast.Eq:
+            return a == b
         if op in (ast.Is, ast.IsNot):
             if a is None or b is None:
                 return (a is b) is (op is ast.Is)
@@ -521,6 +557,10 @@ def _same(a: Any, b: Any) -> bool:
 
 
 _BITWISE: dict[type[ast.operator], str] = {ast.BitAnd: "and", ast.BitOr: "or"}
+_ON_BITS: dict[type[ast.operator], str] = {
+    ast.Add: "iadd", ast.Sub: "isub", ast.BitAnd: "iand", ast.BitOr: "ior", ast.LShift: "ishl",
+    ast.RShift: "ishr",
+}  # fmt: skip
 _WHOLE: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
 }  # fmt: skip
@@ -530,6 +570,8 @@ _BUILTINS = (
 _SHORT = {"np": "numpy"}
 _CONSTANTS: dict[str, Any] = {
     "numpy.float32": Dtype("f32"), "numpy.float64": Dtype("f64"), "numpy.float16": Dtype("f16"),
+    "numpy.int32": Dtype("i32"), "numpy.int64": Dtype("i64"), "numpy.inf": math.inf,
+    "numpy.nan": math.nan,
 }  # fmt: skip
 
 
@@ -586,6 +628,8 @@ def _where(s: Source, node: ast.AST, condition: Any, a: Any, b: Any) -> Value:
     chosen = s.number(condition, node).term
     if chosen.kind != "bool":
         raise Unsupported(_line(node), "a choice by a number")
+    if (bits := s.bits(a, b)) is not None:
+        return s.noted(apply("select", chosen, *bits), False, node)
     x, y = s.number(a, node), s.number(b, node)
     if x.term.kind == y.term.kind == "bool":
         return s.noted(apply("select", chosen, x.term, y.term), False, node)
@@ -594,8 +638,10 @@ def _where(s: Source, node: ast.AST, condition: Any, a: Any, b: Any) -> Value:
 
 
 def _full_like(s: Source, node: ast.AST, like: Any, x: Any, dtype: Any) -> Value:
+    if isinstance(dtype, Dtype) and dtype.kind in INTEGERS and type(x) is int:
+        return s.noted(integer(x, dtype.kind), False, node)
     value = s.number(x, node).term
-    if not isinstance(dtype, Dtype):
+    if not isinstance(dtype, Dtype) or dtype.kind in INTEGERS:
         raise Unsupported(_line(node), "an array of unknown type")
     if value.kind == "bool" and dtype.kind == "bool":
         return s.noted(value, False, node)

@@ -3,19 +3,22 @@
 Lanes are concrete, `n` and the program's number symbols; a branch on them forks the walk. Tensors
 of floats are one term, since all lanes do the same to their own elements. What is not an
 element-wise kernel, a loop or an atomic for example, is `Unsupported` with its line.
+
+In one file, because it is one table of operations, with what each of them does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.terms import terms
+from stepforge.verify.terms.integers import OF_FLOAT, OF_INTEGER, NoInteger, integer
 from stepforge.verify.terms.lifted import (
     Binding,
     Lifted,
@@ -31,7 +34,8 @@ from stepforge.verify.terms.lifted import (
     walked,
 )
 from stepforge.verify.terms.offsets import Offset, Overflow, lanes, number
-from stepforge.verify.terms.terms import FLOATS, Term, apply
+from stepforge.verify.terms.terms import FLOATS, INTEGERS, Term, apply
+from stepforge.verify.terms.ttir_text import Operation, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,34 +50,6 @@ Value = Term | Offset | Mask | Address | Pointer | TableAddress
 """A `Pointer` is the integer that a table holds for it."""
 
 
-@dataclass
-class Operation:
-    """One operation.
-
-    Attributes:
-        line: Its line in the text.
-        results: Names of its results, "%0:3" written as "%0#0", "%0#1", "%0#2".
-        name: Such as "arith.addf".
-        operands: Names of values.
-        text: All that follows the name, without its location.
-        regions: The blocks in it.
-    """
-
-    line: int
-    results: tuple[str, ...]
-    name: str
-    operands: tuple[str, ...]
-    text: str
-    regions: list[list[Operation]] = field(default_factory=list)
-
-
-_OPERATION = re.compile(
-    r"(?:(?P<results>%[\w#:]+) = )?(?P<name>[a-z_]+\.[a-z_0-9.]+)(?P<rest>.*)", re.DOTALL
-)
-_FUNCTION = re.compile(r"tt\.func\b[^@]*@(?P<name>\w+)\((?P<parameters>.*)\)")
-_PARAMETER = re.compile(r"(%[\w]+): (!tt\.ptr<(\w+)>|\w+)")
-
-
 def lift(text: str, bindings: Sequence[Binding], block: int) -> Lifted:
     """Lifts the kernel of a module.
 
@@ -86,7 +62,7 @@ def lift(text: str, bindings: Sequence[Binding], block: int) -> Lifted:
         Unsupported: It holds something that this module does not know.
         Refuted: It leaves a tensor for some `n`, or an integer overflows.
     """
-    parameters, body = _parse(text)
+    parameters, body = parse(text)
     if len(parameters) != len(bindings):
         raise Refuted(0, f"the kernel has {len(parameters)} parameters, not {len(bindings)}")
     given: dict[str, Value] = {}
@@ -117,96 +93,6 @@ def _bound(name: str, kind: str, binding: Binding) -> Value:
     if kind != binding.kind:
         raise Refuted(0, f"parameter {name} is {kind}, not {binding.kind}")
     return binding
-
-
-# Parsing.
-
-_LOCATION = re.compile(r' ?loc\((?:[^()"]|"[^"]*"|\([^()]*\))*\)')
-Lines = Iterator[tuple[int, str]]
-
-
-def _parse(text: str) -> tuple[list[tuple[str, str]], list[Operation]]:
-    """Parameters with their types ("*f32" for addresses), and the operations of the function."""
-    lines = iter(
-        [
-            (number, content)
-            for number, raw in enumerate(text.split("\n"), 1)
-            if (content := _LOCATION.sub("", raw).strip()) and not content.startswith(("#", "//"))
-        ]
-    )
-    for line, content in lines:
-        if function := _FUNCTION.match(content):
-            found = _PARAMETER.finditer(function["parameters"])
-            parameters = [(m[1], f"*{m[3]}" if m[3] else m[2]) for m in found]
-            body, _ = _block(lines)
-            if any("tt.func" in content for _, content in lines):
-                raise Unsupported(line, "a second function")
-            return parameters, body
-        if not content.startswith("module"):
-            raise Unsupported(line, f"`{content[:60]}`")
-    raise Unsupported(0, "a module without a function")
-
-
-def _block(lines: Lines) -> tuple[list[Operation], str]:
-    """The operations up to the brace that closes them, and the line of that brace."""
-    found: list[Operation] = []
-    for line, content in lines:
-        if content.startswith("}"):
-            return found, content
-        operation = _operation(content, line)
-        found.append(operation)
-        if content.endswith("{"):
-            region, end = _block(lines)
-            operation.regions.append(region)
-            if end == "} else {":
-                region, end = _block(lines)
-                operation.regions.append(region)
-            if end != "}":
-                raise Unsupported(line, f"`{content[:60]}`")
-    raise Unsupported(0, "braces that do not close")
-
-
-def _operation(content: str, line: int) -> Operation:
-    match = _OPERATION.match(content)
-    if match is None:
-        raise Unsupported(line, f"`{content[:60]}`")
-    rest = match["rest"]
-    operands = tuple(re.findall(r"%\w+(?:#\d+)?", rest.split(" : ")[0]))
-    return Operation(line, _results(match["results"] or ""), match["name"], operands, rest)
-
-
-def _results(written: str) -> tuple[str, ...]:
-    name, _, count = written.partition(":")
-    if not name:
-        return ()
-    return tuple(f"{name}#{i}" for i in range(int(count))) if count else (name,)
-
-
-def source_lines(text: str) -> dict[int, int]:
-    """Lines of the text → the line of the kernel's file that they were compiled from.
-
-    Of a function that the kernel calls, the line of the call counts.
-    """
-    known: dict[str, int] = {}
-    pending: dict[str, str] = {}
-    for match in re.finditer(r"^(#loc\d*) = loc\((.*)\)$", text, re.MULTILINE):
-        if place := re.fullmatch(r'"[^"]*":(\d+):\d+', match[2]):
-            known[match[1]] = int(place[1])
-        elif inner := re.findall(r"#loc\d*", match[2]):
-            pending[match[1]] = inner[-1]
-    found: dict[int, int] = {}
-    for line, raw in enumerate(text.split("\n"), 1):
-        if raw.startswith("#") or not (places := re.findall(r"loc\((#loc\d*)\)$", raw)):
-            continue
-        name = places[-1]
-        for _ in range(len(pending)):
-            name = pending.get(name, name)
-        if name in known:
-            found[line] = known[name]
-    return found
-
-
-# Running.
 
 
 @dataclass
@@ -353,8 +239,11 @@ def _integer(op: str) -> Function:
     """An operation on integers or on conditions."""
 
     def run(r: _Run, o: Operation) -> Value:
-        first = r.of(o.operands[0], o.line)
-        if isinstance(first, Mask | Term):
+        values = [r.of(name, o.line) for name in o.operands]
+        kinds = {v.kind for v in values if isinstance(v, Term)} & INTEGERS.keys()
+        if kinds:
+            return _on_bits(op, kinds.pop(), values, o)
+        if isinstance(values[0], Mask | Term):
             return _connected(op, r, o)
         a, b = (r.offset(name, o.line) for name in o.operands)
         kind = _type(o)
@@ -383,6 +272,23 @@ _CONCRETE: dict[str, Callable[[Any, Any], Any]] = {
     "div": lambda a, b: (np.abs(a) // np.abs(b)) * np.sign(a) * np.sign(b),
     "rem": lambda a, b: np.fmod(a, b), "max": np.maximum, "min": np.minimum,
 }  # fmt: skip
+
+
+def _on_bits(op: str, kind: str, values: Sequence[Value], o: Operation) -> Value:
+    """Integers that are the bits of floats."""
+    try:
+        return apply(f"i{op}", *(_bits(v, kind, o.line) for v in values))
+    except NoInteger as error:
+        raise Unsupported(o.line, str(error)) from None
+
+
+def _bits(value: Value, kind: str, line: int) -> Term:
+    """The bits of a float, or a constant, which is the same in all lanes."""
+    if isinstance(value, Term) and value.kind == kind:
+        return value
+    if isinstance(value, Offset) and value.concrete and value.uniform:
+        return integer(int(value.base.reshape(-1)[0]), kind)
+    raise Unsupported(line, "an integer that is not the bits of a float, with one that is")
 
 
 def _connected(op: str, r: _Run, o: Operation) -> Value:
@@ -466,6 +372,9 @@ def mask_of(predicate: str, a: Offset, b: Offset, line: int) -> Mask:
 def _select(r: _Run, o: Operation) -> Value:
     condition = r.of(o.operands[0], o.line)
     a, b = (r.of(name, o.line) for name in o.operands[1:])
+    if not isinstance(condition, Mask) and (kind := _type(o)) in INTEGERS:
+        arms = (_bits(v, kind, o.line) for v in (a, b))
+        return apply("select", r.term(o.operands[0], o.line), *arms)
     if isinstance(a, Term | Mask) and isinstance(b, Term | Mask):
         x, y = (r.term(name, o.line) for name in o.operands[1:])
         return apply("select", r.term(o.operands[0], o.line), x, y)
@@ -518,9 +427,13 @@ def _to_pointer(r: _Run, o: Operation) -> Value:
 
 def _reinterpret(r: _Run, o: Operation) -> Value:
     """The bits of a number of a table as that number."""
-    value = r.of(o.operands[0], o.line)
-    if isinstance(value, Term) and value.kind == "f64" and o.text.endswith("i64 -> f64"):
-        return value
+    value, kind = r.of(o.operands[0], o.line), _type(o)
+    if isinstance(value, Term):
+        if value.kind == "f64" and o.text.endswith("i64 -> f64"):
+            return value  # a number of a table, whose type is that of its rows
+        for op, kinds in (("asint", OF_FLOAT), ("asfloat", OF_INTEGER)):
+            if kinds.get(value.kind) == kind:
+                return apply(op, value)
     raise Unsupported(o.line, "the bits of a value as another one")
 
 
@@ -582,6 +495,9 @@ _OPERATIONS: dict[str, Function] = {
     "arith.xori": _integer("xor"),
     "arith.divsi": _integer("div"),
     "arith.remsi": _integer("rem"),
+    "arith.shli": _integer("shl"),
+    "arith.shrsi": _integer("shr"),
+    "arith.shrui": _integer("ushr"),
     "arith.maxsi": _integer("max"),
     "arith.minsi": _integer("min"),
     "arith.extsi": _resize,

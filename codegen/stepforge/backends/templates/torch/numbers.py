@@ -21,14 +21,17 @@ def sqrt(x: Number) -> Number:
     return x.sqrt() if isinstance(x, torch.Tensor) else math.sqrt(x)
 
 
-def exp(x: Number) -> Number:
-    """The exponential."""
-    return x.exp() if isinstance(x, torch.Tensor) else math.exp(x)
+def elementary(name: str, *numbers: Number) -> Number:
+    """A function by the name that it has in torch and in Python's `math`."""
+    for tensor in numbers:
+        if isinstance(tensor, torch.Tensor):
+            return getattr(torch, name)(*(_like(tensor, x) for x in numbers))
+    return getattr(math, name)(*numbers)
 
 
-def log(x: Number) -> Number:
-    """The natural logarithm; NaN of a negative tensor element."""
-    return x.log() if isinstance(x, torch.Tensor) else math.log(x)
+def cbrt(x: Number) -> Number:
+    """The cube root."""
+    return x.sign() * x.abs() ** (1 / 3) if isinstance(x, torch.Tensor) else math.cbrt(x)
 
 
 def sign(x: Number) -> Number:

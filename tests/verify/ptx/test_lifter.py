@@ -2,103 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
-from stepforge.verify.ptx import ptx_terms
-from stepforge.verify.ptx.executor import Buffer, Executor
+from stepforge.verify.ptx import lifter
 from stepforge.verify.terms import terms
 from stepforge.verify.terms.evaluation import evaluate
-from stepforge.verify.terms.lifted import Lifted, Pointer, Refuted, Unsupported, findings
+from stepforge.verify.terms.lifted import Refuted, Unsupported, findings
 from stepforge.verify.terms.offsets import SIZE
-from stepforge.verify.terms.terms import FLOATS, apply
-from verify.ptx_kernels import kernel
-
-BLOCK = 32
-BYTES = {"bf16": 2, "f16": 2, "f32": 4, "f64": 8}
-REGISTER = {2: "%rs", 4: "%r", 8: "%rd"}
-PARAMETERS = ("u64 p", "u64 x", "u64 y", "u64 z", "u64 n", "f64 a")
-START = """\
-mov.u32 %r1, %ctaid.x;
-mov.u32 %r2, %tid.x;
-cvt.u64.u32 %rd1, %r1;
-shl.b64 %rd2, %rd1, 5;
-cvt.u64.u32 %rd3, %r2;
-or.b64 %rd4, %rd2, %rd3;
-ld.param.b64 %rd5, [n];
-setp.lt.s64 %p1, %rd4, %rd5;
-ld.param.b64 %rd70, [a];"""
-LENGTH = START.count("\n") + 1
-
-
-def elementwise(lines: str, kind: str) -> str:
-    """One element in a lane: x, y, z are the registers 50 to 52, p is the register 60."""
-    size = BYTES[kind]
-    register, shift = REGISTER[size], {2: 1, 4: 2, 8: 3}[size]
-    body = [START, f"shl.b64 %rd6, %rd4, {shift};"]
-    for index, name in enumerate(("x", "y", "z")):
-        body += [
-            f"ld.param.b64 %rd7, [{name}];",
-            f"add.s64 %rd{10 + index}, %rd7, %rd6;",
-            f"mov.b{8 * size} {register}{50 + index}, 0;",
-            f"@%p1 ld.global.b{8 * size} {{ {register}{50 + index} }}, [ %rd{10 + index} + 0 ];",
-        ]
-    body += [
-        *lines.strip().split("\n"),
-        "ld.param.b64 %rd7, [p];",
-        "add.s64 %rd20, %rd7, %rd6;",
-        f"@%p1 st.global.b{8 * size} [ %rd20 + 0 ], {{ {register}60 }};",
-    ]
-    return kernel("\n".join(body), BLOCK, PARAMETERS)
-
-
-def bindings(kind: str) -> list[Any]:
-    pointers = [Pointer(name, kind) for name in ("p", "x", "y", "z")]
-    return [*pointers, SIZE, terms.scalar("a")]
-
-
-def lift(text: str, kind: str = "f32", block: int = BLOCK, alignment: int = 16) -> Lifted:
-    return ptx_terms.lift(ptx_terms.parsed(text), bindings(kind), block, alignment)
-
-
-def data(kind: str, count: int) -> dict[str, Any]:
-    rng = np.random.default_rng(9)
-    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 1e-40, 5.0, 0.1]
-    found: dict[str, Any] = {}
-    for name in ("x", "y", "z"):
-        drawn = rng.normal(size=count) * 2.0 ** rng.integers(-9, 9, count)
-        drawn[: len(special)] = rng.permutation(special)[:count]
-        same = rng.random(count) < 0.2
-        drawn[same] = 0.25
-        found[name] = drawn.astype(FLOATS[kind])
-    return {**found, "a": 0.1}
-
-
-def executed(text: str, kind: str, at: dict[str, Any]) -> np.ndarray[Any, Any]:
-    count = len(at["x"])
-    arrays = {"p": np.zeros(count, FLOATS[kind]), **{n: at[n].copy() for n in ("x", "y", "z")}}
-    buffers = [
-        Buffer(name, (i + 1) << 20, array.view(np.uint8))
-        for i, (name, array) in enumerate(arrays.items())
-    ]
-    program = ptx_terms.parsed(text)
-    Executor(program, [*(b.address for b in buffers), count, at["a"]], buffers).run(
-        -(-count // BLOCK)
-    )
-    assert buffers[0].complete
-    return arrays["p"]
-
-
-def stored(found: Lifted) -> terms.Term:
-    """The one value that is stored to p on every path."""
-    values = {access.value for access in found.stores()}
-    (value,) = values
-    for path in found.paths:
-        assert list(findings(path, BLOCK, ["p"])) == []
-    return value
-
+from stepforge.verify.terms.terms import apply
+from verify.ptx_kernels import (
+    BLOCK,
+    PARAMETERS,
+    bindings,
+    data,
+    elementwise,
+    executed,
+    kernel,
+    lift,
+    stored,
+)
 
 COMPARED = (
     "lt",
@@ -239,10 +162,14 @@ def test_approximate_operations_are_not_the_exact_ones(lines: str) -> None:
      "bar.sync 0;", "ld.local.b32 %r60, [%rd10];", "st.shared.b32 [%rd10], %r50;",
      "ld.volatile.global.b32 %r60, [%rd10];", "add.rn.f32 %r60, %r50, %r77;",
      "add.sat.f32 %r60, %r50, %r51;",
-     "cvt.rz.bf16.f32 %rs1, %r50;", "cvt.rzi.s32.f32 %r3, %r50;", "add.s32 %r60, %r50, 1;",
+     "cvt.rz.bf16.f32 %rs1, %r50;", "cvt.rzi.s32.f32 %r3, %r50;", "add.s32 %r60, %r50, %r1;",
      "mul.lo.s64 %rd30, %rd5, %rd5;", "and.b64 %rd30, %rd5, 7;",
      "@%p1 add.rn.f32 %r60, %r50, %r51;", "ld.global.b32 %r60, [%rd5];",
-     "max.ftz.f32 %r60, %r50, %r51;", "vote.sync.any.pred %p4, %p1, -1;", "exit;"],
+     "max.ftz.f32 %r60, %r50, %r51;", "add.rn.f32 %r60, %r50;", "fma.rn.f32 %r60, %r50, %r51;",
+     "sqrt.f32 %r60, %r50;", "mad.f32 %r60, %r50, %r51, %r52;", "shl.b32 %r60, %r50, 32;",
+     "shr.s32 %r60, %r50, -1;", "setp.lt.s32 %p2, %r50, 0;", "setp.eq.b32 %p2, %r50, 2143289344;",
+     "setp.lt.f32 %p2|%p3, %r50, %r51;", "selp.b32 %r60, 1, 0, %p1;",
+     "vote.sync.any.pred %p4, %p1, -1;", "exit;"],
 )  # fmt: skip
 def test_an_unknown_instruction_is_unsupported_with_its_line(line: str) -> None:
     text = elementwise(f"mov.b32 %r60, %r50;\n{line}", "f32")
@@ -352,13 +279,13 @@ def test_vectors_are_four_elements_and_must_be_aligned() -> None:
 
 
 def test_arguments_that_are_not_the_kernels_are_refuted() -> None:
-    program = ptx_terms.parsed(elementwise("mov.b32 %r60, %r50;", "f32"))
+    program = lifter.parsed(elementwise("mov.b32 %r60, %r50;", "f32"))
     with pytest.raises(Refuted, match="parameters"):
-        ptx_terms.lift(program, [*bindings("f32"), SIZE], BLOCK)
+        lifter.lift(program, [*bindings("f32"), SIZE], BLOCK)
     swapped = bindings("f32")
     swapped[4], swapped[5] = swapped[5], swapped[4]
     with pytest.raises((Refuted, Unsupported)):
-        ptx_terms.lift(program, swapped, BLOCK)
+        lifter.lift(program, swapped, BLOCK)
 
 
 def test_text_that_is_no_kernel_is_unsupported() -> None:

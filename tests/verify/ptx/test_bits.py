@@ -1,4 +1,4 @@
-"""The same operations as other versions of Triton spell them in PTX."""
+"""Integer instructions on the bits of floats, as several versions of Triton write them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from stepforge.verify.terms.evaluation import evaluate
+from stepforge.verify.terms.integers import integer
 from stepforge.verify.terms.lifted import Refuted, Unsupported
-from stepforge.verify.terms.terms import apply, constant, load
-from verify.ptx.test_ptx_terms import data, elementwise, executed, lift, stored
+from stepforge.verify.terms.terms import apply, load
+from verify.ptx_kernels import data, elementwise, executed, lift, stored
 
 JOIN = """\
 cvt.u64.u32 %rd30, %r50;
@@ -65,8 +66,9 @@ mov.b32 %r60, 0;
         "cvt.u64.u32 %rd30, %r50;\ncvt.u64.u32 %rd31, %r51;\nor.b64 %rd33, %rd30, %rd31;\n"
         "mov.b64 {%r60, %r4}, %rd33;",
         JOIN + "shr.s64 %rd34, %rd33, 32;\ncvt.u32.u64 %r60, %rd34;",
-        "xor.b32 %r60, %r50, 1;",
-        "and.b32 %r60, %r50, 1073741823;",
+        "add.s32 %r60, %r50, %r1;",
+        "shl.b32 %r60, %r50, 32;",
+        "mul.lo.s32 %r60, %r50, %r51;",
         "mov.b64 %rd30, {%r1, %r2};\nmov.b64 {%r60, %r4}, %rd30;",
     ],
 )
@@ -75,23 +77,19 @@ def test_other_bits_of_floats_are_unsupported(lines: str) -> None:
         lift(elementwise(lines, "f32"))
 
 
-# `max` of float64 by Triton 3.6: IEEE's maximum, and a choice between zeros that it has made.
-
-
-@pytest.mark.parametrize(("op", "zero"), [("max", 0), ("min", 1 << 63)])
-def test_a_zero_extreme_that_is_chosen_again_is_the_extreme(op: str, zero: int) -> None:
-    x, y = load("x", "f64"), load("y", "f64")
-    extreme = apply(op, x, y)
-
-    def chosen(bits: int, operand: object, rest: object) -> object:
-        return apply("select", apply("bits", operand, kind="bool", data=bits), operand, rest)
-
-    is_zero = apply("eq", extreme, constant(0.0, "f64"))
-    inner = chosen(zero, y, chosen(zero, x, extreme))
-    assert apply("select", is_zero, inner, extreme) is extreme
-    other = chosen(1 << 63 if zero == 0 else 0, y, extreme)
-    assert apply("select", is_zero, other, extreme) is not extreme
-    foreign = chosen(zero, load("z", "f64"), extreme)
-    assert apply("select", is_zero, foreign, extreme) is not extreme
-    unguarded = apply("eq", extreme, constant(1.0, "f64"))
-    assert apply("select", unguarded, inner, extreme) is not extreme
+@pytest.mark.parametrize(
+    ("lines", "meant"),
+    [
+        ("add.s32 %r60, %r50, 1;", ("iadd", 1)),
+        ("and.b32 %r60, %r50, 255;", ("iand", 255)),
+        ("shr.s32 %r60, %r50, 23;", ("ishr", 23)),
+        ("shr.u32 %r60, %r50, 23;", ("iushr", 23)),
+        ("xor.b32 %r60, %r50, 1;", ("ixor", 1)),
+        ("mul.lo.s32 %r60, %r50, 3;", ("imul", 3)),
+    ],
+)
+def test_bits_of_floats_are_integers(lines: str, meant: tuple[str, int]) -> None:
+    op, number = meant
+    value = stored(lift(elementwise(lines, "f32")))
+    bits = apply(op, apply("asint", load("x", "f32")), integer(number, "i32"))
+    assert value is apply("asfloat", bits)

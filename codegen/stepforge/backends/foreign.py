@@ -1,6 +1,6 @@
 """What a generated file has no use for, so that an edited one cannot reach what judges it.
 
-It computes with NumPy or Triton. A file that imports more, replaces parts of modules or looks
+It computes with NumPy or Triton. One that imports more, replaces parts of modules or looks
 behind Python's names could write to disk, end processes, or change the functions that compare.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-MODULES = ("__future__", "math", "numpy", "triton", "typing")
+MODULES = ("__future__", "math", "typing")
 _BUILTINS = (
     "breakpoint", "compile", "delattr", "eval", "exec", "exit", "getattr", "globals", "input",
     "locals", "open", "quit", "setattr", "vars",
@@ -24,20 +24,20 @@ _ATTRIBUTES = (
 )  # fmt: skip
 
 
-def foreign(text: str, also: tuple[str, ...] = ()) -> tuple[int, str] | None:
+def foreign(text: str, libraries: tuple[str, ...]) -> tuple[int, str] | None:
     """The first line of a file that does something else than compute, and what it does.
 
     A file that is not Python is no business of this rule.
 
     Args:
         text: The text of the file.
-        also: Modules that this file may import beside `MODULES`.
+        libraries: What it may import beside `MODULES`.
     """
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return min(_found(tree, (*MODULES, *also)), default=None)
+    return min(_found(tree, (*MODULES, *libraries)), default=None)
 
 
 def _found(tree: ast.AST, allowed: tuple[str, ...]) -> Iterator[tuple[int, str]]:

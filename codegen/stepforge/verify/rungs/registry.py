@@ -1,0 +1,236 @@
+"""The rungs, one record for each: all that is to be known of a rung without running it.
+
+A rung is a function that takes a `Task` and gives a `Verdict`, and a record here. The record has it
+run at its level, puts it into the report, the certificate and `explain`, and has it judge mutants
+and random specs; nothing else names rungs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from stepforge.verify.rungs.levels import AMD, Level
+
+
+class Need(StrEnum):
+    """What a rung cannot do without; the text is the reason of its UNSUPPORTED verdict.
+
+    Without a kernel or a class of torch there is nothing to look at: `verify` does not ask then.
+    """
+
+    triton = "Triton is not installed"
+    torch = "torch is not installed: pip install torch"
+    ptx = f"{AMD} is compiled only: it has no PTX"
+    kernel = "there is no kernel to look at"
+    all_kernels = (
+        "faults are planted in the files of triton and multi_tensor, not all of which exist"
+    )
+    torch_class = "the spec names no class of torch"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One kind of evidence.
+
+    Attributes:
+        number: What certificates, logs and kept verdicts know it by.
+        name: What it is called.
+        summary: One line of the report.
+        explanation: What is done and what that finds, in whole sentences.
+        function: `module:function` that takes a `Task` and gives a `Verdict`; "" for what runs
+            above all others, and is given to the driver.
+        artefacts: What it looks at, of "spec", "numpy", "kernel" (the files that launch one),
+            "ttir" and "ptx".
+        needs: What it cannot do without.
+        level: The first level of `verify` that has it.
+        assumptions: What it takes for granted, behind `{rungs}`; with `{ranges}` where that is said
+            of hyperparameters whose domain is wider than what is looked at.
+        fast_mode: Whether it looks at kernels in fast mode, too.
+        proves: Whether a pass may be a proof.
+        excused: How its failures of a random spec are counted that say nothing of the spec → a
+            pattern of status and detail.
+    """
+
+    number: str
+    name: str
+    summary: str
+    explanation: str
+    function: str = ""
+    artefacts: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
+    level: Level = Level.fast
+    assumptions: tuple[str, ...] = ()
+    fast_mode: bool = False
+    proves: bool = False
+    excused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What it is called in reports, as `Verdict.title`."""
+        return f"{self.name} ({self.number})"
+
+    @property
+    def compiles(self) -> bool:
+        """Whether it needs a worker with Triton's compiler, and a task for every type of tensors.
+
+        The others run in workers with Triton's interpreter.
+        """
+        return "ttir" in self.artefacts
+
+    @property
+    def for_each_gpu(self) -> bool:
+        """Whether there is a task for every type and GPU."""
+        return "ptx" in self.artefacts
+
+
+_COMPILED = ("kernel", "ttir", "ptx")
+_OF_PTX = (Need.triton, Need.kernel, Need.ptx)
+_USUAL = "{rungs}: random hyperparameters are in the usual ranges: {ranges}"
+_BITS = "{rungs}, PROVED (bits): IEEE 754 arithmetic to nearest even; any NaN counts as any NaN"
+_REALS = "{rungs}, PROVED (reals): exact arithmetic; denominators are not zero"
+_EXP = (
+    "{rungs}: ex2.approx, of a product with log2(e), is exp within the error that error-bound (R9) "
+    "counts"
+)
+_PTX = "{rungs}: the PTX is what runs; its translation to machine code (ptxas) is not covered"
+
+MUTATION_SCORE = Rung(
+    "R12", "mutation-score", "mutants of this optimizer that the other rungs kill",
+    "Faults are planted in rule, files, Triton IR and PTX; the share that the other rungs find has "
+    "to be high. Finds a verifier that has gone blind.",
+    needs=(Need.all_kernels,), level=Level.deep,
+)  # fmt: skip
+_ALL = (
+    Rung(
+        "R0", "static-rules", "static rules; first steps at the defaults in 50 digits",
+        "Static rules, and the first steps at the defaults in 50 digits: they go downhill, have "
+        "values, and keep every state in its domain. Finds a sign that is wrong, a division by "
+        "zero, a domain that does not hold.",
+        "stepforge.verify.rungs.static:check", ("spec",),
+    ),
+    Rung(
+        "R1", "formula-in-50-digits",
+        "the formula in 50 digits against NumPy float64 and float32",
+        "The formula, evaluated in 50 digits without the generator, against the NumPy reference in "
+        "float64 and float32. Every value has to be within a rounding bound that follows from the "
+        "expression. Finds what all generated files have wrong, because they come from one "
+        "program.",
+        "stepforge.verify.rungs.formula:check", ("numpy",),
+        assumptions=(
+            "{rungs}: host pow, exp and log are within the bounds of stepforge.operations.table",
+            _USUAL,
+        ),
+    ),
+    Rung(
+        "R2", "interpreter", "NumPy against the interpreted kernel, bit for bit",
+        "The NumPy reference against the kernel in Triton's interpreter, every stored bit: sizes "
+        "around the block, special values, random hyperparameters, many steps, guard zones around "
+        "every buffer. Finds crashes, lost states, wrong masks and swapped arguments.",
+        "stepforge.verify.rungs.interpreter:check", ("numpy", "kernel"),
+        (Need.triton, Need.kernel),
+        assumptions=(
+            "{rungs}: Triton's interpreter stands for the compiled kernel; programs run one after "
+            "the other",
+            _USUAL,
+        ),
+    ),
+    Rung(
+        "R3", "triton-ir-proof",
+        "NumPy file, launcher and Triton IR lifted to formulas, against the rule, for every n",
+        "NumPy file, launcher and Triton IR are lifted to formulas and compared with the rule: "
+        "values, casts, offsets, masks, loads and stores, for every size and every input. Finds "
+        "what no random input hits.",
+        "stepforge.verify.rungs.proof:check_source", ("numpy", "kernel", "ttir"), (Need.triton,),
+        assumptions=(_BITS, _REALS), proves=True,
+        excused={"undecided": "^UNSUPPORTED: .*cannot be decided"},
+    ),
+    Rung(
+        "R5", "compiled-contract",
+        "the kernel compiles for every target, to exact instructions and 128-bit accesses",
+        "The kernel is compiled for every GPU and type, and its PTX is held against a contract: no "
+        "approximate, flushing or contracting instruction, every tensor read once and written "
+        "once, full blocks in accesses of 128 bits. Finds settings of the compiler that change "
+        "bits or cost speed.",
+        "stepforge.verify.rungs.compiled:check", _COMPILED, (Need.triton, Need.kernel),
+        assumptions=(
+            "{rungs}: compiled with the launcher's num_warps, pointers aligned to 16 bytes and to "
+            "one element",
+        ),
+        fast_mode=True, excused={"spills": r": a thread takes \d+ bytes of local memory$"},
+    ),
+    Rung(
+        "R6", "ptx-executed",
+        "the PTX executed on the CPU against NumPy, bit for bit, every access checked",
+        "The PTX is executed on the CPU, started by the generated launcher, and compared with "
+        "NumPy, every stored bit, every access checked. Finds where compiler and interpreter "
+        "differ.",
+        "stepforge.verify.rungs.executed:check", _COMPILED, _OF_PTX,
+        assumptions=(_EXP, _PTX, _USUAL),
+    ),
+    Rung(
+        "R7", "ptx-proof", "the PTX lifted to formulas, against the rule, for every n",
+        "The PTX is lifted to formulas and compared with the rule, for every size and every input: "
+        "what triton-ir-proof (R3) shows of Triton IR, after the compiler.",
+        "stepforge.verify.rungs.proof:check_compiled", _COMPILED, _OF_PTX,
+        assumptions=(_BITS, _REALS, _EXP, _PTX), fast_mode=True, proves=True,
+        excused={"undecided": "^UNSUPPORTED: .*cannot be (decided|lifted)"},
+    ),
+    Rung(
+        "R8", "third-party", "torch's class against NumPy float64",
+        "torch's own class runs beside the NumPy reference: 100 steps in float64, parameters and "
+        "states. Finds a formula that is not what the world calls by this name. Specs without a "
+        "class of torch do not have it.",
+        "stepforge.verify.rungs.third_party:check", ("spec", "numpy"),
+        (Need.torch_class, Need.torch), Level.full, (_USUAL,),
+    ),
+    Rung(
+        "R9", "error-bound", "rounding error along the PTX: a bound, and the worst input found",
+        "Rounding along the PTX: a bound for every input where there is one, and the worst input "
+        "that a search finds. Finds a right formula in bad arithmetic.",
+        "stepforge.verify.rungs.bounded:check", _COMPILED, _OF_PTX, Level.full,
+        assumptions=(
+            _EXP,
+            _PTX,
+            "{rungs}: no intermediate result underflows or overflows, no condition is as close as "
+            "its rounding",
+            "{rungs}: bounds hold in the usual ranges: {ranges}",
+        ),
+        fast_mode=True,
+    ),
+    MUTATION_SCORE,
+)  # fmt: skip
+RUNGS: dict[str, Rung] = {rung.number: rung for rung in _ALL}
+"""By number, in the order of the report. R4, R10 and R11 are not used."""
+
+
+def named(text: str) -> Rung | None:
+    """The rung with a number or a name, in any case."""
+    wanted = text.strip().lower()
+    return next((r for r in RUNGS.values() if wanted in (r.number.lower(), r.name)), None)
+
+
+def rank(number: str) -> int:
+    """The place of a rung in reports and certificates; what is about the files comes first."""
+    return list(RUNGS).index(number) if number in RUNGS else -1
+
+
+def titles(numbers: Iterable[str]) -> str:
+    """Several rungs, in the order of the report, with spaces between them."""
+    return " ".join(RUNGS[number].title for number in sorted(numbers, key=rank))
+
+
+def assumptions(ranges: str) -> Iterator[str]:
+    """What the rungs take for granted; last what depends on the spec.
+
+    Args:
+        ranges: Those of hyperparameters that are looked at in a part of their domain only.
+    """
+    found: dict[str, list[str]] = {}
+    for rung in RUNGS.values():
+        for text in rung.assumptions:
+            found.setdefault(text, []).append(rung.title)
+    for text, those in sorted(found.items(), key=lambda item: "{ranges}" in item[0]):
+        if ranges or "{ranges}" not in text:
+            yield text.format(rungs=", ".join(those), ranges=ranges)

@@ -1,0 +1,179 @@
+"""Whether two terms are the same rounded operations, whatever their comparisons come to.
+
+Compilers nest choices otherwise, and move operations into their arms or out of them. Terms are
+compared from the top; where they part, what is below is compared for every outcome of its
+comparisons, each of which has to leave the same operations.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stepforge.verify.terms import functions, terms
+from stepforge.verify.terms.algebra import Undecided
+from stepforge.verify.terms.terms import COMMUTATIVE, Term, apply, nodes
+
+SECONDS = 5.0
+"""For a proof, and for a test in the prime field."""
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Ends polynomial arithmetic that takes too long; possible in a main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise Undecided(f"no decision within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+_ATOMS = ("lt", "le", "eq", "nan", "bits")
+MAX_SPLITS = 2000
+
+
+def same_operations(got: Term, expected: Term) -> bool:
+    """Whether two terms are the same rounded operations, whatever their comparisons come to.
+
+    Compilers nest choices otherwise, and move operations into their arms or out of them. Nothing is
+    assumed of a comparison but that two numbers are in one order, or one of them is NaN.
+    """
+    try:
+        with limited(SECONDS):
+            shared = {*nodes([got])} & {*nodes([expected])}
+            got, expected = (functions.expanded(x, shared) for x in (got, expected))
+            if _Congruence().same(got, expected):
+                return True
+            return _Splits().same(got, expected, frozenset())
+    except Undecided:
+        return False
+
+
+class _Congruence:
+    """Compares two terms from the top: the same operations of the same operands are the same.
+
+    Where they part, what is below is compared for every outcome of its comparisons.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[Term, Term], bool] = {}
+
+    def same(self, got: Term, expected: Term) -> bool:
+        """Whether they are the same."""
+        if got is expected:
+            return True
+        key = got, expected
+        if key not in self.known:
+            self.known[key] = False
+            self.known[key] = self.of_operands(got, expected) or _Splits().same(
+                *_abstracted(got, expected), frozenset()
+            )
+        return self.known[key]
+
+    def of_operands(self, got: Term, expected: Term) -> bool:
+        """Whether they are one operation of operands that are the same."""
+        shapes = [(x.op, x.kind, len(x.args)) for x in (got, expected)]
+        if shapes[0] != shapes[1] or not got.args:
+            return False
+        left, right = _operands(got), _operands(expected)
+        pairs = {x: y for x, y in left.items() if right.get(x) != y}
+        others = {x: y for x, y in right.items() if left.get(x) != y}
+        if got.op not in COMMUTATIVE | {"isum", "iand", "ior", "ixor"}:
+            ordered = zip(got.args, expected.args, strict=True)
+            return got.data == expected.data and all(self.same(a, b) for a, b in ordered)
+        if got.op == "isum" and got.data[0] != expected.data[0]:
+            return False
+        return len(pairs) == len(others) <= 2 and any(
+            all(self.same(a, b) and pairs[a] == others[b] for a, b in zip(pairs, way, strict=True))
+            for way in itertools.permutations(others)
+        )
+
+
+def _operands(term: Term) -> dict[Term, int]:
+    """The operands, each with how often or by which factor it counts."""
+    if term.op == "isum":
+        return dict(zip(term.args, term.data[1], strict=True))
+    return dict(Counter(term.args))
+
+
+def _abstracted(got: Term, expected: Term) -> tuple[Term, Term]:
+    """Both with a leaf in place of every number that they share but for choices, whatever it is."""
+    shared = {*nodes([got])} & {*nodes([expected])}
+    leaves = {
+        x: terms.fresh(x.digest.hex(), x.kind)
+        for x in shared
+        if x.args and x.kind != "bool" and x.op != "select"
+    }
+    return terms.substitute(got, leaves), terms.substitute(expected, leaves)
+
+
+class _Splits:
+    """Compares two terms for every outcome of their comparisons."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[Term, Term, frozenset[Term]], bool] = {}
+
+    def same(self, got: Term, expected: Term, numbers: frozenset[Term]) -> bool:
+        """Whether they are the same.
+
+        Args:
+            got: The one.
+            expected: The other.
+            numbers: Terms that are not NaN here.
+        """
+        if got is expected:
+            return True
+        key = got, expected, numbers
+        if key not in self.known:
+            if len(self.known) >= MAX_SPLITS:
+                raise Undecided(f"more than {MAX_SPLITS} cases")
+            self.known[key] = False
+            atom = next((n for n in nodes([got, expected]) if n.op in _ATOMS), None)
+            self.known[key] = atom is not None and all(
+                self.same(terms.substitute(got, case), terms.substitute(expected, case), more)
+                for case, more in _outcomes(atom, numbers)
+            )
+        return self.known[key]
+
+
+def _outcomes(
+    atom: Term, numbers: frozenset[Term]
+) -> Iterator[tuple[dict[Term, Term], frozenset[Term]]]:
+    """What a comparison, and others of the same two numbers, can come to; what is not NaN then."""
+    if atom.op == "bits":
+        for holds in (True, False):
+            yield {atom: terms.truth(holds)}, numbers
+        return
+    a, b = atom.args
+    are_numbers = all(x.is_constant or x in numbers for x in (a, b))
+    orders = ("lt", "gt", "eq") if a is not b else ("eq",)
+    for order in orders if are_numbers else (*orders, "nan"):
+        outcomes = {
+            ("lt", a, b): order == "lt", ("lt", b, a): order == "gt", ("eq", a, b): order == "eq",
+            ("le", a, b): order in ("lt", "eq"), ("le", b, a): order in ("gt", "eq"),
+            ("nan", a, b): order == "nan",
+        }  # fmt: skip
+        if order != "nan":
+            outcomes |= {("nan", a, a): False, ("nan", b, b): False}
+        case: dict[Term, Term] = {}
+        for (op, *args), holds in outcomes.items():
+            made = apply(op, *args)
+            inner = made.args[0] if made.op == "not" else made
+            if not inner.is_constant:
+                case[inner] = terms.truth(holds != (made.op == "not"))
+        if order == "eq":  # zeros of two signs are equal, too
+            case |= {x: y for x, y in ((a, b), (b, a)) if y.is_constant and y.number != 0}
+        yield case, numbers if order == "nan" else numbers | {a, b}

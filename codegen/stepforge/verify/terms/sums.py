@@ -1,0 +1,135 @@
+"""Sums, products, quotients, casts and signs of floats, in normal form.
+
+What IEEE 754 does not allow is not done: `(a + b) + c` is not `a + (b + c)` (1e30, -1e30 and 1),
+`0*x` is not 0 (of an infinity), `x - x` neither, and `0 - x` is not `-x` (of +0).
+"""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+from stepforge.verify.terms.nodes import (
+    FLOATS,
+    RULES,
+    Term,
+    apply,
+    constant,
+    is_choice,
+    node,
+    plain,
+    widens,
+)
+from stepforge.verify.terms.zeros import any_zero, plus_zero, settled
+
+
+def _neg(_: str, x: Term) -> Term:
+    if x.op == "neg":
+        return x.args[0]
+    if x.is_constant:
+        return constant(-x.number, x.kind)
+    if is_choice(x):
+        return apply("select", x.args[0], *(_neg("", a) for a in x.args[1:]))
+    return node("neg", x.kind, (x,))
+
+
+def unsigned(x: Term) -> tuple[bool, Term]:
+    """A factor without its sign, which goes through products and quotients unharmed."""
+    if x.op == "neg":
+        return True, x.args[0]
+    if x.is_constant and np.signbit(x.number) and x.number == x.number:
+        return True, constant(-x.number, x.kind)
+    return False, x
+
+
+def _signed(negative: bool, x: Term) -> Term:
+    return _neg("", x) if negative else x
+
+
+def _add(_: str, a: Term, b: Term) -> Term:
+    for x, y in ((a, b), (b, a)):
+        if x.is_constant and x.number == 0:
+            return y if np.signbit(x.number) else plus_zero(any_zero(y))
+    return settled(plain("add", a.kind, (a, b)))
+
+
+def _mul(_: str, a: Term, b: Term) -> Term:
+    (minus, a), (other, b) = unsigned(a), unsigned(b)
+    negative = minus != other
+    for x, y in ((a, b), (b, a)):
+        if x.is_constant and x.number == 1:
+            return _signed(negative, y)
+        if x.is_constant and x.number == 2:
+            return _signed(negative, apply("add", y, y))
+    if a is b and a.op == "abs":
+        a = b = a.args[0]
+    return _signed(negative, plain("mul", a.kind, (a, b)))
+
+
+def _div(_: str, a: Term, b: Term) -> Term:
+    (minus, a), (other, b) = unsigned(a), unsigned(b)
+    if b.is_constant and not a.is_constant and _has_exact_reciprocal(b):
+        return _signed(minus != other, apply("mul", a, constant(1 / b.number, b.kind)))
+    return _signed(minus != other, plain("div", a.kind, (a, b)))
+
+
+def _has_exact_reciprocal(x: Term) -> bool:
+    """Whether it is a power of two whose reciprocal is a normal number of its kind."""
+    limits = np.finfo(np.float64) if x.kind == "f64" else ml_dtypes.finfo(FLOATS[x.kind])
+    small, large = float(limits.tiny), float(limits.max)
+    mantissa = np.frexp(x.number)[0]
+    return bool(mantissa == 0.5 and small <= x.number and small <= 1 / x.number <= large)
+
+
+def _abs(_: str, x: Term) -> Term:
+    x = any_zero(unsigned(x)[1])
+    if x.op == "abs" or x.is_constant:
+        return x
+    if x.op in ("mul", "div"):
+        return apply(x.op, *(apply("abs", a) for a in x.args))
+    if x.op == "select":
+        return apply("select", x.args[0], *(apply("abs", a) for a in x.args[1:]))
+    if x.op == "neg":
+        return apply("abs", x.args[0])
+    return node("abs", x.kind, (x,))
+
+
+def _fma(_: str, a: Term, b: Term, c: Term) -> Term:
+    (minus, a), (other, b) = unsigned(a), unsigned(b)
+    a, b = sorted((a, b), key=lambda x: x.digest)
+    if minus != other:
+        if unsigned(_neg("", a)) == (True, a):
+            a = _neg("", a)
+        elif unsigned(_neg("", b)) == (True, b):
+            b = _neg("", b)
+        else:  # the sign went into the arms of a choice
+            a, b = sorted((_neg("", a), b), key=lambda x: x.digest)
+    return node("fma", a.kind, (a, b, c))
+
+
+def _cvt(kind: str, x: Term) -> Term:
+    if x.kind == kind:
+        return x
+    if x.is_constant:
+        return constant(x.number, kind)
+    if x.op in ("neg", "abs"):
+        return apply(x.op, apply("cvt", x.args[0], kind=kind))
+    if x.op == "cvt" and widens(x.args[0].kind, x.kind):
+        return _cvt(kind, x.args[0])  # the inner one is exact
+    if x.op == "select":
+        return apply("select", x.args[0], *(apply("cvt", a, kind=kind) for a in x.args[1:]))
+    if x.op in ("max", "min", "maxnum", "minnum") and widens(x.kind, kind):
+        return apply(x.op, *(apply("cvt", a, kind=kind) for a in x.args))
+    return node("cvt", kind, (x,))
+
+
+RULES |= {
+    "neg": _neg,
+    "add": _add,
+    "sub": lambda _, a, b: apply("add", a, apply("neg", b)),
+    "mul": _mul,
+    "div": _div,
+    "abs": _abs,
+    "fma": _fma,
+    "cvt": _cvt,
+}

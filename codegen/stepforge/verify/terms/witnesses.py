@@ -1,0 +1,154 @@
+"""Points at which two terms may differ, and whether they differ there in a bit.
+
+Points are small numbers, those that occur in the terms, and those at which a comparison turns.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stepforge.language.spec import Interval
+from stepforge.verify.cases import inputs
+from stepforge.verify.terms import evaluation
+from stepforge.verify.terms.terms import FLOATS, Term, nodes
+
+POINTS = 90
+"""Random points at which a difference is looked for."""
+
+
+def points(
+    found: Sequence[Term], domains: Mapping[str, Interval], rng: np.random.Generator, count: int
+) -> Iterator[dict[str, float]]:
+    """Points of the leaves' domains, exact in their types; simple ones first.
+
+    Simple are small numbers, and those that occur in the terms, at which a choice may turn.
+    """
+    leaves = {n.data: n.kind for n in nodes(found) if n.op in ("load", "scalar")}
+    own = {n.number for n in nodes(found) if n.is_constant and n.kind != "bool"}
+    own |= {-x for x in own}
+    usual = (1.0, 2.0, 0.5, -1.0, 0.25, 3.0, -0.5, 0.0, 0.75, 1.5)
+    simple = list(dict.fromkeys([*usual, *(x for x in sorted(own) if np.isfinite(x))]))
+    for index in range(count):
+        point: dict[str, float] = {}
+        for name, kind in leaves.items():
+            domain = domains.get(name, Interval())
+            if name == "t":
+                point[name] = float(rng.integers(1, 5 if index < 2 * count // 3 else 1000))
+                continue
+            if index < 2 * count // 3:
+                allowed = [x for x in simple if x in domain]
+                zero = 0.0 in domain and rng.random() < 0.25
+                value = 0.0 if zero else float(rng.choice(allowed)) if allowed else np.nan
+            else:
+                value = float(inputs.log_uniform(1, "float64", domain, rng, 3)[0])
+            rounded = float(FLOATS[kind](value))
+            point[name] = rounded if rounded in domain else _middle(domain)
+        yield point
+
+
+def _middle(domain: Interval) -> float:
+    low = domain.low if np.isfinite(domain.low) else min(domain.high - 1, 0)
+    high = domain.high if np.isfinite(domain.high) else low + 2
+    return (low + high) / 2
+
+
+def bits_differ(got: Term, expected: Term, point: Mapping[str, float]) -> bool:
+    """Whether two terms differ in a bit there; all NaNs are the same.
+
+    Raises:
+        NoValue: One of them holds an operation that is not known.
+    """
+    columns = {name: np.asarray([value]) for name, value in point.items()}
+    a, b = (float(np.ravel(evaluation.evaluate(t, columns))[0]) for t in (got, expected))
+    return (a != b or np.signbit(a) != np.signbit(b)) and not (np.isnan(a) and np.isnan(b))
+
+
+def bits_witness(
+    got: Term, expected: Term, domains: Mapping[str, Interval], seed: int
+) -> dict[str, float] | None:
+    """A point at which two terms differ in a bit, if one is found.
+
+    Raises:
+        NoValue: One of them holds an operation that is not known.
+    """
+    rng = np.random.default_rng([seed, 8])
+    tried = itertools.chain(
+        points([got, expected], domains, rng, 4 * POINTS),
+        _zeros(got, expected, domains, rng),
+        _turning(got, expected, domains, rng),
+    )
+    return next((point for point in tried if bits_differ(got, expected, point)), None)
+
+
+def _zeros(
+    got: Term, expected: Term, domains: Mapping[str, Interval], rng: np.random.Generator
+) -> Iterator[dict[str, float]]:
+    """Points at which the tensors are zeros of all signs, the scalars as at another point."""
+    (point,) = points([got, expected], domains, rng, 1)
+    loads = dict.fromkeys(str(n.data) for n in nodes([got, expected]) if n.op == "load")
+    for zeros in inputs.zeros({name: domains.get(name, Interval()) for name in loads}):
+        signed = zip(loads, map(float, zeros), strict=True)
+        yield point | {name: zero for name, zero in signed if zero == 0}
+
+
+TURNS = 5
+"""Points from which the places are looked for where a comparison turns."""
+MAX_COMPARISONS = 8
+NEAR = 8
+"""Neighbours of such a place, on either side."""
+
+
+def _turning(
+    got: Term, expected: Term, domains: Mapping[str, Interval], rng: np.random.Generator
+) -> Iterator[dict[str, float]]:
+    """Points at which a comparison of one of the terms is about to turn.
+
+    What a choice depends on may be wrong by so little that no other point shows it.
+    """
+    comparisons = [n for n in nodes([got, expected]) if n.op in ("lt", "le", "eq")]
+    for point in list(points([got, expected], domains, rng, 3 * TURNS))[TURNS:]:  # few simple ones
+        for comparison in comparisons[:MAX_COMPARISONS]:
+            for leaf in [n for n in nodes([comparison]) if n.op == "load"]:
+                name, domain = str(leaf.data), domains.get(str(leaf.data), Interval())
+                for value in _turns(comparison, name, leaf.kind, point):
+                    if value in domain:
+                        yield {**point, name: value}
+
+
+def _turns(comparison: Term, name: str, kind: str, point: Mapping[str, float]) -> Iterator[float]:
+    """Values of a tensor on both sides of where a comparison turns, the others as in a point."""
+    columns: dict[str, Any] = {k: np.asarray([v]) for k, v in point.items()}
+    powers = 2.0 ** np.arange(-40, 41)
+    places = np.unique(_places(np.concatenate([-powers, [0.0], powers]), kind))
+    while True:
+        values = _numbers(places, kind)
+        truth = evaluation.evaluate(comparison, columns | {name: values})
+        turns = np.flatnonzero(np.diff(np.broadcast_to(truth, places.shape)))
+        if not len(turns):
+            return
+        low, high = int(places[turns[0]]), int(places[turns[0] + 1])
+        if high - low == 1:
+            break
+        places = np.unique([low + (high - low) * i // 64 for i in range(65)])
+    yield from map(float, _numbers(np.arange(low - NEAR, high + NEAR + 1), kind))
+
+
+def _places(values: Any, kind: str) -> Any:
+    """Where numbers of a kind stand in their order: neighbours differ by one, both zeros are 0."""
+    with np.errstate(over="ignore"):
+        numbers = np.asarray(values).astype(FLOATS[kind])
+    bits = numbers.view(f"i{numbers.itemsize}").astype(np.int64)
+    smallest = -(2 ** (8 * numbers.itemsize - 1))
+    return np.where(bits < 0, smallest - bits, bits)
+
+
+def _numbers(places: Any, kind: str) -> Any:
+    """The numbers at such places."""
+    size = np.dtype(FLOATS[kind]).itemsize
+    smallest = -(2 ** (8 * size - 1))
+    bits = np.where(places < 0, smallest - places, places)
+    return bits.astype(f"i{size}").view(FLOATS[kind])
