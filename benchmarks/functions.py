@@ -263,8 +263,8 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"there is no function {', '.join(sorted(unknown))}")
-    title = f"{'function':8} {'format':8} {'inputs':>10} {'ulp':>6} {'rounded':>9} {'steps':>5}"
-    print(f"{title}  {'special':8} {'NumPy':9} worst at", flush=True)
+    title = f"{'function':8} {'format':8} {'inputs':>10} {'ulp':>6} {'rounded':>9}"
+    print(f"{title} {'operations':>10}  {'special':8} {'NumPy':9} worst at", flush=True)
     good = True
     with tempfile.TemporaryDirectory() as folder:
         for name in options.names or NAMES:
@@ -280,7 +280,7 @@ def main() -> int:
                 print("\r" + " " * 30 + "\r", end="", file=sys.stderr, flush=True)
                 print(
                     f"{name:8} {format:8} {measured.count:10} {ulp:>6}"
-                    f" {measured.rounded / measured.count:9.4%} {measured.formula.operations:5}"
+                    f" {measured.rounded / measured.count:9.4%} {measured.formula.operations:10}"
                     f"  {specials:8} {numpy:9} {where}",
                     flush=True,
                 )
