@@ -101,6 +101,8 @@ class Verdict:
         exact: Whether the kernel is launched in exact mode.
         required: Whether verification fails without it.
         evidence: What was measured: bounds, static figures, hashes of artefacts.
+        warnings: What is no fault and should be looked at, one line each: what a kernel costs, a
+            first step that does not descend. A pass stays one, except for who is strict.
         machine_code: Kernels whose figures are still to be measured, by name.
         kept: When it was found, in UTC, if that was in an earlier run from the same inputs.
         name: Of the rung; "" where it is the number.
@@ -120,6 +122,7 @@ class Verdict:
     exact: bool = True
     required: bool = True
     evidence: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     machine_code: dict[str, Compiled] = field(default_factory=dict, repr=False)
     kept: str = ""
     name: str = ""

@@ -125,8 +125,9 @@ def _verdict(data: dict[str, Any]) -> Verdict:
     kinds = {f.name: f.type for f in fields(Verdict)}
     if unknown := set(data) - set(kinds):
         raise ValueError(f"unknown keys {sorted(unknown)}")
-    found = Verdict(**{**data, "status": Status(data["status"])})
-    texts = (found.rung, found.optimizer, found.detail, found.kept)
+    warnings = tuple(data.get("warnings", ()))
+    found = Verdict(**{**data, "status": Status(data["status"]), "warnings": warnings})
+    texts = (found.rung, found.optimizer, found.detail, found.kept, *warnings)
     if not found.status.passed or not all(isinstance(text, str) for text in texts):
         raise ValueError("no verdict that passes")
     return found
