@@ -18,8 +18,18 @@ from stepforge.verify.run.tasks import Group
 __all__ = ["pytest_configure"]
 
 # Processes that tests start have the package of this checkout, too, installed or not.
+_counter = itertools.count()
 _FOLDERS = [str(ROOT / "codegen"), os.environ.get("PYTHONPATH", "")]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _FOLDERS))
+
+
+@pytest.fixture(autouse=True)
+def _no_earlier_verdicts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Every test finds its verdicts itself."""
+    folder = tmp_path_factory.getbasetemp() / f"verdicts-{next(_counter)}"
+    monkeypatch.setenv("STEPFORGE_CACHE", str(folder))
 
 
 @pytest.fixture

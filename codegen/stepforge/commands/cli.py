@@ -15,7 +15,18 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from stepforge.commands import build, check, explain, fuzz, listing, mutate, new, show, verify
+from stepforge.commands import (
+    build,
+    check,
+    clean,
+    explain,
+    fuzz,
+    listing,
+    mutate,
+    new,
+    show,
+    verify,
+)
 from stepforge.commands.terminal import signals, streams
 from stepforge.commands.terminal.output import (
     Failed,
@@ -40,7 +51,7 @@ _STATUS = "Exit status: 0 all is well; 1 refuted, unsupported or out of date; 2 
 _SETTINGS = (
     "Settings are read from the nearest stepforge.toml, or the table tool.stepforge of "
     "pyproject.toml, in the working directory or above it: specs and out (folders), backends, and "
-    "of verify level and keep. Paths are relative to that file; the command line wins."
+    "of verify level and cache. Paths are relative to that file; the command line wins."
 )
 _EXAMPLES = (
     "stepforge new mine               # writes specs/mine.toml, to be edited",
@@ -55,6 +66,7 @@ _COMMANDS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "verify": (verify.verify, verify.EXAMPLES),
     "fuzz": (fuzz.fuzz, fuzz.EXAMPLES),
     "mutate": (mutate.mutate, mutate.EXAMPLES),
+    "clean": (clean.clean, clean.EXAMPLES),
     "show": (show.show, show.EXAMPLES),
     "explain": (explain.explain, explain.EXAMPLES),
 }

@@ -102,3 +102,14 @@ Wide = Annotated[
     typer.Option("--wide", help="Print all columns, however narrow the terminal is."),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write to.")]
+Cache = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        envvar="STEPFORGE_CACHE",
+        help="The folder of kept verdicts, which stand as long as all of their inputs are the "
+        "same. By default .stepforge_cache beside the settings.",
+        show_default=False,
+    ),
+]

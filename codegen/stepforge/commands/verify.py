@@ -10,10 +10,11 @@ from typing import Annotated, Optional
 import typer
 
 from stepforge.commands import gpus
-from stepforge.commands.options import Json, Specs, Wide, complete_kernel, complete_target
+from stepforge.commands.options import Cache, Json, Specs, Wide, complete_kernel, complete_target
 from stepforge.commands.specs import load_held
 from stepforge.commands.terminal.output import answer, leave, note
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest
+from stepforge.project import config
 from stepforge.verify.rungs import registry
 from stepforge.verify.rungs.levels import Level
 
@@ -21,7 +22,7 @@ EXAMPLES = (
     "stepforge verify                       # every spec, in seconds each",
     "stepforge verify mine --level full     # every type and GPU, in minutes",
     "stepforge verify mine --target h100 --target 4090",
-    "stepforge verify --generated mypkg/optim --keep verdicts.json",
+    "stepforge verify --generated mypkg/optim --no-cache",
     "stepforge verify adamw --json > certificate.json",
 )
 
@@ -62,13 +63,10 @@ def verify(
     jobs: Annotated[
         Optional[int], typer.Option(min=1, help="Worker processes of each kind.")
     ] = None,
-    keep: Annotated[
-        Optional[Path],
-        typer.Option(
-            metavar="FILE",
-            help="Keep verdicts in a file, and use those again whose inputs are all the same.",
-        ),
-    ] = None,
+    cache: Cache = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Find every verdict anew, and keep none.")
+    ] = False,
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
@@ -90,13 +88,14 @@ def verify(
     warnings: list[Diagnostic] = []
     notes: list[str] = []
     loaded = load_held(specs, folder, warnings, notes)
+    with scratch(), report.progress(sys.stderr) as advance:
+        certificates = verify.verify(
+            loaded, folder, seed, targets, jobs, advance, level,
+            None if no_cache else cache or config.current().verdicts, chosen, score, notes.append,
+        )  # fmt: skip
     if not as_json:
         for text in notes:
             note(text)
-    with scratch(), report.progress(sys.stderr) as advance:
-        certificates = verify.verify(
-            loaded, folder, seed, targets, jobs, advance, level, keep, chosen, score
-        )
     left_out = verify.left_out(loaded, level, targets)
     passed = bool(certificates) and all(certificate.passed for certificate in certificates)
     if as_json:

@@ -19,9 +19,11 @@ from stepforge.backends.registry import BACKENDS
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
 from stepforge.language.source import MAX_BYTES, KeyPath, Source, parse
 
+VERDICTS = ".stepforge_cache"
+"""The folder of kept verdicts, in that of the project."""
 LEVELS = ("fast", "full", "deep")
 _MENTIONED = re.compile(r"(?m)^[ \t]*\[?[ \t]*[\"']?tool\b.*\bstepforge\b|^[ \t]*\[tool\]")
-_OTHER_NAMES = {"cache": "keep", "output": "out", "generated": "out", "spec": "specs"}
+_OTHER_NAMES = {"keep": "cache", "output": "out", "generated": "out", "spec": "specs"}
 """What somebody may call a key, beside its name."""
 
 
@@ -35,7 +37,7 @@ class Config:
         out: The folder of generated code.
         backends: What to generate.
         level: The level of `verify`.
-        keep: The file of kept verdicts.
+        cache: The folder of kept verdicts.
     """
 
     file: Path | None = None
@@ -43,12 +45,17 @@ class Config:
     out: Path | None = None
     backends: tuple[str, ...] | None = None
     level: str | None = None
-    keep: Path | None = None
+    cache: Path | None = None
 
     @property
     def root(self) -> Path:
         """The folder of the project: that of the file, or the working directory."""
         return self.file.parent if self.file else Path.cwd()
+
+    @property
+    def verdicts(self) -> Path:
+        """The folder of kept verdicts, as seen from the working directory."""
+        return self.cache or Path(os.path.relpath(self.root / VERDICTS))
 
 
 KEYS: dict[str, Literal["path", "backends", "level"]] = {
@@ -56,7 +63,7 @@ KEYS: dict[str, Literal["path", "backends", "level"]] = {
     "out": "path",
     "backends": "backends",
     "level": "level",
-    "keep": "path",
+    "cache": "path",
 }
 
 
@@ -89,7 +96,7 @@ def defaults() -> dict[str, dict[str, Any]]:
     out = config.out
     if out is None and Path("stepforge.json").is_file() and not Path("generated").exists():
         out = Path()
-    verify: dict[str, Any] = {"folder": out, "level": config.level, "keep": config.keep}
+    verify: dict[str, Any] = {"folder": out, "level": config.level}
     backends = list(config.backends) if config.backends is not None else None
     found: dict[str, dict[str, Any]] = {
         "build": {"out": out, "backend": backends},

@@ -106,6 +106,7 @@ class Verdict:
         machine_code: Kernels whose figures are still to be measured, by name.
         kept: When it was found, in UTC, if that was in an earlier run from the same inputs.
         name: Of the rung; "" where it is the number.
+        lasting: Whether the same inputs give it again: not where time or memory ran out.
     """
 
     rung: str
@@ -126,6 +127,7 @@ class Verdict:
     machine_code: dict[str, Compiled] = field(default_factory=dict, repr=False)
     kept: str = ""
     name: str = ""
+    lasting: bool = True
 
     @property
     def title(self) -> str:
@@ -135,7 +137,7 @@ class Verdict:
     @property
     def place(self) -> tuple[Any, ...]:
         """What tells it from the other verdicts of a run."""
-        options = None if self.options is None else tuple(sorted(self.options.items()))
+        options = tuple(sorted((self.options or {}).items()))
         return self.optimizer, self.rung, options, self.target, self.dtype, self.exact
 
     @property
@@ -146,7 +148,7 @@ class Verdict:
     def as_dict(self) -> dict[str, Any]:
         """The machine-readable form, the rung's name first."""
         data = asdict(self)
-        del data["name"], data["machine_code"]
+        del data["name"], data["machine_code"], data["lasting"]
         return {"name": self.name or self.rung, **data}
 
 

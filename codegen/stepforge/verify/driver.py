@@ -1,6 +1,6 @@
 """Files to certificate: every rung runs on the files on disk.
 
-Pipeline: `tasks` says what there is to do at a level, `kept` what is known from earlier runs,
+Pipeline: `tasks` says what there is to do at a level, `cache` what is known from earlier runs,
 `workers` run the rest in processes of their own with a time limit, `certificate` is what comes out.
 The rungs are modules of `rungs`, each with a record in `rungs.registry`; the last of them, how good
 the others are, is `stepforge.mutate.score`.
@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +28,7 @@ from stepforge.verify.files.generated import LAUNCHERS
 from stepforge.verify.files.inspection import Inspection, inspect
 from stepforge.verify.ptx import figures
 from stepforge.verify.run import provenance
-from stepforge.verify.run.kept import Kept
+from stepforge.verify.run.cache import Cache, inputs_of
 from stepforge.verify.run.tasks import Group, groups, left_out, run, rungs
 from stepforge.verify.run.workers import execute
 from stepforge.verify.rungs import registry
@@ -63,9 +64,10 @@ def verify(
     jobs: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     level: Level = Level.fast,
-    keep: Path | None = None,
+    cache: Path | None = None,
     backends: Sequence[str] = LAUNCHERS,
     score: Score | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> list[Certificate]:
     """Verifies the generated files of specs.
 
@@ -77,76 +79,112 @@ def verify(
         jobs: Worker processes of each kind; by default the number of processors.
         progress: Called with done, total, and what was done last.
         level: How much to do.
-        keep: A file of verdicts of earlier runs, which stand where all of their inputs are the
+        cache: A folder of verdicts of earlier runs, which stand where all of their inputs are the
             same; those of this run are added to it.
         backends: Whose kernels to look at, where the folder has them; `score` looks at all of them.
         score: What the deep level needs: `stepforge.mutate.score.score`.
+        note: Called with what is to be said beside the verdicts, such as that none can be kept.
 
     Returns:
         One certificate for every spec, in the same order.
 
     Raises:
         ValueError: The level is deep, and there is no `score`.
-        SpecError: The file holds something else, or the folder's manifest cannot be used.
+        SpecError: The cache is something else, or the folder's manifest cannot be used.
     """
     if level is Level.deep and score is None:
         raise ValueError("the deep level needs a `score`")
-    kept = Kept(keep)
-    held = manifest.read(folder)
-    verdicts: dict[str, list[Verdict]] = {}
-    hashes = {spec.name: generated.hashes(spec, folder) for spec in specs}
-    todo: list[Group] = []
-    scored: list[Spec] = []
+    jobs = jobs or os.cpu_count() or 1
+    found = _Found({spec.name: [] for spec in specs}, progress)
     kernels: dict[str, tuple[str, ...]] = {}
+    todo: list[Group] = []
+    scored: list[Task] = []
+    held = manifest.read(folder)
+    before = {spec.name: inputs_of(spec, folder) for spec in specs}
+    hashes = {spec.name: generated.hashes(spec, folder) for spec in specs}
+    with closing(Cache(cache)) as kept:
+        for spec in specs:
+            files = inspect(spec, folder, held)
+            found.known(files.verdict)
+            kernels[spec.name] = tuple(b for b in files.launchers if b in backends)
+            if not files.runs:
+                continue
+            if missing := _missing(spec, files, backends):
+                found.known(missing)
+            chosen = tuple(targets) if targets else None
+            every = list(groups(spec, folder, seed, level, chosen, kernels[spec.name]))
+            if level is Level.deep and files.verdict.status.passed:
+                whole = Task(MUTATION_SCORE, spec, {}, folder, seed, backends=files.launchers)
+                if whole.missing:
+                    found.known(_unscored(spec, whole.missing))
+                else:
+                    every.append((whole,))
+            for group in every:
+                left, earlier = kept.split(group)
+                found.known(*earlier)
+                if left and left[0].rung is MUTATION_SCORE:
+                    scored += left
+                elif left:
+                    todo.append(left)
+        found.total = sum(map(len, todo)) + len(scored)
+        with closing(execute(todo, jobs)) as coming:
+            for verdict in coming:
+                found.add(verdict)
+                if not verdict.machine_code:  # others are not measured yet
+                    kept.put(verdict)
+        for task in scored:
+            assert score is not None
+            verdict = score(task.spec, folder, seed, jobs=jobs)
+            found.add(verdict)
+            kept.put(verdict)
+        for verdict in found.measured(jobs):
+            kept.put(verdict)
+    if kept.trouble and note:
+        note(kept.trouble)
     for spec in specs:
-        files = inspect(spec, folder, held)
-        verdicts[spec.name] = [files.verdict]
-        kernels[spec.name] = tuple(b for b in files.launchers if b in backends)
-        if not files.runs:
-            continue
-        if missing := _missing(spec, files, backends):
-            verdicts[spec.name].append(missing)
-        if level is Level.deep and files.verdict.status.passed:
-            whole = Task(MUTATION_SCORE, spec, {}, folder, seed, backends=files.launchers)
-            if whole.missing:
-                verdicts[spec.name].append(_unscored(spec, whole.missing))
-            else:
-                scored.append(spec)
-        chosen = tuple(targets) if targets else None
-        for group in groups(spec, folder, seed, level, chosen, kernels[spec.name]):
-            left, found = kept.split(group)
-            verdicts[spec.name] += found
-            if left:
-                todo.append(left)
-    total = sum(map(len, todo)) + len(scored)
-    done = 0
-    try:
-        with closing(execute(todo, jobs or os.cpu_count() or 1)) as coming:
-            for done, verdict in enumerate(coming, 1):
-                verdicts[verdict.optimizer].append(verdict)
-                if progress:
-                    progress(done, total, f"{verdict.optimizer} {verdict.title}")
-    except KeyboardInterrupt:
-        for found in verdicts.values():
-            kept.add(v for v in found if not v.machine_code)  # others are not measured yet
-        kept.write()
-        raise
-    for number, spec in enumerate(scored, done + 1):
-        assert score is not None
-        verdicts[spec.name].append(score(spec, folder, seed, jobs=jobs))
-        if progress:
-            progress(number, total, f"{spec.name} {MUTATION_SCORE.title}")
-    everything = [v for found in verdicts.values() for v in found]
-    verdicts = {spec.name: [] for spec in specs}
-    for verdict in figures.completed(everything, jobs or os.cpu_count() or 1):
-        verdicts[verdict.optimizer].append(verdict)
-    for spec in specs:
-        if generated.hashes(spec, folder) != hashes[spec.name]:
-            reason = "a file has changed while it was verified"
-            verdicts[spec.name].append(Verdict("files", spec.name, None, Status.REFUTED, 0, reason))
-        kept.add(verdicts[spec.name])
-    kept.write()
-    return [_certificate(s, hashes[s.name], verdicts[s.name], kernels[s.name]) for s in specs]
+        if reason := before[spec.name].changed_in(inputs_of(spec, folder)):
+            found.known(Verdict("files", spec.name, None, Status.REFUTED, 0, reason))
+    return [_certificate(s, hashes[s.name], found.verdicts[s.name], kernels[s.name]) for s in specs]
+
+
+@dataclass(slots=True)
+class _Found:
+    """The verdicts of a run, by optimizer.
+
+    Attributes:
+        verdicts: Optimizer → its verdicts.
+        progress: Called with done, total, and what was done last.
+        done: How many were found in this run.
+        total: How many will be.
+    """
+
+    verdicts: dict[str, list[Verdict]]
+    progress: Callable[[int, int, str], None] | None
+    done: int = 0
+    total: int = 0
+
+    def known(self, *verdicts: Verdict) -> None:
+        """Takes verdicts that nothing had to be run for."""
+        for verdict in verdicts:
+            self.verdicts[verdict.optimizer].append(verdict)
+
+    def add(self, verdict: Verdict) -> None:
+        """Takes a verdict of this run."""
+        self.known(verdict)
+        self.done += 1
+        if self.progress:
+            self.progress(self.done, self.total, f"{verdict.optimizer} {verdict.title}")
+
+    def measured(self, jobs: int) -> Iterator[Verdict]:
+        """Measures the kernels that are still to be, and gives their verdicts."""
+        everything = [v for found in self.verdicts.values() for v in found]
+        places = {v.place for v in everything if v.machine_code}
+        for found in self.verdicts.values():
+            found.clear()
+        for verdict in figures.completed(everything, jobs):
+            self.known(verdict)
+            if verdict.place in places:
+                yield verdict
 
 
 def _missing(spec: Spec, files: Inspection, asked: Sequence[str]) -> Verdict | None:
@@ -158,6 +196,7 @@ def _missing(spec: Spec, files: Inspection, asked: Sequence[str]) -> Verdict | N
 
 
 def _unscored(spec: Spec, missing: Need) -> Verdict:
+    """What is said where the other rungs cannot be scored."""
     return Verdict(
         MUTATION_SCORE.number, spec.name, None, Status.UNSUPPORTED, 0, missing.value,
         required=False, name=MUTATION_SCORE.name,

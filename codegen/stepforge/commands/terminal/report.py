@@ -92,7 +92,7 @@ def print_table(
             say(line, _STYLES[Status.UNSUPPORTED])
     verdicts = [v for c in certificates for v in c.verdicts if v.rung != "files"]
     if kept := sum(bool(v.kept) for v in verdicts):
-        say(f"{kept} of {len(verdicts)} verdicts are kept ones, of earlier runs on the same inputs")
+        say(f"{kept} of {len(verdicts)} kept, from earlier runs on the same inputs")
     passed = sum(certificate.passed for certificate in certificates)
     say(f"{passed} of {len(certificates)} optimizers passed every rung")
     if left_out:

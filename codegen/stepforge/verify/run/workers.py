@@ -153,4 +153,4 @@ def _results(future: Future[list[Verdict]], group: Group, seconds: float) -> lis
     except Exception as error:  # our fault: say so, and never call it a pass
         status = Status.UNSUPPORTED
         what = f"internal error, a bug in stepforge: {type(error).__name__}: {error}"
-    return [task.verdict(status, what) for task in group]
+    return [task.verdict(status, what, lasting=False) for task in group]
