@@ -104,7 +104,9 @@ def verify(
         answer("verify", results, warnings, 0 if passed else 1, **about)
     else:
         elsewhere = [] if folder == Path("generated") else ["--generated", str(folder)]
-        more = shlex.join(["stepforge", "verify", *(specs or ()), *elsewhere, "--level", "full"])
+        next_level = "full" if "rungs" in left_out else "deep"
+        words = ["stepforge", "verify", *(specs or ()), *elsewhere, "--level", next_level]
+        more = shlex.join(words)
         report.print_table(certificates, sys.stdout, wide, _in_a_line(left_out, more))
     leave(0 if passed else 1)
 
@@ -113,6 +115,9 @@ def _in_a_line(left_out: dict[str, list[str]], command: str) -> str:
     """What the level leaves out, and the command that does not."""
     if not left_out:
         return ""
-    named = {**left_out, "rungs": [registry.titles(left_out["rungs"])]}
-    shown = ", ".join(" ".join(names) for names in named.values())
-    return f"left out: {shown}; `{command}` looks at all of it"
+    titles = {"rungs": [registry.titles(left_out["rungs"])]} if "rungs" in left_out else {}
+    shown = ", ".join(" ".join(names) for names in {**left_out, **titles}.values() if names)
+    looks = (
+        "looks at more of it" if {"rungs", "options"} <= left_out.keys() else "looks at all of it"
+    )
+    return f"left out: {shown}; `{command}` {looks}"

@@ -15,7 +15,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -281,7 +281,7 @@ def _verdict(text: str) -> Verdict | None:
     known = {f.name for f in fields(Verdict)}
     try:
         data = json.loads(text)
-        if not isinstance(data, Mapping) or not set(data) <= known:
+        if not isinstance(data, dict) or not set(data) <= known:
             return None
         warnings = tuple(data.pop("warnings"))
         found = Verdict(**{**data, "status": Status(data["status"]), "warnings": warnings})

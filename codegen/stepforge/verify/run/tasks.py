@@ -7,13 +7,14 @@ in common.
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from stepforge.language.spec import Spec
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import LAUNCHERS
+from stepforge.verify.run import coverage
 from stepforge.verify.rungs.levels import AMD, DTYPES, FAST_TARGETS, TARGETS, Level
 from stepforge.verify.rungs.registry import RUNGS, Need, Rung
 from stepforge.verify.rungs.task import Task
@@ -47,17 +48,19 @@ def rungs(spec: Spec, level: Level = Level.full, backends: Sequence[str] = LAUNC
 
 
 def left_out(
-    specs: Iterable[Spec], level: Level, targets: Sequence[str] | None = None
+    specs: Sequence[Spec], level: Level, targets: Sequence[str] | None = None
 ) -> dict[str, list[str]]:
-    """What the fast level does not look at and the full one does; nothing at the others.
+    """What a level does not look at, by kind; the fast one leaves out most.
 
     Args:
         specs: The specs that are verified.
         level: The level.
         targets: GPUs that the user names, instead of those of the level.
     """
+    sets = {spec.name: text for spec in specs if (text := coverage.told(spec, level))}
+    some = {"options": [f"{name}: {text}" for name, text in sets.items()]} if sets else {}
     if level is not Level.fast:
-        return {}
+        return some
     rest = {r.number for spec in specs for r in rungs(spec) if r not in rungs(spec, level)}
     other = [target for target in (*TARGETS, AMD) if target not in FAST_TARGETS]
     return {
@@ -65,6 +68,7 @@ def left_out(
         **({} if targets else {"targets": other}),
         "modes": ["fast mode"],
         "rungs": sorted(rest),
+        **some,
     }
 
 
@@ -86,7 +90,7 @@ def groups(
         required = bool(targets) or target != AMD or Need.ptx not in task.rung.needs
         return replace(task, targets=(target,), dtypes=(dtype,), exact=exact, required=required)
 
-    for options in spec.option_sets():
+    for options in coverage.option_sets(spec, level):
         tasks = [
             Task(r, spec, options, folder, seed, chosen, dtypes, brief=fast, backends=backends)
             for r in rungs(spec, level, backends)
