@@ -211,7 +211,7 @@ def test_json_is_all_there_is_on_stdout(arguments: list[str], command: Command) 
         (["verify", "nobody"], "E006"),
         (["verify", "--level", "thorough"], "E090"),
         (["verify", "lion", "--target", "h10"], "E006"),
-        (["verify", "lion", "--keep", "/dev/null/x"], "E007"),
+        (["verify", "lion", "--cache", "pyproject.toml"], "E001"),
         (["mutate", "nobody"], "E006"),
         (["fuzz", "--count", "0"], "E006"),
         (["show"], "E090"),

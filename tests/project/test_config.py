@@ -12,6 +12,7 @@ from support import ROOT, Command
 from stepforge.language.diagnostics import SpecError, render
 from stepforge.project import catalogue, config
 from stepforge.verify.driver import Level
+from stepforge.verify.run.cache import is_ours
 
 OWN = (ROOT / "specs" / "lion.toml").read_text("utf-8").replace('"lion"', '"mine"')
 FULL = """\
@@ -19,7 +20,7 @@ specs = "formulas"
 out = "package/optim"
 backends = ["numpy", "triton"]
 level = "fast"
-keep = "kept.json"
+cache = "kept"
 """
 
 
@@ -73,7 +74,10 @@ def test_options_win(tmp_path: Path, command: Command) -> None:
 
 
 @pytest.mark.usefixtures("_pretended")
-def test_verify_has_its_folder_level_and_kept_verdicts(tmp_path: Path, command: Command) -> None:
+def test_verify_has_its_folder_level_and_kept_verdicts(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STEPFORGE_CACHE")
     below = project(tmp_path)
     command("build", "--backend", "numpy", cwd=below)
     done = command("verify", "--json", cwd=below)
@@ -81,8 +85,9 @@ def test_verify_has_its_folder_level_and_kept_verdicts(tmp_path: Path, command: 
     (certificate,) = json.loads(done.stdout)["results"]
     rungs = {verdict["rung"] for verdict in certificate["verdicts"]}
     assert rungs == {"files", "R0", "R1", "R3"}  # no kernels, and no R9 at this level
-    kept = json.loads((tmp_path / "kept.json").read_text())
-    assert {verdict["optimizer"] for verdict in kept["verdicts"].values()} == {"mine"}
+    (again,) = json.loads(command("verify", "--json", cwd=below).stdout)["results"]
+    assert all(v["kept"] for v in again["verdicts"] if v["rung"] != "files")
+    assert is_ours(tmp_path / "kept")
 
 
 def test_the_nearest_counts_and_stepforge_toml_comes_first(
@@ -141,13 +146,13 @@ error[E024]: no setting is called `outt`
   | ^^^^
   = help: did you mean `out`?
 """,
-    'cache = "x"': """\
-error[E024]: no setting is called `cache`
+    'keep = "x"': """\
+error[E024]: no setting is called `keep`
  --> stepforge.toml:1:1
   |
-1 | cache = "x"
-  | ^^^^^
-  = help: write `keep`
+1 | keep = "x"
+  | ^^^^
+  = help: write `cache`
 """,
     "out = 3": """\
 error[E025]: `out` is a path in quotes
