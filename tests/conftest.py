@@ -24,12 +24,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _FOLDERS))
 
 
 @pytest.fixture(autouse=True)
-def _no_earlier_verdicts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def _no_earlier_verdicts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Every test finds its verdicts itself."""
     folder = tmp_path_factory.getbasetemp() / f"verdicts-{next(_counter)}"
-    monkeypatch.setenv("STEPFORGE_CACHE", str(folder))
+    with pytest.MonkeyPatch.context() as patch:  # a test's own `monkeypatch` is undone before this
+        patch.setenv("STEPFORGE_CACHE", str(folder))
+        yield
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def made_up() -> Iterator[Rung]:
 @pytest.mark.usefixtures("made_up")
 def test_it_is_run_reported_certified_and_kept(tmp_path: Path, command: Command) -> None:
     folder = copy_of("lion", tmp_path / "generated")
-    line = ("verify", "lion", "--generated", folder, "--keep", tmp_path / "kept.json")
+    line = ("verify", "lion", "--generated", folder, "--cache", tmp_path / "kept")
     shown = command(*line)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert re.search(r"^optimizer .* made-up \(R99\)$", shown.stdout, re.MULTILINE)
