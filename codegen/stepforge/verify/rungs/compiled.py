@@ -24,7 +24,7 @@ from stepforge.backends.triton import WARPS
 from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Held, Options, Spec, holds
 from stepforge.lowering.lower import tensors_of
-from stepforge.operations.formats import BY_TRITON
+from stepforge.operations.formats import Layout
 from stepforge.verify.certificate import Compiled, Status, Verdict
 from stepforge.verify.files.generated import Pair, fresh
 from stepforge.verify.ptx import figures, sass
@@ -236,6 +236,7 @@ def signature(
     """Types of the kernel's parameters, the values of those that are compiled in, the pointers."""
     import triton.language as tl
 
+    layout = Layout.named(dtype)
     tensors = {tensor.name: tensor.when for tensor in tensors_of(spec)}
     when = {f"{name}_ptr": condition for name, condition in tensors.items()}
     own = {"BLOCK": kernel.block, "EXACT": exact, "ALIGNED": aligned}
@@ -243,7 +244,7 @@ def signature(
     constants: dict[str, Any] = {aside(spec, name): value for name, value in own.items()}
     constants |= {name.upper(): value for name, value in options.items()}
     for name, condition in tensors.items():
-        kind = tl.dtype(BY_TRITON[dtype].of(name).triton)
+        kind = tl.dtype(layout.of(name).triton)
         constants[f"{name}_type"] = kind if holds(condition, options) else None
     types: dict[str, str] = {}
     values: dict[tuple[int, ...], Any] = {}
@@ -254,7 +255,7 @@ def signature(
             types[name] = kernel.tables[name]
             pointers.append(index)
         elif name in when and holds(when[name], options):
-            types[name] = f"*{BY_TRITON[dtype].of(name.removesuffix('_ptr')).triton}"
+            types[name] = f"*{layout.of(name.removesuffix('_ptr')).triton}"
             pointers.append(index)
         elif name in when or parameter.is_constexpr:
             if name not in when and name not in constants:

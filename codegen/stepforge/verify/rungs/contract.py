@@ -16,7 +16,7 @@ from stepforge.backends.triton import WARPS
 from stepforge.language.spec import Held, Options, Spec
 from stepforge.lowering.kernel import Tensor
 from stepforge.lowering.lower import lower, tensors_of
-from stepforge.operations.formats import BY_TRITON
+from stepforge.operations.formats import Layout
 from stepforge.verify.terms import rule
 from stepforge.verify.terms.terms import nodes
 
@@ -80,7 +80,7 @@ def violations(
 
 def itemsize(tensor: str, dtype: str) -> int:
     """Bytes of an element; parameters and gradients of 16 bits have states of float32."""
-    return BY_TRITON[dtype].of(tensor).bytes
+    return Layout.named(dtype).of(tensor).bytes
 
 
 def bytes_moved(spec: Spec, options: Options, dtype: str) -> int:

@@ -22,7 +22,7 @@ import numpy as np
 from stepforge.backends.triton import WARPS
 from stepforge.language.spec import Interval, Options, Spec
 from stepforge.lowering.lower import tensors_of
-from stepforge.operations.formats import BY_TRITON
+from stepforge.operations.formats import Layout
 from stepforge.verify.cases import inputs
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import KERNELS, Pair, Text
@@ -84,8 +84,8 @@ class Outcome:
 
 def storage(spec: Spec, options: Options, dtype: str) -> dict[str, str]:
     """The kind of every tensor of an option set: 16-bit parameters have float32 states."""
-    form = BY_TRITON[dtype]
-    return {t.name: form.of(t.name).kind for t in tensors_of(spec, options)}
+    layout = Layout.named(dtype)
+    return {t.name: layout.of(t.name).kind for t in tensors_of(spec, options)}
 
 
 def domains(spec: Spec) -> dict[str, Interval]:
