@@ -12,6 +12,7 @@ from stepforge.backends.syntax import WIDTH, Syntax
 from stepforge.backends.writer import Writer
 from stepforge.language.expression import Apply, Assign, Expression, Name, Statement
 from stepforge.language.kinds import Kind
+from stepforge.language.names import CHECKED
 from stepforge.language.spec import Hyperparameter, Spec, State
 from stepforge.lowering.kernel import Value
 
@@ -33,9 +34,6 @@ PYTHON = Syntax(
 )
 HOST = Writer(PYTHON, PYTHON.scalars)
 """Writes what the host computes."""
-CHECKED = "_checked"
-"""The keyword of `step` for callers that compute with numbers outside of domains: torch's classes
-refuse such numbers in their constructors, and never look again. No author's name begins so."""
 
 
 def number(value: float) -> str:

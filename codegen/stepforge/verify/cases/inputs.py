@@ -16,8 +16,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from stepforge.language.expression import Name, Number, comparisons
 from stepforge.language.spec import Held, Hyperparameter, Interval, Options, Spec
+from stepforge.verify.reading import reader
+from stepforge.verify.reading.tree import Name, Number, comparisons
 
 SIGNED = 6
 """Tensors that are zeros of all signs together."""
@@ -46,8 +47,8 @@ def _turning_points(held: Held) -> tuple[tuple[str, float], ...]:
     """Hyperparameters with literals of their domain that the rule compares them with."""
     domains = {h.name: h.domain for h in held.spec.hyperparameters}
     found = []
-    for e in comparisons(held.spec.rule):
-        for name, number in (e.args, e.args[::-1]):
+    for left, _, right in comparisons(reader.of(held.spec).rule):
+        for name, number in ((left, right), (right, left)):
             if isinstance(name, Name) and isinstance(number, Number) and name.id in domains:
                 value = float(number.value)
                 if value in domains[name.id]:

@@ -21,12 +21,12 @@ import numpy as np
 
 from stepforge.backends.triton import WARPS
 from stepforge.language.spec import Interval, Options, Spec
-from stepforge.lowering.lower import tensors_of
 from stepforge.operations.formats import Layout
 from stepforge.verify.cases import inputs
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import KERNELS, Pair, Text
 from stepforge.verify.ptx import lifter, parser
+from stepforge.verify.reading import reader
 from stepforge.verify.rungs import compiled
 from stepforge.verify.rungs.compiled import ALIGNMENT, CannotCompile, Kernel
 from stepforge.verify.rungs.task import Task
@@ -85,7 +85,7 @@ class Outcome:
 def storage(spec: Spec, options: Options, dtype: str) -> dict[str, str]:
     """The kind of every tensor of an option set: 16-bit parameters have float32 states."""
     layout = Layout.named(dtype)
-    return {t.name: layout.of(t.name).kind for t in tensors_of(spec, options)}
+    return {t.name: layout.of(t.name).kind for t in reader.of(spec).tensors(options)}
 
 
 def domains(spec: Spec) -> dict[str, Interval]:
