@@ -45,6 +45,7 @@ class Evaluator:
             did not run, or where rounding decides whether it did.
         may_fail: Whether a host scalar of the last step divides by zero, overflows, or has a root
             or logarithm of a negative number, perhaps by rounding; Python then raises.
+        fails: The operation of a host scalar of the last step that surely does, or "".
     """
 
     def __init__(self, spec: Spec, options: Options, dtype: str) -> None:
@@ -55,6 +56,7 @@ class Evaluator:
         self.known = {id(statement): known for statement, known in kinds.walk(spec)}
         self.trace: list[tuple[str, Vector | None]] = []
         self.may_fail = False
+        self.fails = ""
 
     def step(
         self, p: Elements, g: Elements, state: Mapping[str, Any], t: int,
@@ -73,7 +75,7 @@ class Evaluator:
         for s in self.spec.active_states(self.options):
             value = state[s.name]
             env[s.name] = exactly(value) if s.scalar else [exactly(x, True) for x in value]
-        self.trace, self.may_fail = [], False
+        self.trace, self.may_fail, self.fails = [], False, ""
         self.block(self.spec.rule, env, count)
         return {
             name: env[name]
@@ -183,6 +185,8 @@ class Evaluator:
             result = intervals.rounded(result, to, operation.error(tensor))
         if not tensor and operation.fallible:
             self.may_fail |= result.nan or bool(mp.isinf(result.low) or mp.isinf(result.high))
+            if not mp.isfinite(result.value):
+                self.fails = self.fails or f"`{operation.symbol}` of numbers of the host"
         return result
 
     def power(self, e: Apply, env: Mapping[str, Vector], known: Kinds) -> Vector:
