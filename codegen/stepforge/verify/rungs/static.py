@@ -42,7 +42,7 @@ def check(task: Task) -> Verdict:
         compared, moved = _first_steps(task, defaults)
         rate = spec.roles.get("learning_rate", "")
         if defaults.get(rate) == 0:
-            moved = next((_first_steps(task, v)[1] for v in _moving(spec, defaults, rate)), None)
+            moved = next((_first_steps(task, v)[1] for v in _moving(spec, defaults, rate)), [])
     except _Fault as fault:
         return fault.verdict
     warnings = from_source(spec.source, None)[1]
