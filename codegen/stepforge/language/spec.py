@@ -9,10 +9,14 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from stepforge.language.diagnostics import Span
 from stepforge.language.expression import Apply, Assign, Expression, Name, Number, Statement
 from stepforge.language.source import Source
+
+if TYPE_CHECKING:
+    from stepforge.language.domains import Constraint
 
 Options = Mapping[str, bool]
 TORCH_SETTINGS = ("foreach", "fused", "capturable", "differentiable")
@@ -154,7 +158,10 @@ class Torch:
 
 @dataclass(frozen=True)
 class Spec:
-    """One optimizer; `roles` has who has one of `ROLES`."""
+    """One optimizer.
+
+    `roles` has who has one of `ROLES`; `together` what hyperparameters have to be together.
+    """
 
     name: str
     title: str
@@ -166,6 +173,7 @@ class Spec:
     rule: tuple[Statement, ...]
     roles: Mapping[str, str]
     torch: Torch | None
+    together: tuple[Constraint, ...] = field(default=(), kw_only=True)
     source: Source = field(repr=False, compare=False)
 
     @property
@@ -173,6 +181,10 @@ class Spec:
         """The class of `torch.optim` that this rule is compared with, or ""."""
         name = self.torch.class_name if self.torch else ""
         return name if name in TORCH_CLASSES else ""
+
+    def allows(self, values: Mapping[str, float]) -> bool:
+        """Whether hyperparameters have values that are allowed together."""
+        return all(constraint.holds(values) for constraint in self.together)
 
     def option_sets(self) -> Iterator[dict[str, bool]]:
         """Every combination of options that the `when` conditions allow, defaults first."""

@@ -219,6 +219,15 @@ def _reciprocal_if(wanted: bool, x: Term) -> Term:
     return apply("div", terms.constant(1.0, x.kind), x) if wanted else x
 
 
+def host(e: Expression) -> Term:
+    """Arithmetic on hyperparameters, in float64."""
+    if isinstance(e, Number):
+        return terms.constant(e.value, HOST)
+    if isinstance(e, Name):
+        return terms.scalar(e.id)
+    return apply(e.op, *map(host, e.args))
+
+
 @dataclass(frozen=True, slots=True)
 class Builder:
     """Makes the terms of an operation, for the rows of the table.
