@@ -2,65 +2,15 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stepforge.language.diagnostics import nearest, short
 from stepforge.language.expression import Apply, Expression, Name, names
 from stepforge.language.parser import parse_expression
 from stepforge.language.source import KeyPath
-from stepforge.language.spec import Hyperparameter, Interval, constant
+from stepforge.language.spec import Constraint, Hyperparameter, Interval, constant
 from stepforge.language.values import Values, kind_of
-
-
-@dataclass(frozen=True, slots=True)
-class Constraint:
-    """What several hyperparameters have to be together, such as `step_min <= step_max`.
-
-    Attributes:
-        condition: Comparisons of arithmetic on hyperparameters, joined by `and`.
-        text: The same in the author's words.
-    """
-
-    condition: Expression
-    text: str
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The hyperparameters."""
-        return frozenset(name.id for name in names(self.condition))
-
-    def holds(self, values: Mapping[str, float]) -> bool:
-        """Whether these values, in float64 as generated code compares them, satisfy it."""
-        if not self.names <= values.keys():
-            return True
-        try:
-            sides = [[constant(side, values) for side in e.args] for e in self.comparisons]
-        except ArithmeticError:
-            return False
-        pairs = zip(self.comparisons, sides, strict=True)
-        return all(_COMPARED[e.op](left, right) for e, (left, right) in pairs)
-
-    @property
-    def comparisons(self) -> tuple[Apply, ...]:
-        """The comparisons that all have to hold."""
-        return tuple(_conjuncts(self.condition))
-
-
-def _conjuncts(condition: Expression) -> Iterator[Apply]:
-    assert isinstance(condition, Apply)
-    if condition.op == "and":
-        for part in condition.args:
-            yield from _conjuncts(part)
-    else:
-        yield condition
-
-
-_COMPARED: Mapping[str, Callable[[float, float], bool]] = {
-    "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
-}  # fmt: skip
 
 
 class Domains(dict[str, Interval]):
