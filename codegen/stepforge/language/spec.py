@@ -114,11 +114,12 @@ class Constraint:
         if not self.names <= values.keys():
             return True
         try:
-            sides = [[constant(side, values) for side in e.args] for e in self.comparisons]
+            return all(
+                _COMPARED[e.op](*(constant(side, values) for side in e.args))
+                for e in self.comparisons
+            )
         except ArithmeticError:
             return False
-        pairs = zip(self.comparisons, sides, strict=True)
-        return all(_COMPARED[e.op](left, right) for e, (left, right) in pairs)
 
     @property
     def comparisons(self) -> tuple[Apply, ...]:
@@ -126,13 +127,9 @@ class Constraint:
         return tuple(_conjuncts(self.condition))
 
 
-def _conjuncts(condition: Expression) -> Iterator[Apply]:
-    assert isinstance(condition, Apply)
-    if condition.op == "and":
-        for part in condition.args:
-            yield from _conjuncts(part)
-    else:
-        yield condition
+def _conjuncts(e: Expression) -> list[Apply]:
+    assert isinstance(e, Apply)
+    return [c for part in e.args for c in _conjuncts(part)] if e.op == "and" else [e]
 
 
 _COMPARED: Mapping[str, Callable[[float, float], bool]] = {
