@@ -12,15 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from stepforge.language.diagnostics import Span
-from stepforge.language.expression import (
-    Apply,
-    Assign,
-    Expression,
-    Name,
-    Number,
-    Statement,
-    names,
-)
+from stepforge.language.expression import Apply, Assign, Expression, Name, Number, Statement
 from stepforge.language.source import Source
 
 Options = Mapping[str, bool]
@@ -107,7 +99,7 @@ class Constraint:
     @property
     def names(self) -> frozenset[str]:
         """The hyperparameters."""
-        return frozenset(name.id for name in names(self.condition))
+        return frozenset(name.id for name in taken(self.condition, {}))
 
     def holds(self, values: Mapping[str, float]) -> bool:
         """Whether these values, in float64 as generated code compares them, satisfy it."""
