@@ -24,6 +24,9 @@ SIGNED = 6
 """Tensors that are zeros of all signs together."""
 TURNING = 0.25
 """How often a hyperparameter is the number that the rule compares it with."""
+TRIES = 20
+"""Draws of hyperparameters until they are allowed together."""
+HALVINGS = 60
 REPEATED = 16
 """Programs that special values are spread over, to be met by every element of a thread."""
 Generator = np.random.Generator
@@ -31,15 +34,29 @@ Array = np.ndarray[Any, Any]
 
 
 def hyperparameters(spec: Spec, rng: Generator) -> dict[str, float]:
-    """One random value from the usual range of every hyperparameter.
+    """One random value from the usual range of every hyperparameter, allowed together.
 
     Those that the rule compares with a number are that number now and then.
     """
-    found = {h.name: draw(h, rng) for h in spec.hyperparameters}
-    for name, value in _turning_points(Held(spec)):
-        if rng.random() < TURNING:
-            found[name] = value
-    return found
+    for _ in range(TRIES):
+        found = {h.name: draw(h, rng) for h in spec.hyperparameters}
+        for name, value in _turning_points(Held(spec)):
+            if rng.random() < TURNING:
+                found[name] = value
+        if spec.allows(found):
+            return found
+    return nearer(spec, found)
+
+
+def nearer(spec: Spec, values: Mapping[str, float]) -> dict[str, float]:
+    """The first hyperparameters on the way to the defaults that are allowed together."""
+    defaults = {h.name: h.default for h in spec.hyperparameters}
+    for halving in range(HALVINGS):
+        found = {k: d + (values[k] - d) * 0.5**halving for k, d in defaults.items()}
+        inside = all(found[h.name] in h.domain for h in spec.hyperparameters)
+        if inside and spec.allows(found):
+            return found
+    return defaults
 
 
 @lru_cache(maxsize=64)

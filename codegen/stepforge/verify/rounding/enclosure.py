@@ -54,6 +54,7 @@ class Evaluator:
             did not run, or where rounding decides whether it did.
         may_fail: Whether a host scalar of the last step divides by zero, overflows, or has a root
             or logarithm of a negative number, perhaps by rounding; Python then raises.
+        fails: The operation of a host scalar of the last step that surely does, or "".
     """
 
     def __init__(self, spec: Spec, options: Options, dtype: str) -> None:
@@ -63,6 +64,7 @@ class Evaluator:
         self.form = LIMITS[dtype]
         self.trace: list[tuple[str, Vector | None]] = []
         self.may_fail = False
+        self.fails = ""
 
     def step(
         self, p: Elements, g: Elements, state: Mapping[str, Any], t: int,
@@ -81,7 +83,7 @@ class Evaluator:
         for s in self.states:
             value = state[s.name]
             env[s.name] = exactly(value) if s.scalar else [exactly(x, True) for x in value]
-        self.trace, self.may_fail = [], False
+        self.trace, self.may_fail, self.fails = [], False, ""
         self.block(self.reading.rule, env, count)
         return {name: env[name] for name in ("p", *(s.name for s in self.states))}
 
@@ -187,6 +189,8 @@ class Evaluator:
             result = intervals.rounded(result, to, operation.error(tensor))
         if not tensor and operation.fallible:
             self.may_fail |= result.nan or bool(mp.isinf(result.low) or mp.isinf(result.high))
+            if not mp.isfinite(result.value):
+                self.fails = self.fails or f"`{operation.symbol}` of numbers of the host"
         return result
 
     def power(self, e: Apply, env: Mapping[str, Vector], tensors: Set[str]) -> Vector:

@@ -107,9 +107,9 @@ MUTATION_SCORE = Rung(
 _ALL = (
     Rung(
         "R0", "static-rules", "static rules; first steps at the defaults in 50 digits",
-        "Static rules, and the first steps at the defaults in 50 digits: they go downhill, have "
-        "values, and keep every state in its domain. Finds a sign that is wrong, a division by "
-        "zero, a domain that does not hold.",
+        "Static rules, and the first steps at the defaults in 50 digits: they have values, and "
+        "keep every state in its domain; a warning where they do not go downhill. Finds a "
+        "division by zero, a domain that does not hold, a sign that may be wrong.",
         "stepforge.verify.rungs.static:check", ("spec",),
     ),
     Rung(

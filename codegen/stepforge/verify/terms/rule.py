@@ -205,6 +205,15 @@ class _Run:
         return apply("div", one, result) if known.inverse else result
 
 
+def host(e: Expression) -> Term:
+    """Arithmetic on hyperparameters, in float64."""
+    if isinstance(e, Number):
+        return terms.constant(e.value, HOST)
+    if isinstance(e, Name):
+        return terms.scalar(e.id)
+    return apply(e.op, *map(host, e.args))
+
+
 @dataclass(frozen=True, slots=True)
 class Builder:
     """Makes the terms of an operation, for the rows of the table.
