@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from stepforge.backends import aside, meaning
-from stepforge.backends.foreign import foreign
 from stepforge.backends.syntax import WIDTH, Syntax
 from stepforge.backends.writer import Writer
 from stepforge.language.expression import Apply, Assign, Expression, Name, Statement
@@ -30,7 +29,6 @@ PYTHON = Syntax(
     shown=aside.rendered,
     check=lambda text, file: compile(text, file, "exec"),
     meaning=meaning.of,
-    foreign=foreign,
 )
 HOST = Writer(PYTHON, PYTHON.scalars)
 """Writes what the host computes."""
