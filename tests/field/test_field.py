@@ -21,7 +21,7 @@ from support import numpy_of
 from stepforge.language.reader import load
 from stepforge.language.spec import Spec
 
-from .oracles import denominators, moments, momentum
+from .oracles import averages, denominators, moments, momentum
 
 FIELD = sorted(path.stem for path in Path(__file__).parent.glob("*.toml"))
 STEPS = 20
@@ -56,7 +56,7 @@ FARTHER = {
 
 def oracle(name: str) -> Callable[..., Iterator[float]]:
     """The algorithm by hand."""
-    modules = (momentum, moments, denominators)
+    modules = (momentum, moments, denominators, averages)
     return next(getattr(module, name) for module in modules if hasattr(module, name))
 
 

@@ -1,4 +1,4 @@
-"""Denominators other than Adam's, schedules inside the moments, and dual averaging."""
+"""Denominators other than Adam's, and moments whose decays change."""
 
 from __future__ import annotations
 
@@ -138,32 +138,6 @@ def adapnm(
         yield p
 
 
-def schedule_free_adamw(
-    p: float,
-    gradients: Gradients,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    warmup: float,
-    r: float,
-) -> Iterator[float]:
-    """In the form of the paper: three sequences, of which `y` is where gradients are taken."""
-    x = y = z = p
-    v = largest = total = 0.0
-    for t, g in enumerate(gradients, 1):
-        v += (1 - beta2) * (g * g - v)
-        now = lr * min(1.0, t / warmup)
-        largest = max(largest, now)
-        total += t**r * largest**2
-        c = t**r * largest**2 / total
-        z -= now * (g / (sqrt(v / (1 - beta2**t)) + eps) + weight_decay * y)
-        x += c * (z - x)
-        y = (1 - beta1) * z + beta1 * x
-        yield y
-
-
 def acprop(
     p: float, gradients: Gradients, lr: float, beta1: float, beta2: float, eps: float
 ) -> Iterator[float]:
@@ -173,54 +147,6 @@ def acprop(
         s = beta2 * s + (1 - beta2) * (g - m) * (g - m) + eps
         m += (1 - beta1) * (g - m)
         p -= lr * g / (root + eps)
-        yield p
-
-
-def ftrl(
-    p: float,
-    gradients: Gradients,
-    lr: float,
-    power: float,
-    initial: float,
-    l1: float,
-    l2: float,
-    shrinkage: float,
-    beta: float,
-) -> Iterator[float]:
-    """In the form of Keras."""
-    accumulator, linear = initial, 0.0
-    strength = l2 + beta / (2 * lr)
-    for g in gradients:
-        new = accumulator + g * g
-        linear += g + 2 * shrinkage * p - (new**-power - accumulator**-power) / lr * p
-        quadratic = new**-power / lr + 2 * strength
-        clipped = min(max(linear, -l1), l1)
-        p = (clipped - linear) / quadratic
-        accumulator = new
-        yield p
-
-
-def madgrad(
-    p: float, gradients: Gradients, lr: float, momentum: float, eps: float
-) -> Iterator[float]:
-    first, total, squares = p, 0.0, 0.0
-    for t, g in enumerate(gradients, 1):
-        lamb = (lr + eps) * sqrt(t)
-        total += lamb * g
-        squares += lamb * g * g
-        z = first - total / (squares ** (1 / 3) + eps)
-        p += (1 - momentum) * (z - p)
-        yield p
-
-
-def mirror_madgrad(
-    p: float, gradients: Gradients, lr: float, momentum: float, eps: float
-) -> Iterator[float]:
-    z, v = p, 0.0
-    for k, g in enumerate(gradients):
-        v = v * sqrt(k / (k + 1)) + g * g
-        z -= (lr + eps) * (k + 1) ** (1 / 3) * g / (v ** (1 / 3) + eps)
-        p += (1 - momentum) * (z - p)
         yield p
 
 
@@ -340,17 +266,6 @@ def rmsprop_tf(
         square += (1 - alpha) * (g * g - square)
         buffer = buffer * momentum + lr * g / sqrt(square + eps)
         p -= buffer
-        yield p
-
-
-def cocob(p: float, gradients: Gradients, alpha: float, eps: float) -> Iterator[float]:
-    first, scale, total, reward, theta = p, eps, 0.0, 0.0, 0.0
-    for g in gradients:
-        scale = max(scale, abs(g))
-        total += abs(g)
-        reward = max(reward + (first - p) * g, 0.0)
-        theta += g
-        p = first - theta / (scale * max(total + scale, alpha * scale)) * (scale + reward)
         yield p
 
 

@@ -379,16 +379,6 @@ def adam_atan2(
         yield p
 
 
-def adamd(
-    p: float, gradients: Gradients, lr: float, beta1: float, beta2: float, eps: float
-) -> Iterator[float]:
-    m, v = _Average(beta1), _Average(beta2)
-    for t, g in enumerate(gradients, 1):
-        root = sqrt(v.add(g * g) / (1 - beta2**t))
-        p -= lr * m.add(g) / (root + eps / sqrt(1 - beta2**t))
-        yield p
-
-
 def eadam(
     p: float, gradients: Gradients, lr: float, beta1: float, beta2: float, eps: float
 ) -> Iterator[float]:
@@ -397,4 +387,14 @@ def eadam(
         m.add(g)
         v = v * beta2 + g * g * (1 - beta2) + eps
         p -= lr * m.corrected / sqrt(v / (1 - beta2**t))
+        yield p
+
+
+def adamd(
+    p: float, gradients: Gradients, lr: float, beta1: float, beta2: float, eps: float
+) -> Iterator[float]:
+    m, v = _Average(beta1), _Average(beta2)
+    for t, g in enumerate(gradients, 1):
+        root = sqrt(v.add(g * g) / (1 - beta2**t))
+        p -= lr * m.add(g) / (root + eps / sqrt(1 - beta2**t))
         yield p

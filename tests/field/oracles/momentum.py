@@ -140,19 +140,6 @@ def optimistic_gd(
         yield p
 
 
-def accsgd(
-    p: float, gradients: Gradients, lr: float, kappa: float, xi: float, c: float
-) -> Iterator[float]:
-    large_lr = lr * kappa / c
-    beta = c * c * xi / kappa
-    zeta = c / (c + beta)
-    buffer = p
-    for g in gradients:
-        buffer = (buffer * (1 / beta - 1) - large_lr * g + p) * beta
-        p = (p - lr * g) * zeta + buffer * (1 - zeta)
-        yield p
-
-
 def pbsgd(
     p: float, gradients: Gradients, lr: float, gamma: float, momentum: float
 ) -> Iterator[float]:
@@ -171,32 +158,6 @@ def focus(
         exp_avg += (1 - beta1) * (g - exp_avg)
         pbar += (1 - beta2) * (p - pbar)
         p -= lr * (_sign(exp_avg) + gamma * _sign(p - pbar / (1 - beta2**t)))
-        yield p
-
-
-def schedule_free_sgd(
-    p: float, gradients: Gradients, lr: float, beta: float, weight_decay: float
-) -> Iterator[float]:
-    z = [p]
-    for y_gradient in gradients:
-        average = sum(z[1:]) / (len(z) - 1) if len(z) > 1 else p
-        y = (1 - beta) * z[-1] + beta * average
-        z.append(z[-1] - lr * (y_gradient + weight_decay * y))
-        yield (1 - beta) * z[-1] + beta * sum(z[1:]) / (len(z) - 1)
-
-
-def asgd(
-    p: float,
-    gradients: Gradients,
-    lr: float,
-    lambd: float,
-    alpha: float,
-    t0: float,
-    weight_decay: float,
-) -> Iterator[float]:
-    for t, g in enumerate(gradients):
-        eta = lr / (1 + lambd * lr * t) ** alpha
-        p -= eta * (lambd * p + g + weight_decay * p)
         yield p
 
 
