@@ -92,7 +92,8 @@ def mirror_madgrad(
     z, v = p, 0.0
     for k, g in enumerate(gradients):
         v = v * sqrt(k / (k + 1)) + g * g
-        z -= (lr + eps) * (k + 1) ** (1 / 3) * g / (v ** (1 / 3) + eps)
+        root = v ** (1 / 3) + eps
+        z -= (lr + eps) * (k + 1) ** (1 / 3) * g / root if root else 0.0
         p += (1 - momentum) * (z - p)
         yield p
 
