@@ -107,7 +107,7 @@ def test_torch_computes_what_the_operation_means(name: str) -> None:
     space: dict[str, Any] = {}
     exec(templates().get_template("torch/numbers.py").render(), space)
     row = OPERATIONS[name]
-    # Here torch runs on the processor, where its root is MKL's, which is within 1 ulp; generated code
+    # Here torch runs on the processor, where its root is that of MKL, within 1 ulp; generated code
     # uses it on GPUs alone, where it is exact.
     ulps = 1 if name == "sqrt" else row.ulps
     for point in points(name):
