@@ -1,7 +1,7 @@
 """mutation-score (R12), how good the verifier is: mutants of all classes, judged by every rung.
 
-`mutant` says what a mutant is, `rules`, `texts`, `surroundings` and `artefacts` make them in
-the rule, in generated files, around the rule, in Triton IR and PTX, `judge` runs the rungs, `report`
+`mutant` says what a mutant is. `rules`, `texts`, `surroundings` and `artefacts` make them in the
+rule, in generated files, around the rule, in Triton IR and PTX; `judge` runs the rungs, `report`
 counts. A mutant that a proof shows to perform the rule's own rounded operations is no fault, and is
 left out.
 """

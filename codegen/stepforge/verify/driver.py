@@ -29,7 +29,8 @@ from stepforge.verify.files.inspection import Folder, Inspection
 from stepforge.verify.ptx import figures
 from stepforge.verify.run import provenance
 from stepforge.verify.run.cache import Cache, inputs_of
-from stepforge.verify.run.tasks import Group, groups, left_out, run, rungs
+from stepforge.verify.run.scope import left_out, looked_at
+from stepforge.verify.run.tasks import Group, groups, run, rungs
 from stepforge.verify.run.workers import execute
 from stepforge.verify.rungs import registry
 from stepforge.verify.rungs.levels import ARCHITECTURES, DTYPES, TARGETS, Level
@@ -38,7 +39,7 @@ from stepforge.verify.rungs.task import Task
 
 __all__ = [
     "ARCHITECTURES", "DTYPES", "LAUNCHERS", "TARGETS", "Level", "Task", "execute", "left_out",
-    "run", "rungs", "verify",
+    "looked_at", "run", "rungs", "verify",
 ]  # fmt: skip
 
 ASSUMPTIONS = (

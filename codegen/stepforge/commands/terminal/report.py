@@ -48,15 +48,16 @@ def progress(stream: IO[str]) -> Iterator[Callable[[int, int, str], None]]:
 
 
 def print_table(
-    certificates: Sequence[Certificate], stream: IO[str], wide: bool = False, left_out: str = ""
-) -> None:
+    certificates: Sequence[Certificate], stream: IO[str], wide: bool = False,
+    scope: Sequence[str] = (),
+) -> None:  # fmt: skip
     """One row for every optimizer, one verdict for every rung; then the faults in words.
 
     Args:
         certificates: The certificates.
         stream: Where to.
         wide: Whether the table has all columns and counts, however wide the terminal is.
-        left_out: What was not looked at, in one line.
+        scope: What was looked at and what was not, line by line.
     """
     screen, columns = table.console(stream), terminal.room(stream)
     rungs = [rung for rung in RUNGS.values() if any(c.of(rung.number) for c in certificates)]
@@ -95,8 +96,8 @@ def print_table(
         say(f"{kept} of {len(verdicts)} kept, from earlier runs on the same inputs")
     passed = sum(certificate.passed for certificate in certificates)
     say(f"{passed} of {len(certificates)} optimizers passed every rung")
-    if left_out:
-        say(left_out)
+    for line in scope:
+        say(line)
 
 
 def _option_sets(certificate: Certificate) -> int:

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from stepforge.language.domains import Domains
+from stepforge.language.expression import Apply
 from stepforge.language.spec import Interval
 from stepforge.operations.formats import UNIT
-from stepforge.verify.terms import terms
+from stepforge.verify.terms import rule, terms
 from stepforge.verify.terms.algebra import (
     PRIME,
     Algebra,
@@ -191,10 +193,25 @@ class _Cases:
         self.spans = spans
         self.count = 0
         self.elements: dict[Term, Element] = {}
+        self.assumed: dict[Any, tuple[int, ...]] = {}
 
     def equal(self, got: Term, expected: Term) -> bool:
         """Whether they are equal."""
+        leaves = {n.data for n in nodes([got, expected]) if n.op == "scalar"}
+        for constraint in self.domains.together if isinstance(self.domains, Domains) else ():
+            if constraint.names <= leaves:
+                for comparison in constraint.comparisons:
+                    self.assume(comparison)
         return self._equal(got, expected, {}, [])
+
+    def assume(self, comparison: Apply) -> None:
+        """Notes which signs the difference of two sides has, and its negative."""
+        left, right = (self.element(rule.host(side)) for side in comparison.args)
+        difference = self.algebra.add(left, self.algebra.neg(right))
+        sign = -1 if comparison.op in ("lt", "le") else 1
+        signs = (sign,) if comparison.op in ("lt", "gt") else (sign, 0)
+        self.assumed[self.algebra.key(difference)] = signs
+        self.assumed[self.algebra.key(self.algebra.neg(difference))] = tuple(-s for s in signs)
 
     def _equal(
         self, got: Term, expected: Term, known: Mapping[Any, int], zeros: list[Element]
@@ -229,7 +246,8 @@ class _Cases:
         if key == opposite:
             return (0,)
         low, high = span(difference, self.domains)
-        return tuple(s for s in (1, 0, -1) if (high > 0 or s <= 0) and (low < 0 or s >= 0))
+        found = (s for s in (1, 0, -1) if (high > 0 or s <= 0) and (low < 0 or s >= 0))
+        return tuple(s for s in found if s in self.assumed.get(key, (1, 0, -1)))
 
     def element(self, term: Term) -> Element:
         """A term without choices as an element of the algebra."""
