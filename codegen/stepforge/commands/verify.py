@@ -100,9 +100,10 @@ def verify(
     passed = bool(certificates) and all(certificate.passed for certificate in certificates)
     if as_json:
         results = [certificate.as_dict() for certificate in certificates]
-        about = {"level": level.value, "passed": passed, "notes": notes}
-        about |= {"looked_at": looked_at, "left_out": left_out}
-        answer("verify", results, warnings, 0 if passed else 1, **about)
+        answer(
+            "verify", results, warnings, 0 if passed else 1, level=level.value, passed=passed,
+            looked_at=looked_at, left_out=left_out, notes=notes,
+        )  # fmt: skip
     else:
         elsewhere = [] if folder == Path("generated") else ["--generated", str(folder)]
         words = ["stepforge", "verify", *(specs or ()), *elsewhere]

@@ -217,6 +217,11 @@ def _expression(text: str) -> Expression:
     return _Translation(text, {}).of(ast.parse(text, mode="eval").body)
 
 
+def comparisons(text: str) -> list[tuple[Expression, str, Expression]]:
+    """The comparisons of a text, all of which have to hold: left side, operation, right side."""
+    return list(compared(_expression(text)))
+
+
 def _condition(text: str | None) -> Expression | None:
     return None if text is None else _expression(text)
 
@@ -230,7 +235,7 @@ def _domain(text: str | None) -> Domain:
     found = Domain()
     if text is None:
         return found
-    for left, op, right in compared(_expression(text)):
+    for left, op, right in comparisons(text):
         if isinstance(left, Name):
             end, from_below = _number(right), op in ("gt", "ge")
         else:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from stepforge.language.domains import Domains
-from stepforge.language.expression import Apply
 from stepforge.language.spec import Interval
 from stepforge.operations.formats import UNIT
+from stepforge.verify.reading import reader
+from stepforge.verify.reading.tree import Expression
 from stepforge.verify.terms import rule, terms
 from stepforge.verify.terms.algebra import (
     PRIME,
@@ -200,16 +201,16 @@ class _Cases:
         leaves = {n.data for n in nodes([got, expected]) if n.op == "scalar"}
         for constraint in self.domains.together if isinstance(self.domains, Domains) else ():
             if constraint.names <= leaves:
-                for comparison in constraint.comparisons:
-                    self.assume(comparison)
+                for comparison in reader.comparisons(constraint.text):
+                    self.assume(*comparison)
         return self._equal(got, expected, {}, [])
 
-    def assume(self, comparison: Apply) -> None:
+    def assume(self, left: Expression, op: str, right: Expression) -> None:
         """Notes which signs the difference of two sides has, and its negative."""
-        left, right = (self.element(rule.host(side)) for side in comparison.args)
-        difference = self.algebra.add(left, self.algebra.neg(right))
-        sign = -1 if comparison.op in ("lt", "le") else 1
-        signs = (sign,) if comparison.op in ("lt", "gt") else (sign, 0)
+        sides = (self.element(rule.host(side)) for side in (left, right))
+        difference = self.algebra.add(next(sides), self.algebra.neg(next(sides)))
+        sign = -1 if op in ("lt", "le") else 1
+        signs = (sign,) if op in ("lt", "gt") else (sign, 0)
         self.assumed[self.algebra.key(difference)] = signs
         self.assumed[self.algebra.key(self.algebra.neg(difference))] = tuple(-s for s in signs)
 
