@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from stepforge.mutate.mutant import CLASSES, Mutant
+from stepforge.mutate.mutant import CLASSES, FILES, Mutant
 from stepforge.verify.certificate import Status
 from stepforge.verify.rungs.registry import RUNGS
 
-GOALS = {**dict.fromkeys("ABCDEFJK", 1.0), **dict.fromkeys("GHI", 0.95), "S": 0.0}
+GOALS = {**dict.fromkeys("ABCDEFJKL", 1.0), **dict.fromkeys("GHI", 0.95), "S": 0.0}
 """Share of each class that has to be killed; of S, what torch has no options for cannot be."""
 
 
@@ -45,7 +45,9 @@ class Result:
 
     @property
     def killers(self) -> tuple[str, ...]:
-        """The rungs that refute it; UNSUPPORTED is no kill."""
+        """The rungs that refute it; UNSUPPORTED is no kill, but by `FILES`."""
+        if FILES in self.alarms:
+            return (FILES,)
         return tuple(r for r in RUNGS if self.rungs.get(r, "").startswith(Status.REFUTED))
 
     @property
