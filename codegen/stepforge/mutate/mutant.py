@@ -37,6 +37,8 @@ LEVELS = {
 spec: in the formula, with all files built from it. rule: after reading, so that both files have the
 fault and agree. numpy, triton, multi_tensor: in one file. ttir, ptx: in what the compiler makes.
 """
+WARNED = "TESTED, warned"
+"""What is said of a mutant in place of TESTED, where `verify --strict` would fail."""
 
 
 @dataclass(frozen=True)
