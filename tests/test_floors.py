@@ -21,8 +21,8 @@ FLOORS = (
     "fuzz", "mutate", "notebook", "", "commands", "__main__",
 )  # fmt: skip
 VERIFY = (
-    "", "processes", "certificate", "files", "cases", "terms", "ptx", "rounding", "rungs", "run",
-    "driver",
+    "", "processes", "certificate", "files", "reading", "cases", "terms", "ptx", "rounding",
+    "rungs", "run", "driver",
 )  # fmt: skip
 """Both from the ground up; "" is the package itself."""
 LONG = 400
@@ -100,3 +100,28 @@ def test_the_picture_shows_the_imports() -> None:
 def test_a_long_file_says_why(name: str) -> None:
     docstring = ast.get_docstring(ast.parse(MODULES[name].read_text("utf-8"))) or ""
     assert "In one file, " in docstring
+
+
+JUDGES = ("reading", "cases", "terms", "ptx", "rounding", "rungs")
+"""The rooms of `verify` that say what is right. Where files are is the business of `files`."""
+MODEL = {"language.spec", "language.names", "language.expression", "language.source"}
+"""What a spec consists of, without what reads a rule or decides what it means."""
+SETTINGS = {
+    "verify.rungs.static": {"language.reader"},
+    "verify.rungs.compiled": {"backends.triton"},
+    "verify.rungs.proof": {"backends.triton"},
+    "verify.rungs.contract": {"backends.triton", "lowering.lower"},
+}
+"""R0 repeats the warnings of `language`; the number of warps and of arguments is what a launch is
+held to, not what it computes."""
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in MODULES if n.startswith(tuple(f"verify.{room}." for room in JUDGES))]
+)
+def test_judges_share_nothing_with_what_generates(name: str) -> None:
+    generating = ("lowering", "backends", "language")
+    shared = {other for other in ARROWS[name] if other.startswith(generating)}
+    assert shared - MODEL <= SETTINGS.get(name, set())
+    if name.startswith(("verify.reading.", "verify.rounding.")):
+        assert shared <= {"language.spec"}

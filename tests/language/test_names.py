@@ -18,7 +18,6 @@ from support import small
 from verify.support import build, run, task
 
 from stepforge.backends.aside import conflicts
-from stepforge.backends.foreign import foreign
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import render
 from stepforge.backends.torch_class import OF_TORCH
@@ -140,7 +139,6 @@ def test_files_are_alike_whatever_the_names(role: Any, names: list[str], backend
     text, expected = (written(role, tuple(n), backend) for n in (names, other))
     compile(text, backend, "exec")
     assert text.isascii() or text.translate({0x2026: "", 0xD7: ""}).isascii()
-    assert backend == "torch" or foreign(text, BACKENDS[backend].libraries) is None
     author = dict(zip(other, names, strict=True))
     author |= {o.upper(): n.upper() for o, n in author.items()}
     author |= {f"{o}_type": f"{n}_type" for o, n in author.items()}

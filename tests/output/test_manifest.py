@@ -173,7 +173,7 @@ def test_a_folder_of_another_version_says_so_in_one_line(older: Path, command: C
     line = f"{older} was built by stepforge 0.0.1, this is {__version__}"
     done = command("build", "--check", "--out", older)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[0] == f"{line}: rebuild it, or verify it as it is"
+    assert done.stderr.splitlines()[0] == f"{line}: build it anew"
     done = command("build", "lion", "--out", older)
     assert done.returncode == 0
     assert done.stderr.splitlines()[0] == f"{line}: all that it holds is built again"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from support import ROOT
+from support import ROOT, stock
 
-from stepforge.backends.registry import BACKENDS, shared
 from stepforge.language.reader import load, loads
 from stepforge.language.spec import Options, Spec
 from stepforge.output import emit
@@ -25,11 +23,7 @@ Edit = tuple[str, str]
 
 def copy_of(name: str, folder: Path) -> Path:
     """The generated files of a stock spec in a folder of its own."""
-    for backend in BACKENDS:
-        (folder / backend).mkdir(parents=True)
-        shutil.copy(ROOT / "generated" / backend / f"{name}.py", folder / backend)
-    for file in shared():
-        shutil.copy(ROOT / "generated" / file, folder / file)
+    emit.build([stock(name)], folder, whole=False)
     return folder
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from stepforge.language.expression import Apply, Assign, Expression, If, Name, Number, Statement
 from stepforge.language.names import GENERATED, author_names, kernel_name, owned, stepped_aside
-from stepforge.language.spec import Spec, Torch
+from stepforge.language.spec import Constraint, Spec, Torch
 
 _ASCII = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _HIDDEN = "".join(map(chr, (*range(0x10428, 0x10442), *range(0x10400, 0x1041A))))
@@ -74,12 +74,20 @@ def renamed(spec: Spec, names: Mapping[str, str]) -> Spec:
             for s in spec.states
         ),
         rule=tuple(_statement(s, of) for s in spec.rule),
+        together=tuple(
+            Constraint(_renamed(c.condition, of), condition(c.text)) for c in spec.together
+        ),
         roles={role: of(name) for role, name in spec.roles.items()},
         torch=spec.torch and _torch(spec.torch, of),
     )  # fmt: skip
 
 
 Rename = Callable[[str], str]
+
+
+def renamed_in(e: Expression, names: Mapping[str, str]) -> Expression:
+    """An expression with other names in place of some."""
+    return _renamed(e, lambda name: names.get(name, name))
 
 
 def _renamed(e: Expression, of: Rename) -> Expression:

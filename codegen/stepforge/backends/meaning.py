@@ -9,14 +9,23 @@ from collections.abc import Iterator
 def of(text: str) -> str | None:
     """A text in a form that no formatter changes; None if it is not Python."""
     try:
-        tree = ast.parse(text)
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                node.body = _plain(body)  # type: ignore[attr-defined]
-        return ast.dump(tree)
+        return ast.dump(tree(text))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def tree(text: str) -> ast.Module:
+    """The syntax tree of a text, without what does not count.
+
+    Raises:
+        SyntaxError: It is not Python; `ValueError`, `RecursionError` and `MemoryError` likewise.
+    """
+    found = ast.parse(text)
+    for node in ast.walk(found):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = _plain(body)  # type: ignore[attr-defined]
+    return found
 
 
 def _plain(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -43,6 +52,7 @@ def _single(statement: ast.Import | ast.ImportFrom) -> Iterator[ast.stmt]:
     """An import of several names as one for each."""
     for alias in statement.names:
         if isinstance(statement, ast.Import):
-            yield ast.Import([alias])
+            single: ast.stmt = ast.Import([alias])
         else:
-            yield ast.ImportFrom(statement.module, [alias], statement.level)
+            single = ast.ImportFrom(statement.module, [alias], statement.level)
+        yield ast.copy_location(single, statement)

@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from stepforge.backends import aside, meaning
-from stepforge.backends.foreign import foreign
 from stepforge.backends.syntax import WIDTH, Syntax
 from stepforge.backends.writer import Writer
 from stepforge.language.expression import Apply, Assign, Expression, Name, Statement
 from stepforge.language.kinds import Kind
+from stepforge.language.names import CHECKED
 from stepforge.language.spec import Hyperparameter, Spec, State
 from stepforge.lowering.kernel import Value
 
@@ -29,13 +29,9 @@ PYTHON = Syntax(
     shown=aside.rendered,
     check=lambda text, file: compile(text, file, "exec"),
     meaning=meaning.of,
-    foreign=foreign,
 )
 HOST = Writer(PYTHON, PYTHON.scalars)
 """Writes what the host computes."""
-CHECKED = "_checked"
-"""The keyword of `step` for callers that compute with numbers outside of domains: torch's classes
-refuse such numbers in their constructors, and never look again. No author's name begins so."""
 
 
 def number(value: float) -> str:
@@ -127,8 +123,9 @@ def common(
                 f"if {option.name} and {missing}:",
                 f'    raise ValueError("{option.name} needs {option.when_text}")',
             ]
+    compared = {name for constraint in spec.together for name in constraint.names}
     for name in ("t", *(h.name for h in spec.hyperparameters)):
-        if name in scalars:
+        if name in scalars or name in compared:
             checks.append(f"{name} = float({name})")
     for h in spec.hyperparameters:
         if h.name in scalars and (inside := within(h)):
@@ -136,6 +133,12 @@ def common(
                 f"if {CHECKED} and not {inside}:",
                 f'    raise ValueError(f"{h.name} is {{{h.name}}}, not {inside}")',
             ]
+    for constraint in spec.together:
+        given = ", ".join(f"{name} = {{{name}}}" for name in sorted(constraint.names))
+        checks += [
+            f"if {CHECKED} and {violated(constraint.condition)}:",
+            f'    raise ValueError(f"{given}, not {constraint.text}")',
+        ]
     settings = {CHECKED: ("True", "Whether numbers outside of domains are refused."), **settings}
     keywords = parameters(spec) + [f"{name}={default}" for name, (default, _) in settings.items()]
     documented = documentation(spec) + [(name, text) for name, (_, text) in settings.items()]
@@ -148,6 +151,11 @@ def common(
         ),
         "checks": checks,
     }
+
+
+def violated(condition: Expression) -> str:
+    """That what hyperparameters have to be together does not hold, as a condition."""
+    return HOST.value(Value("not", (_untyped(condition),)))
 
 
 def within(h: Hyperparameter) -> str:
@@ -184,6 +192,8 @@ def documentation(spec: Spec) -> list[tuple[str, str]]:
     for h in spec.hyperparameters:
         domain = f" Domain: {h.domain_text}." if h.domain_text else ""
         domain += f" Usually {h.usual_text}." if h.usual_text else ""
+        with_others = [c.text for c in spec.together if h.name in c.names]
+        domain += f" Together: {', '.join(with_others)}." if with_others else ""
         rows.append((h.name, sentence(h.doc) + domain))
     for o in spec.options:
         when = f" Only with `{o.when_text}`." if o.when_text else ""

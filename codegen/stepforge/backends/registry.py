@@ -46,12 +46,12 @@ class Backend:
         doc: One sentence about its folder.
         needs: The backends that it is nothing without: `torch` computes with the files of others,
             and a kernel is verified against its reference.
-        libraries: What its files compute with. An edited file may import nothing else, and a folder
-            that is called so must not stand in for it.
+        libraries: What its files compute with: no folder that is called so must stand in for them.
         modes: Of a backend whose files launch kernels: how these get their numbers, as
             `stepforge.verify.files.generated` says. Others offer plain functions.
         artefact: What its files are for the rungs, such as "numpy", the reference, or "kernel",
-            files that launch one. No rung looks at others, which have to be what build writes.
+            files that launch one. Their rule may be edited; files of others have to be what build
+            writes.
         copied: Files of its folder that are the same for all specs → what they are copied from, in
             the folder of templates.
         exports: What its package has from every file; by default nothing.

@@ -71,12 +71,17 @@ def header(kernel: Kernel, backend: Backend) -> str:
     )
 
 
-def render(kernel: Kernel, name: str) -> str:
+CUT = "..."
+"""A statement that no generated file has; `render` can put it in the place of the rule."""
+
+
+def render(kernel: Kernel, name: str, cut: bool = False) -> str:
     """The text of one generated file.
 
     Args:
         kernel: The lowered program.
         name: A key of `stepforge.backends.registry.BACKENDS`.
+        cut: Write `CUT` in the place of the statements of the rule.
 
     Raises:
         GeneratorBug: The backend's keys are not exactly those of its template.
@@ -91,6 +96,8 @@ def render(kernel: Kernel, name: str) -> str:
     if wanted != context.keys():
         difference = ", ".join(sorted(wanted ^ context.keys()))
         raise GeneratorBug(f"{backend.template}: keys that only one side has: {difference}")
+    if cut:
+        context["rule"] = syntax.indent + CUT
     text = environment().get_template(backend.template).render(context)
     # Sections that have nothing to say leave their lines empty.
     text = re.sub(r"(?m)^[ \t]+$", "", text)

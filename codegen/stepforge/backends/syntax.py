@@ -44,9 +44,6 @@ class Syntax:
         shown: A file of a hidden spec with names that can stand.
         check: Raises an exception where a text, with the name of its file, is no program.
         meaning: A text in a form that no formatter changes; None where it is no program.
-        foreign: The first line of a text that does something else than compute, and what it does;
-            the second argument has the libraries that it may import. Without it an edited file is
-            refused unread.
     """
 
     comment: str
@@ -64,7 +61,6 @@ class Syntax:
     shown: Callable[[Spec, str], str] = _as_it_is
     check: Callable[[str, str], object] = _nothing
     meaning: Callable[[str], str | None] = str
-    foreign: Callable[[str, tuple[str, ...]], tuple[int, str] | None] | None = None
 
     def comments(self, *lines: str) -> str:
         """Lines of comments."""

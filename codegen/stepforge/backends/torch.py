@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from stepforge.backends import python
-from stepforge.backends.aside import shown
-from stepforge.backends.python import PYTHON, number, within, wrap
+from stepforge.backends.aside import renamed_in, shown
+from stepforge.backends.python import PYTHON, number, violated, within, wrap
 from stepforge.backends.syntax import WIDTH
 from stepforge.backends.torch_class import (
     OF_TORCH,
@@ -258,6 +258,11 @@ def _checks(spec: Spec, table: Torch, settings: list[str], order: list[str]) -> 
         if inside := within(replace(h, name=place)):
             yield f"if not {inside}:"
             yield from _refuse("ValueError", f'f"Invalid {words}: {{{place}}}"')
+    for constraint in spec.together:
+        at = {name: places[name][0] for name in sorted(constraint.names)}
+        yield f"if {violated(renamed_in(constraint.condition, at))}:"
+        given = ", ".join(f"{place} = {{{place}}}" for place in at.values())
+        yield from _refuse("ValueError", f'f"{given}, not {constraint.text}"')
     yield from _needs(spec, table)
     for name, value in table.constants.items():
         if name in order:

@@ -104,32 +104,42 @@ def verify(
     if not as_json:
         for text in notes:
             note(text)
-    left_out = verify.left_out(loaded, level, targets)
+    looked_at, left_out = verify.looked_at(level, targets), verify.left_out(loaded, level, targets)
     passed = bool(certificates) and all(certificate.passed for certificate in certificates)
     passed = passed and not (strict and any(certificate.warned for certificate in certificates))
     if as_json:
         results = [certificate.as_dict() for certificate in certificates]
-        about = {
-            "level": level.value, "strict": strict, "passed": passed, "left_out": left_out,
-            "notes": notes,
-        }  # fmt: skip
-        answer("verify", results, warnings, 0 if passed else 1, **about)
+        answer(
+            "verify", results, warnings, 0 if passed else 1, level=level.value, strict=strict,
+            passed=passed, looked_at=looked_at, left_out=left_out, notes=notes,
+        )  # fmt: skip
     else:
         elsewhere = [] if folder == Path("generated") else ["--generated", str(folder)]
-        next_level = "full" if "rungs" in left_out else "deep"
-        words = ["stepforge", "verify", *(specs or ()), *elsewhere, "--level", next_level]
-        more = shlex.join(words)
-        report.print_table(certificates, sys.stdout, wide, _in_a_line(left_out, more), strict)
+        words = ["stepforge", "verify", *(specs or ()), *elsewhere]
+        scope = [_looked_at(looked_at), _left_out(left_out, level, shlex.join(words))]
+        report.print_table(certificates, sys.stdout, wide, [line for line in scope if line], strict)
     leave(0 if passed else 1)
 
 
-def _in_a_line(left_out: dict[str, list[str]], command: str) -> str:
+def _looked_at(scope: dict[str, list[str]]) -> str:
+    """The types, GPUs and modes that the verdicts are about."""
+    mixtures = f" and {len(scope['mixtures'])} mixtures of types" if scope["mixtures"] else ""
+    targets, modes = " ".join(scope["targets"]), ", ".join(scope["modes"])
+    return f"looked at: {' '.join(scope['dtypes'])}{mixtures}, {targets}, {modes}"
+
+
+def _left_out(scope: dict[str, list[str]], level: Level, command: str) -> str:
     """What the level leaves out, and the command that does not."""
-    if not left_out:
+    if not scope:
         return ""
-    titles = {"rungs": [registry.titles(left_out["rungs"])]} if "rungs" in left_out else {}
-    shown = ", ".join(" ".join(names) for names in {**left_out, **titles}.values() if names)
-    looks = (
-        "looks at more of it" if {"rungs", "options"} <= left_out.keys() else "looks at all of it"
-    )
-    return f"left out: {shown}; `{command}` {looks}"
+    shown = {kind: " ".join(names) for kind, names in scope.items()}
+    if "mixtures" in scope:
+        shown["mixtures"] = f"{len(scope['mixtures'])} mixtures of types"
+    if "rungs" in scope:
+        shown["rungs"] = registry.titles(scope["rungs"])
+    levels = list(Level)
+    if level is levels[-1]:
+        more = f"`{command} --target {scope['targets'][0]}` looks at another GPU"
+    else:
+        more = f"`{command} --level {levels[levels.index(level) + 1]}` looks at more of it"
+    return f"left out: {', '.join(shown.values())}; {more}"

@@ -15,7 +15,7 @@ from stepforge.backends.python import expression, written
 from stepforge.backends.registry import BACKENDS
 from stepforge.commands import gpus
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
-from stepforge.language.spec import Options, Spec, State, holds, under
+from stepforge.language.spec import Hyperparameter, Options, Spec, State, holds, under
 
 OF_SPEC = ("text", "spec", "latex", "mathml", "kernel")
 """Views of what is the same for all backends, whose views come next."""
@@ -183,7 +183,7 @@ def _text(spec: Spec, options: Options | None) -> Iterator[str]:
     yield ""
     yield from written(under(spec.rule, options))
     numbers = [
-        (h.name, f"= {h.default:g}", h.doc, f"({h.domain_text})" if h.domain_text else "")
+        (h.name, f"= {h.default:g}", h.doc, f"({text})" if (text := _domain(spec, h)) else "")
         for h in spec.hyperparameters
     ]
     switches = [
@@ -203,6 +203,11 @@ def _text(spec: Spec, options: Options | None) -> Iterator[str]:
             width = max(len(f"{name} {value}") for name, value, *_ in entries)
             for name, value, doc, limits in entries:
                 yield f"  {f'{name} {value}':{width}}  {doc} {limits}".rstrip()
+
+
+def _domain(spec: Spec, h: Hyperparameter) -> str:
+    others = (c.text for c in spec.together if h.name in c.names)
+    return ", ".join(filter(None, (h.domain_text, *others)))
 
 
 def _limits(state: State) -> Iterator[str]:

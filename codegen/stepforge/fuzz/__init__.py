@@ -5,7 +5,7 @@ Pipeline: `cases` numbers the cases, made of `specs` (random specs, over `expres
 of them through it and through the rungs of `verify.driver`; `shrink` makes what fails small;
 `summary` prints what was found.
 
-A rule at random need not go downhill, so nothing is asked about the spec itself. Rungs that look at
+A rule at random may have no value, so nothing is asked about the spec itself. Rungs that look at
 values are inconclusive where a rule has hardly any, which is counted apart. Everything else that is
 no pass is a failure.
 """

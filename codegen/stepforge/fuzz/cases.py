@@ -42,7 +42,7 @@ def _stock() -> tuple[str, ...]:
 def asked() -> tuple[Rung, ...]:
     """The rungs that random specs go through: fast ones that look at what was generated.
 
-    A rule at random need not go downhill, which is what is asked of the spec itself.
+    A rule at random may have no value at its defaults, which is what is asked of the spec itself.
     """
     found = (r for r in RUNGS.values() if r.level is Level.fast and {*r.artefacts} - {"spec"})
     return tuple(found)

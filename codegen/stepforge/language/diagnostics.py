@@ -253,6 +253,15 @@ CODES: dict[str, str] = {
     "E143": "A domain speaks about the name it belongs to, and about no other.",
     "E144": "The initial value is outside the state's domain.",
     "E145": "An initial value is a number or an expression of hyperparameters.",
+    "E146": (
+        "`together` in `[domains]` compares sums and products of hyperparameters, as in "
+        "`step_min <= step_max`, and nothing else."
+    ),
+    "E147": (
+        "`together` is for what depends on several hyperparameters. What is about one of them is "
+        "its domain."
+    ),
+    "E148": "The defaults do not satisfy what `[domains]` says of them together.",
     "E150": "The default has the wrong type: options are true or false, hyperparameters finite.",
     "E151": "`when` is a condition on options declared above it, and true for some of their sets.",
     "E152": "Too many names: there are at most 8 options, 64 hyperparameters and 32 states.",

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from stepforge.language.diagnostics import Span
-from stepforge.operations.table import OPERATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +82,6 @@ def assignments(statements: tuple[Statement, ...]) -> Iterator[Assign]:
         else:
             yield from assignments(statement.body)
             yield from assignments(statement.orelse)
-
-
-def comparisons(statements: tuple[Statement, ...]) -> Iterator[Apply]:
-    """The comparisons of a rule, in source order."""
-    for statement in statements:
-        own = statement.value if isinstance(statement, Assign) else statement.condition
-        for e in subexpressions(own):
-            if OPERATIONS[e.op].compares:
-                yield e
-        if isinstance(statement, If):
-            yield from comparisons(statement.body)
-            yield from comparisons(statement.orelse)
 
 
 def subexpressions(expression: Expression) -> Iterator[Apply]:

@@ -32,6 +32,9 @@ GENERATED = frozenset({
     for helper in spelling.helper.split()
 }  # fmt: skip
 """What generated code calls its own where no author has the name; see `backends.aside`."""
+CHECKED = "_checked"
+"""The keyword of `step` for callers that compute with numbers outside of domains: torch's classes
+refuse such numbers in their constructors, and never look again. No author's name begins so."""
 OF_TRITON = frozenset({
     "options", "params", "specialization", "backend", "specialize_impl", "grid", "warmup",
     "num_warps", "num_stages", "num_ctas", "maxnreg", "debug", "sanitize", "instrumentation_mode",

@@ -12,10 +12,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from stepforge.language import rules
+from stepforge.language import domains, rules
 from stepforge.language.constants import with_constants
 from stepforge.language.diagnostics import Diagnostic, Span, SpecError, nearest, order, short
-from stepforge.language.expression import Apply, Expression, Name, Number, Statement, names
+from stepforge.language.expression import Apply, Expression, Number, Statement, names
 from stepforge.language.names import GENERATED, malformed, name_problem
 from stepforge.language.parser import parse_expression, parse_rule
 from stepforge.language.source import KeyPath, Source, parse, read
@@ -87,7 +87,8 @@ def _without(spec: Spec, states: set[str]) -> Spec:
 
 
 _TOP = (
-    "name", "title", "summary", "reference", "hyperparameters", "options", "state", "rule", "torch",
+    "name", "title", "summary", "reference", "hyperparameters", "domains", "options", "state",
+    "rule", "torch",
 )  # fmt: skip
 
 
@@ -162,7 +163,7 @@ class _Reader(Values):
             self.error("E143", message, other[0].span, f"write it about `{short(name)}`")
             return Interval(), ""
         try:
-            interval = _interval(parsed, name)
+            interval = domains.interval(parsed, name)
         except (ValueError, KeyError, ArithmeticError):
             message = f"cannot read the {what} of `{short(name)}`"
             help = f"write for example `0 <= {short(name)} < 1` or `{short(name)} > 0`"
@@ -182,6 +183,7 @@ class _Reader(Values):
         name = self.name(data, stem)
         seen: dict[str, str] = {}
         hyperparameters = tuple(self.hyperparameters(data, seen))
+        together = tuple(domains.together(self, data, hyperparameters))
         options = tuple(self.options(data, seen))
         states = tuple(self.states(data, seen, hyperparameters, options))
         self.upper_case(seen)
@@ -198,6 +200,7 @@ class _Reader(Values):
             rule=self.rule(data),
             roles=roles,
             torch=torch,
+            together=together,
             source=self.source,
         )
 
@@ -375,24 +378,3 @@ _EXAMPLES = {
     "options": ("default", "false"),
     "state": ("init", "0"),
 }
-
-
-def _interval(condition: Expression, name: str) -> Interval:
-    """The interval of comparisons of `name` with numbers; ValueError when it is none."""
-    if not isinstance(condition, Apply):
-        raise ValueError
-    if condition.op == "and":
-        left, right = (_interval(part, name) for part in condition.args)
-        low = max((left.low, left.low_open), (right.low, right.low_open))
-        high = min((left.high, not left.high_open), (right.high, not right.high_open))
-        return Interval(low[0], high[0], low[1], not high[1])
-    if condition.op not in ("lt", "le", "gt", "ge"):
-        raise ValueError
-    first, second = condition.args
-    below = condition.op in ("lt", "le")
-    if isinstance(second, Name):
-        first, second, below = second, first, not below
-    if not isinstance(first, Name):
-        raise ValueError
-    bound, is_open = constant(second, {}), condition.op in ("lt", "gt")
-    return Interval(high=bound, high_open=is_open) if below else Interval(bound, low_open=is_open)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from stepforge.language.diagnostics import Span
@@ -84,6 +85,51 @@ class Hyperparameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Constraint:
+    """What several hyperparameters have to be together, such as `step_min <= step_max`.
+
+    Attributes:
+        condition: Comparisons of arithmetic on hyperparameters, joined by `and`.
+        text: The same in the author's words.
+    """
+
+    condition: Expression
+    text: str
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The hyperparameters."""
+        return frozenset(name.id for name in taken(self.condition, {}))
+
+    def holds(self, values: Mapping[str, float]) -> bool:
+        """Whether these values, in float64 as generated code compares them, satisfy it."""
+        if not self.names <= values.keys():
+            return True
+        try:
+            return all(
+                _COMPARED[e.op](*(constant(side, values) for side in e.args))
+                for e in self.comparisons
+            )
+        except ArithmeticError:
+            return False
+
+    @property
+    def comparisons(self) -> tuple[Apply, ...]:
+        """The comparisons that all have to hold."""
+        return tuple(_conjuncts(self.condition))
+
+
+def _conjuncts(e: Expression) -> list[Apply]:
+    assert isinstance(e, Apply)
+    return [c for part in e.args for c in _conjuncts(part)] if e.op == "and" else [e]
+
+
+_COMPARED: Mapping[str, Callable[[float, float], bool]] = {
+    "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Option:
     """A structural switch, fixed when a kernel is compiled; `when` limits where it has meaning."""
 
@@ -154,7 +200,10 @@ class Torch:
 
 @dataclass(frozen=True)
 class Spec:
-    """One optimizer; `roles` has who has one of `ROLES`."""
+    """One optimizer.
+
+    `roles` has who has one of `ROLES`; `together` what hyperparameters have to be together.
+    """
 
     name: str
     title: str
@@ -166,6 +215,7 @@ class Spec:
     rule: tuple[Statement, ...]
     roles: Mapping[str, str]
     torch: Torch | None
+    together: tuple[Constraint, ...] = field(default=(), kw_only=True)
     source: Source = field(repr=False, compare=False)
 
     @property
@@ -173,6 +223,10 @@ class Spec:
         """The class of `torch.optim` that this rule is compared with, or ""."""
         name = self.torch.class_name if self.torch else ""
         return name if name in TORCH_CLASSES else ""
+
+    def allows(self, values: Mapping[str, float]) -> bool:
+        """Whether hyperparameters have values that are allowed together."""
+        return all(constraint.holds(values) for constraint in self.together)
 
     def option_sets(self) -> Iterator[dict[str, bool]]:
         """Every combination of options that the `when` conditions allow, defaults first."""

@@ -20,6 +20,7 @@ from stepforge.language.reader import loads
 from stepforge.language.spec import Options, Spec, holds, is_option_condition, straight
 from stepforge.lowering.lower import lower
 from stepforge.mutate.mutant import Mutant
+from stepforge.operations.table import OPERATIONS
 
 Place = tuple[int, ...]
 Edit = tuple[str, str, str, Expression]
@@ -49,9 +50,32 @@ def misnamed(spec: Spec, options: Options) -> Iterator[Mutant]:
     """Formulas that are not the one of the name: only rungs that know the name can tell."""
     for kind, operator, what, rule in _rules(spec, options):
         if (kind in "AD" and spec.torch_class) or operator == "negate step":
-            wrong = replace(spec, rule=rule)
-            if (files := _files(wrong, rule)) is not None:
+            wrong = _written(spec, rule)
+            if wrong and (files := _files(wrong, wrong.rule)) is not None:
                 yield Mutant(wrong, options, "spec", "S", operator, what, files)
+
+
+def _written(spec: Spec, rule: tuple[Statement, ...]) -> Spec | None:
+    """The spec whose text has another rule; None where that is none."""
+    text, place = spec.source.text, spec.source.places["rule", "update"].value
+    update = "\n".join(_lines(rule))
+    changed = f"{text[: place[0]]}'''\n{update}\n'''{text[place[1] :]}"
+    try:
+        return loads(changed, str(spec.source.path))[0]
+    except SpecError:
+        return None
+
+
+def _lines(rule: tuple[Statement, ...]) -> Iterator[str]:
+    for statement in rule:
+        if isinstance(statement, Assign):
+            yield shown_statement(statement)
+            continue
+        for head, block in ((f"if {shown(statement.condition)}:", statement.body),
+                            ("else:", statement.orelse)):  # fmt: skip
+            if block:
+                yield head
+                yield from (f"    {line}" for line in _lines(block))
 
 
 BUGS: tuple[tuple[str, str, Mapping[str, str], tuple[str, ...]], ...] = (
@@ -417,17 +441,20 @@ def _renamed(e: Expression, old: str, new: str) -> Expression:
     return e
 
 
-_INFIX = {"add": " + ", "sub": " - ", "mul": "*", "div": "/", "pow": "**"}
-
-
 def shown(e: Expression) -> str:
-    """An expression in a line."""
+    """An expression in a line, as an author could write it."""
     if isinstance(e, Name):
         return e.id
     if isinstance(e, Number):
         return e.text
     args = [shown(a) for a in e.args]
-    return f"({_INFIX[e.op].join(args)})" if e.op in _INFIX else f"{e.op}({', '.join(args)})"
+    row = OPERATIONS[e.op]
+    if e.op == "select":
+        return f"({args[1]} if {args[0]} else {args[2]})"
+    if row.is_function:
+        return f"{e.op}({', '.join(args)})"
+    spaced = f"{row.symbol}" if row.symbol in ("*", "/", "**") else f" {row.symbol} "
+    return f"({spaced.join(args)})" if len(args) == 2 else f"({row.symbol} {args[0]})"
 
 
 def shown_statement(statement: Assign) -> str:

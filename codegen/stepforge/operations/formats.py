@@ -50,10 +50,6 @@ class Format:
         """The format that numbers of this one are computed in, and that states have."""
         return FORMATS["f32"] if self.bits < 32 else self
 
-    def of(self, tensor: str) -> Format:
-        """The format of a tensor where parameters have this one: gradients have it, too."""
-        return self if tensor in ("p", "g") else self.computed
-
 
 FORMATS = {
     found.kind: found
@@ -65,4 +61,37 @@ FORMATS = {
     )
 }
 BY_TRITON = {found.triton: found for found in FORMATS.values()}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The formats of the tensors of one parameter.
+
+    Attributes:
+        p: Of the parameter.
+        g: Of its gradient.
+        states: Of its states.
+    """
+
+    p: Format
+    g: Format
+    states: Format
+
+    @classmethod
+    def named(cls, name: str) -> Layout:
+        """The layout of a name.
+
+        Args:
+            name: Triton's names of three formats, as in "bf16/fp32/bf16"; or of one, which
+                parameter and gradient have, while states have the format of the arithmetic.
+        """
+        p, *rest = (BY_TRITON[word] for word in name.split("/"))
+        g, states = rest or (p, p.computed)
+        return cls(p, g, states)
+
+    def of(self, tensor: str) -> Format:
+        """The format of a tensor."""
+        return {"p": self.p, "g": self.g}.get(tensor, self.states)
+
+
 UNIT = {kind: found.unit for kind, found in FORMATS.items()}

@@ -115,7 +115,7 @@ def _plan(order: Order, out: Path, held: Manifest) -> Planned:
     exported: dict[str, dict[str, str]] = {b.name: {} for b in BACKENDS.values() if b.exports}
     for name, entry in kept.items():
         for backend in exported.keys() & {*entry.backends}:
-            if found := _exported(out, backend, name):
+            if found := export_of(out, backend, name):
                 exported[backend][name] = found
     for spec in order.specs:
         default = held.specs[spec.name].backends if spec.name in held.specs else held.backends
@@ -263,7 +263,7 @@ def _shown(entry: Entry, out: Path, name: str) -> str:
     return entry.file or str(out / BACKENDS[entry.backends[0]].file(name))
 
 
-def _exported(out: Path, name: str, spec: str) -> str:
+def export_of(out: Path, name: str, spec: str) -> str:
     """What the package of a backend has from a generated file that is there, or ""."""
     backend = BACKENDS[name]
     text = _read(out / backend.file(spec)) or ""

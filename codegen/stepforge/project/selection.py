@@ -117,7 +117,7 @@ def _is_older(held: Manifest) -> bool:
     return held.version != __version__
 
 
-_ADVICE = ": rebuild it, or verify it as it is"
+_ADVICE = ": build it anew"
 
 
 def _built_by(held: Manifest, out: Path, advice: str = _ADVICE) -> str:

@@ -25,11 +25,12 @@ from stepforge.output import manifest
 from stepforge.verify.certificate import Certificate, Status, Verdict
 from stepforge.verify.files import generated
 from stepforge.verify.files.generated import LAUNCHERS
-from stepforge.verify.files.inspection import Inspection, inspect
+from stepforge.verify.files.inspection import Folder, Inspection
 from stepforge.verify.ptx import figures
 from stepforge.verify.run import provenance
 from stepforge.verify.run.cache import Cache, inputs_of
-from stepforge.verify.run.tasks import Group, groups, left_out, run, rungs
+from stepforge.verify.run.scope import left_out, looked_at
+from stepforge.verify.run.tasks import Group, groups, run, rungs
 from stepforge.verify.run.workers import execute
 from stepforge.verify.rungs import registry
 from stepforge.verify.rungs.levels import ARCHITECTURES, DTYPES, TARGETS, Level
@@ -38,7 +39,7 @@ from stepforge.verify.rungs.task import Task
 
 __all__ = [
     "ARCHITECTURES", "DTYPES", "LAUNCHERS", "TARGETS", "Level", "Task", "execute", "left_out",
-    "run", "rungs", "verify",
+    "looked_at", "run", "rungs", "verify",
 ]  # fmt: skip
 
 ASSUMPTIONS = (
@@ -102,9 +103,10 @@ def verify(
     held = manifest.read(folder)
     before = {spec.name: inputs_of(spec, folder) for spec in specs}
     hashes = {spec.name: generated.hashes(spec, folder) for spec in specs}
+    whole = Folder(folder, held, specs)
     with closing(Cache(cache)) as kept:
         for spec in specs:
-            files = inspect(spec, folder, held)
+            files = whole.inspect(spec)
             found.known(files.verdict)
             kernels[spec.name] = tuple(b for b in files.launchers if b in backends)
             if not files.runs:
@@ -114,11 +116,11 @@ def verify(
             chosen = tuple(targets) if targets else None
             every = list(groups(spec, folder, seed, level, chosen, kernels[spec.name]))
             if level is Level.deep and files.verdict.status.passed:
-                whole = Task(MUTATION_SCORE, spec, {}, folder, seed, backends=files.launchers)
-                if whole.missing:
-                    found.known(_unscored(spec, whole.missing))
+                score_of = Task(MUTATION_SCORE, spec, {}, folder, seed, backends=files.launchers)
+                if score_of.missing:
+                    found.known(_unscored(spec, score_of.missing))
                 else:
-                    every.append((whole,))
+                    every.append((score_of,))
             for group in every:
                 left, earlier = kept.split(group)
                 found.known(*earlier)

@@ -48,18 +48,19 @@ def look(one: Spec, options: Options) -> Verdict:
 @pytest.mark.parametrize("name", FEW)
 def test_stock_specs_are_fine_under_all_options(name: str) -> None:
     for options in stock(name).option_sets():
-        assert look(stock(name), options).status is Status.TESTED
+        verdict = look(stock(name), options)
+        assert (verdict.status, verdict.warnings) == (Status.TESTED, ())
 
 
-def test_a_spec_that_climbs_is_refuted() -> None:
+def test_a_spec_that_climbs_gets_a_warning() -> None:
     verdict = look(spec(sign="+"), PLAIN)
-    assert verdict.status is Status.REFUTED
-    assert "does not descend" in verdict.detail
+    assert verdict.status is Status.TESTED
+    assert "moves the other way for g = 1, -1, 0.001, -0.001, 50" in verdict.warnings[0]
 
 
 def test_with_maximize_a_spec_must_climb() -> None:
-    assert look(spec(), {"maximize": True}).status is Status.TESTED
-    assert look(spec(sign="+"), {"maximize": True}).status is Status.REFUTED
+    assert not look(spec(), {"maximize": True}).warnings
+    assert "uphill" in look(spec(sign="+"), {"maximize": True}).warnings[0]
 
 
 def test_zero_over_zero_at_the_defaults_is_refuted() -> None:
@@ -82,15 +83,61 @@ def test_a_rule_descends_and_ascends_whatever_its_names_are() -> None:
     text = other.format(eps="1e-8", v="g**2", sign="-")
     told = 'roles = { learning_rate = "rate", maximize = "ascend" }'
     roled = loads(f"{text}[torch]\n{told}\n")[0]
-    assert look(roled, {"ascend": False}).status is Status.TESTED
-    assert look(roled, {"ascend": True}).status is Status.TESTED
-    verdict = look(loads(text)[0], {"ascend": True})
-    assert "does not descend" in verdict.detail
+    assert not look(roled, {"ascend": False}).warnings
+    assert not look(roled, {"ascend": True}).warnings
+    assert "downhill" in look(loads(text)[0], {"ascend": True}).warnings[0]
 
 
-def test_a_learning_rate_of_zero_moves_nothing() -> None:
-    other = TEMPLATE.replace("lr", "rate").replace("0.1", "0")
-    text = other.format(eps="1e-8", v="g**2", sign="-")
-    roled = loads(f'{text}[torch]\nroles = {{ learning_rate = "rate" }}\n')[0]
-    assert look(roled, PLAIN).status is Status.TESTED
-    assert "it does not move" in look(loads(text)[0], PLAIN).detail
+def test_a_default_learning_rate_of_zero_hides_no_direction() -> None:
+    still = TEMPLATE.replace("0.1", "0")
+    down, up = (loads(still.format(eps="1e-8", v="g**2", sign=s))[0] for s in "-+")
+    assert not look(down, PLAIN).warnings
+    assert "moves the other way" in look(up, PLAIN).warnings[0]
+
+
+WAITING = {
+    "a product with p": ("p = p*exp(-lr*g)", "stays at 0"),
+    "a soft threshold": ("p = sign(p - lr*g)*max(abs(p - lr*g) - lr*60, 0)", "stays at 0"),
+    "every fifth step": ("p = p - lr*g if t > 4 else p", "stays at 0"),
+}
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_a_rule_that_does_not_move_at_once_gets_a_warning(name: str) -> None:
+    rule, words = WAITING[name]
+    verdict = look(loads(RULE.format(rule=rule))[0], {})
+    assert verdict.status is Status.TESTED
+    assert words in verdict.warnings[0]
+
+
+RULE = """\
+name = "x"
+title = "X"
+summary = "S."
+reference = "R"
+[hyperparameters]
+lr = {{ default = 0.1, domain = "lr >= 0", doc = "Rate." }}
+[state]
+v = {{ init = 0, domain = "v >= 0", doc = "V." }}
+[rule]
+update = '''
+v = v + g**2
+{rule}
+p = p - 0*v
+'''
+"""
+VALUES = {
+    "a cube root": ("p = p - lr*g*exp(log(v)/3)", Status.TESTED),
+    "a part of infinity": ("p = p - lr*g/(1 + 1/v)", Status.TESTED),
+    "zero times infinity": ("p = p - lr*g*log(v)", Status.REFUTED),
+    "a root of less than zero": ("p = p - lr*sqrt(g)", Status.REFUTED),
+    "a division by zero on the host": ("p = p - lr/(t - 1)*g", Status.REFUTED),
+    "one that is not asked for": ("p = p - (lr/(t - 1) if t > 1 else lr)*g", Status.TESTED),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_only_what_is_no_number_in_ieee_arithmetic_is_a_fault(name: str) -> None:
+    rule, status = VALUES[name]
+    one = loads(RULE.format(rule=rule))[0]
+    assert look(one, {}).status is status

@@ -49,8 +49,8 @@ def progress(stream: IO[str]) -> Iterator[Callable[[int, int, str], None]]:
 
 
 def print_table(
-    certificates: Sequence[Certificate], stream: IO[str], wide: bool = False, left_out: str = "",
-    strict: bool = False,
+    certificates: Sequence[Certificate], stream: IO[str], wide: bool = False,
+    scope: Sequence[str] = (), strict: bool = False,
 ) -> None:  # fmt: skip
     """One row for every optimizer, one verdict for every rung; then faults and warnings in words.
 
@@ -58,7 +58,7 @@ def print_table(
         certificates: The certificates.
         stream: Where to.
         wide: Whether the table has all columns and counts, however wide the terminal is.
-        left_out: What was not looked at, in one line.
+        scope: What was looked at and what was not, line by line.
         strict: Whether warnings fail.
     """
     screen, columns = table.console(stream), terminal.room(stream)
@@ -105,8 +105,8 @@ def print_table(
         count = sum(certificate.warned for certificate in certificates)
         fails = "which --strict does not let pass" if strict else "with --strict they fail"
         say(f"warnings of {count} of {len(certificates)} optimizers; {fails}")
-    if left_out:
-        say(left_out)
+    for line in scope:
+        say(line)
 
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")

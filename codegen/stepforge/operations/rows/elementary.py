@@ -67,7 +67,11 @@ def _bounded(compute: str) -> Callable[..., Any]:
     def enclose(intervals: Any, x: Any) -> Any:
         mp = intervals.mp
         value = getattr(mp, compute)
-        return intervals.monotone(lambda x: mp.inf if x > 1000 else value(max(x, -2000)), x)
+
+        def bounded(x: Any) -> Any:
+            return mp.inf if x > 1000 else value(max(x, -2000) if mp.isfinite(x) else x)
+
+        return intervals.monotone(bounded, x)
 
     return enclose
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Options, Spec
-from stepforge.lowering.lower import tensors_of
 from stepforge.verify.cases import inputs, reference
 from stepforge.verify.cases.memory import Stray, watched
 from stepforge.verify.cases.reference import ARITHMETIC, accepted, failure, raised_at
 from stepforge.verify.cases.tensors import Tensor
 from stepforge.verify.files.generated import Pair, fresh, same_bits
+from stepforge.verify.reading import reader
 
 MAX_BLOCK = 1 << 16
 """Larger blocks would make the inputs so large that nothing can be said in time."""
@@ -80,7 +80,7 @@ class Bench:
         name = kernel_of(spec)
         self.kernel = _Launches(getattr(self.triton, name), aside(spec, "EXACT"))
         setattr(self.triton, name, self.kernel)
-        self.unread = {t.name for t in tensors_of(spec) if t.stored and not t.loaded}
+        self.unread = {t.name for t in reader.of(spec).tensors() if t.stored and not t.loaded}
         self.compared = 0
         self.first: Step | None = None
 

@@ -16,13 +16,17 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from stepforge.language.expression import Name, Number, comparisons
 from stepforge.language.spec import Held, Hyperparameter, Interval, Options, Spec
+from stepforge.verify.reading import reader
+from stepforge.verify.reading.tree import Name, Number, comparisons
 
 SIGNED = 6
 """Tensors that are zeros of all signs together."""
 TURNING = 0.25
 """How often a hyperparameter is the number that the rule compares it with."""
+TRIES = 20
+"""Draws of hyperparameters until they are allowed together."""
+HALVINGS = 60
 REPEATED = 16
 """Programs that special values are spread over, to be met by every element of a thread."""
 Generator = np.random.Generator
@@ -30,15 +34,29 @@ Array = np.ndarray[Any, Any]
 
 
 def hyperparameters(spec: Spec, rng: Generator) -> dict[str, float]:
-    """One random value from the usual range of every hyperparameter.
+    """One random value from the usual range of every hyperparameter, allowed together.
 
     Those that the rule compares with a number are that number now and then.
     """
-    found = {h.name: draw(h, rng) for h in spec.hyperparameters}
-    for name, value in _turning_points(Held(spec)):
-        if rng.random() < TURNING:
-            found[name] = value
-    return found
+    for _ in range(TRIES):
+        found = {h.name: draw(h, rng) for h in spec.hyperparameters}
+        for name, value in _turning_points(Held(spec)):
+            if rng.random() < TURNING:
+                found[name] = value
+        if spec.allows(found):
+            return found
+    return nearer(spec, found)
+
+
+def nearer(spec: Spec, values: Mapping[str, float]) -> dict[str, float]:
+    """The first hyperparameters on the way to the defaults that are allowed together."""
+    defaults = {h.name: h.default for h in spec.hyperparameters}
+    for halving in range(HALVINGS):
+        found = {k: d + (values[k] - d) * 0.5**halving for k, d in defaults.items()}
+        inside = all(found[h.name] in h.domain for h in spec.hyperparameters)
+        if inside and spec.allows(found):
+            return found
+    return defaults
 
 
 @lru_cache(maxsize=64)
@@ -46,8 +64,8 @@ def _turning_points(held: Held) -> tuple[tuple[str, float], ...]:
     """Hyperparameters with literals of their domain that the rule compares them with."""
     domains = {h.name: h.domain for h in held.spec.hyperparameters}
     found = []
-    for e in comparisons(held.spec.rule):
-        for name, number in (e.args, e.args[::-1]):
+    for left, _, right in comparisons(reader.of(held.spec).rule):
+        for name, number in ((left, right), (right, left)):
             if isinstance(name, Name) and isinstance(number, Number) and name.id in domains:
                 value = float(number.value)
                 if value in domains[name.id]:

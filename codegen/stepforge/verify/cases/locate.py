@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from stepforge.language.names import kernel_of
-from stepforge.lowering.kernel import lets
-from stepforge.lowering.lower import lower
 from stepforge.verify.cases import inputs, trace
 from stepforge.verify.cases.bench import Bench, Case, Mismatch
 from stepforge.verify.cases.shrink import elements, values_of
 from stepforge.verify.certificate import Counterexample
 from stepforge.verify.files.generated import Pair, Text, expected_text
+from stepforge.verify.reading import reader
 
 Events = list[trace.Event]
 
@@ -82,7 +81,7 @@ def _lines(bench: Bench, case: Case, mismatch: Mismatch) -> tuple[str, str]:
 def _first_difference(bench: Bench, case: Case, kernel: Events) -> tuple[int, int] | None:
     """Number and generated line of the first statement that gives another value than NumPy."""
     spec, options = bench.spec, case.options
-    on_host = {let.name for let in lets(lower(spec).host)}
+    on_host = {s.name for s in reader.of(spec).straight(options) if s.on_host}
     function = kernel_of(spec)
     theirs = [e for e in kernel if e.function == ("step" if e.name in on_host else function)]
     ours = _recorded(bench, bench.pair, bench.pair.numpy, case)

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stepforge.backends.python import CHECKED
-from stepforge.language.names import aside
+from stepforge.language.names import CHECKED, aside
 from stepforge.language.spec import Options, Spec
 from stepforge.verify.cases.inputs import Array
 from stepforge.verify.files.generated import Text

@@ -111,6 +111,8 @@ def _simplified(
         if name in domains and value not in domains[name]:
             continue
         candidate = _with(case, name, value)
+        if not all(spec.allows(step.values) for step in candidate.steps):
+            continue
         found = trials.differs(candidate, like=mismatch)
         if found:
             return candidate, found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from stepforge.language.expression import Apply, Assign, Expression, Statement
-from stepforge.language.spec import Options, Spec, constant, holds, is_option_condition, straight
+from stepforge.language.spec import Options, Spec
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.files.generated import Text
+from stepforge.verify.reading import reader
+from stepforge.verify.reading.tree import Apply, Assign, Expression, Name, Number, Statement, holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def statement_events(
         events: Those of one step.
         ran: Which of the statements did run, see `ran`.
     """
-    statements = list(straight(spec.rule, options))
+    statements = reader.of(spec).straight(options)
     by_name: dict[str, list[Event]] = {}
     for event in events:
         by_name.setdefault(event.name, []).append(event)
@@ -132,15 +134,14 @@ def ran(spec: Spec, options: Options, scalars: Mapping[str, float]) -> list[bool
         for statement in statements:
             if isinstance(statement, Assign):
                 yield runs
-            elif is_option_condition(statement.condition):
-                holding = holds(statement.condition, options)
-                yield from visit(statement.body if holding else statement.orelse, runs)
+            elif (choice := holds(statement.condition, options)) is not None:
+                yield from visit(statement.body if choice else statement.orelse, runs)
             else:
                 holding = _holds(statement.condition, scalars)
                 yield from visit(statement.body, runs and holding)
                 yield from visit(statement.orelse, runs and not holding)
 
-    return list(visit(spec.rule, True))
+    return list(visit(reader.of(spec).rule, True))
 
 
 def _holds(condition: Expression, scalars: Mapping[str, float]) -> bool:
@@ -153,17 +154,31 @@ def _holds(condition: Expression, scalars: Mapping[str, float]) -> bool:
     if not row.compares:
         return True
     try:
-        left, right = (constant(a, scalars) for a in condition.args)
-    except (ArithmeticError, KeyError, ValueError):
+        left, right = (_number(a, scalars) for a in condition.args)
+    except (ArithmeticError, KeyError):
         return True
     return bool(row.value(math, left, right))
 
 
+def _number(e: Expression, scalars: Mapping[str, float]) -> float:
+    """The float64 value of arithmetic on numbers that are known."""
+    if isinstance(e, Number):
+        return float(e.value)
+    if isinstance(e, Name):
+        return scalars[e.id]
+    operation = _ARITHMETIC[e.op]
+    return operation(*(_number(argument, scalars) for argument in e.args))
+
+
+_ARITHMETIC: Mapping[str, Callable[..., float]] = {
+    "neg": operator.neg, "add": operator.add, "sub": operator.sub, "mul": operator.mul,
+    "div": operator.truediv, "mod": operator.mod,
+}  # fmt: skip
+
+
 def spec_line(spec: Spec, options: Options, index: int) -> str:
     """`file:line: text` of the statement with this index under these options."""
-    statement = list(straight(spec.rule, options))[index]
-    line = statement.name_span.line
-    return f"{spec.source.path}:{line}: {spec.source.line(line).strip()}"
+    return reader.place(spec, reader.of(spec).straight(options)[index])
 
 
 def state_line(spec: Spec, name: str) -> str:
@@ -174,5 +189,5 @@ def state_line(spec: Spec, name: str) -> str:
 
 def last_assignment(spec: Spec, options: Options, name: str) -> int:
     """The index of the statement that gives a stored tensor its value."""
-    statements = list(straight(spec.rule, options))
+    statements = reader.of(spec).straight(options)
     return max((i for i, s in enumerate(statements) if s.name == name), default=0)

@@ -9,8 +9,9 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -53,12 +54,12 @@ class Pair:
         return self.multi_tensor if backend == "multi_tensor" else self.triton
 
 
-def expected_text(spec: Spec, backend: str) -> str:
-    """What build would write."""
+def expected_text(spec: Spec, backend: str, cut: bool = False) -> str:
+    """What build would write; if `cut`, with a mark in the place of the rule."""
     from stepforge.backends.render import render
     from stepforge.lowering.lower import lower
 
-    return render(lower(spec), backend)
+    return render(lower(spec), backend, cut)
 
 
 def hashes(spec: Spec, folder: Path) -> dict[str, str]:
@@ -73,10 +74,19 @@ def hashes(spec: Spec, folder: Path) -> dict[str, str]:
     return found
 
 
+class _FromSource(SourceFileLoader):
+    """Compiles the source, whatever lies in `__pycache__`, and leaves nothing there."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
 def fresh(path: Path) -> ModuleType:
     """Imports a file under a name of its own, so that nothing is remembered between calls."""
     name = f"_generated_{path.stem}_{next(_counter)}"
-    module_spec = importlib.util.spec_from_file_location(name, path)
+    loader = _FromSource(name, str(path))
+    module_spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if module_spec is None or module_spec.loader is None:
         raise ImportError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(module_spec)

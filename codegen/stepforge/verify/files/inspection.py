@@ -1,26 +1,33 @@
 """What verification starts with: which generated files are there, whole, and of this spec.
 
-A file is judged by its meaning, so a formatter may have been at work. The rungs run on every kernel
-whose own files are whole, whatever is wrong with the files beside them.
+A file is judged by its meaning, so a formatter may have been at work. In those that rungs look at,
+the rule may be written otherwise, by what `reading` knows; all else is what `build` writes, or the
+file is not run. The rungs run on every kernel whose own files are whole, whatever is wrong with the
+files beside them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from stepforge.backends.python import PYTHON
 from stepforge.backends.registry import BACKENDS, REFERENCE, Backend, shared
-from stepforge.backends.render import copied, origin
+from stepforge.backends.render import copied, is_ours, origin, package
 from stepforge.backends.syntax import Syntax
 from stepforge.language.spec import Spec
-from stepforge.output.manifest import Manifest
+from stepforge.output import emit, manifest
+from stepforge.output.manifest import Entry, Manifest
 from stepforge.verify.certificate import Status, Verdict
+from stepforge.verify.files import reading, strays, surroundings
 from stepforge.verify.files.generated import LAUNCHERS, expected_text
+from stepforge.verify.files.surroundings import UNREADABLE
 from stepforge.version import __version__
 
-_OF_SHARED = ("collections",)
-"""What the files that specs share may import beside the libraries of their backend."""
+_COLUMNS = {"numpy": "numpy", "triton": "triton.language"}
+"""Column of the table of operations → the library that it is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,135 +47,257 @@ class Inspection:
 
 @dataclass(slots=True)
 class _Found:
-    """Backends whose files are not whole, what is wrong, and files that differ and are."""
+    """What was found in some files.
+
+    Attributes:
+        broken: Backends whose files are not whole, and must not be run.
+        wrong: What is wrong.
+        unread: What cannot be looked at.
+        edited: Files in which the rule is written otherwise, and can be.
+        warnings: What is no fault and should be looked at.
+    """
 
     broken: set[str] = field(default_factory=set)
-    reasons: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
     edited: list[str] = field(default_factory=list)
-    older: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     def refuse(self, reason: str, *backends: str) -> None:
-        self.reasons.append(reason)
+        """Something is wrong, so that nothing of some backends is run."""
+        self.wrong.append(reason)
         self.broken.update(backends)
+
+    def add(self, other: _Found) -> None:
+        """What was found in other files, too."""
+        self.broken |= other.broken
+        self.wrong += other.wrong
+        self.unread += other.unread
+        self.edited += other.edited
+        self.warnings += other.warnings
+
+
+class Folder:
+    """A folder of generated code, whose shared files are looked at once for all specs.
+
+    Args:
+        path: The folder.
+        held: Its manifest; without one, it should have the files of all backends.
+        specs: The specs that are looked at.
+    """
+
+    def __init__(self, path: Path, held: Manifest | None, specs: Sequence[Spec]) -> None:
+        self.path = path
+        self.held = held
+        self.specs = {spec.name: spec for spec in specs}
+        every = {name: Entry(None, "", tuple(BACKENDS)) for name in self.specs}
+        known = held.specs if held else manifest.adopted(path)
+        self.entries = {**every, **known} if held else {**known, **every}
+        self.of = cache(self._of)
+
+    def inspect(self, spec: Spec) -> Inspection:
+        """Looks at the files of a spec, and at those that it shares with others."""
+        backends = self.entries[spec.name].backends
+        found = _Found()
+        for name in backends:
+            self._own(spec, BACKENDS[name], found)
+        for place in (*backends, ""):
+            found.add(self.of(place))
+        runs = REFERENCE not in found.broken
+        launchers = tuple(b for b in LAUNCHERS if runs and b in backends and b not in found.broken)
+        status, detail = Status.TESTED, "as built"
+        if found.edited:
+            detail = f"the rule is not as build writes it: {', '.join(found.edited)}"
+        if found.wrong or found.unread:
+            status = Status.REFUTED if found.wrong else Status.UNSUPPORTED
+            detail = "\n  ".join([*found.wrong, *found.unread])
+        verdict = Verdict(
+            "files", spec.name, None, status, len(backends), detail,
+            warnings=tuple(found.warnings),
+        )  # fmt: skip
+        return Inspection(verdict, launchers, runs)
+
+    def _own(self, spec: Spec, backend: Backend, found: _Found) -> None:
+        """A file of one spec."""
+        path, name = self.path / backend.file(spec.name), backend.name
+        command = f"stepforge build {spec.name}"
+        text = _read(path, command, found, name)
+        if text is None:
+            return
+        header = origin(text)
+        if header is None or header["name"] != spec.name:
+            found.refuse(f"{path} was not generated from `{spec.name}`", name)
+            return
+        built = expected_text(spec, name)
+        if same_meaning(text, built, backend.syntax):
+            return
+        if header["digest"] != spec.source.digest:
+            found.refuse(f"{path} is stale: the spec has changed; run `{command}`", name)
+        elif backend.artefact:
+            self._edited(path, text, spec, backend, built, found)
+        else:
+            self._differs(path, text, built, backend, found)
+
+    def _edited(
+        self, path: Path, text: str, spec: Spec, backend: Backend, built: str, found: _Found
+    ) -> None:
+        """A file that rungs look at: its rule may be another one."""
+        around = expected_text(spec, backend.name, cut=True)
+        try:
+            compared = surroundings.compared(text, around)
+        except UNREADABLE as error:
+            found.refuse(_no_program(path, error), backend.name)
+            return
+        if compared.difference:
+            self._differs(path, text, around, backend, found, backend.name)
+            return
+        own = surroundings.compared(built, around).rule
+        library = _COLUMNS[backend.column]
+        if unread := reading.unread(compared.rule, own, compared.tree, library):
+            line, what = unread
+            found.unread.append(f"{path}:{line}: in a rule, {what} is not supported")
+            found.broken.add(backend.name)
+        else:
+            found.edited.append(str(path))
+
+    def _differs(
+        self, path: Path, text: str, built: str, backend: Backend, found: _Found, *broken: str
+    ) -> None:
+        """A file that this version would write otherwise."""
+        found.broken.update(broken)
+        if self.held and self.held.version != __version__:
+            found.unread.append(
+                f"{path} differs from what build writes: the folder was built by stepforge "
+                f"{self.held.version}, this is {__version__}; run `stepforge build`"
+            )
+            return
+        where, lines = str(path), [""]
+        if backend.syntax is PYTHON:
+            try:
+                compared = surroundings.compared(text, built)
+            except UNREADABLE as error:
+                found.wrong.append(_no_program(path, error))
+                return
+            where, lines = f"{path}:{compared.line}", ["", *compared.difference]
+        around = ", outside of the rule" if broken and backend.artefact else ""
+        found.wrong.append(f"{where} differs from what build writes{around}" + "\n    ".join(lines))
+
+    def _of(self, name: str) -> _Found:
+        """What the specs of a folder have in common, in that of a backend, or above them for ""."""
+        found = _Found()
+        if not name:
+            self._above(found)
+            return found
+        backend, place = BACKENDS[name], self.path / name
+        broken = (name,) if backend.artefact else ()
+        for file in shared([name]):
+            self._common(file, copied(file), backend, found, *broken)
+        if backend.package:
+            self._common(backend.package, self._package(backend), backend, found)
+        expected = self._expected(name)
+        if place.is_dir():
+            for reason in strays.beside(place, expected):
+                found.refuse(reason, *broken)
+        self._compiled(place, expected, found)
+        return found
+
+    def _common(self, file: str, built: str, backend: Backend, found: _Found, *broken: str) -> None:
+        """A file that several specs share; kernels may run with it."""
+        path = self.path / file
+        text = _read(path, "stepforge build", found, *broken)
+        if text is not None and not same_meaning(text, built, backend.syntax):
+            self._differs(path, text, built, backend, found, *broken)
+
+    def _above(self, found: _Found) -> None:
+        """The folder itself: it may be somebody's package, with an `__init__.py` of its own."""
+        path, built = self.path / PYTHON.package, package(None)
+        text = _read(path, "stepforge build", found)
+        if text is not None and not same_meaning(text, built):
+            ours = not self.held or PYTHON.package in self.held.files or is_ours(text)
+            if ours:
+                found.wrong.append(f"{path} differs from what build writes")
+            else:
+                found.warnings.append(
+                    f"{path} is not of build, runs before all files below it, and was not looked at"
+                )
+        if not self.path.is_dir():
+            return
+        for name in BACKENDS:
+            place = self.path / name
+            if not self._expected(name) and place.is_dir():
+                found.wrong += strays.beside(place, ())
+        found.wrong += strays.above(self.path, BACKENDS)
+        self._compiled(self.path, {PYTHON.package}, found)
+        found.warnings += self._of_others()
+
+    def _compiled(self, place: Path, expected: Iterable[str], found: _Found) -> None:
+        for wrong, reason in strays.compiled(place, {*expected}):
+            (found.wrong if wrong else found.warnings).append(reason)
+
+    def _expected(self, name: str) -> set[str]:
+        """The names of the files that the folder of a backend should hold."""
+        backend = BACKENDS[name]
+        own = {backend.file(n) for n, entry in self.entries.items() if name in entry.backends}
+        files = {*own, *shared([name]), backend.package} if own else set()
+        return {Path(file).name for file in files}
+
+    def _package(self, backend: Backend) -> str:
+        """The file that makes a package of a backend's folder."""
+        if backend.exports is None:
+            return package(backend)
+        names = {}
+        for name, entry in self.entries.items():
+            if backend.name in entry.backends:
+                spec = self.specs.get(name)
+                found = emit.export_of(self.path, backend.name, name)
+                names[name] = backend.exports.name(spec) if spec else found
+        return backend.exports.package(
+            backend.doc, {n: found for n, found in names.items() if found}
+        )
+
+    def _of_others(self) -> Iterator[str]:
+        """Files of optimizers that are not looked at, where they are not as they were written."""
+        others = {n: entry for n, entry in self.entries.items() if n not in self.specs}
+        changed = []
+        for file in manifest.files_of(others) if self.held else ():
+            path = self.path / file
+            if (
+                self.held
+                and path.is_file()
+                and not self.held.is_as_written(file, path.read_bytes())
+            ):
+                changed.append(file)
+        if changed:
+            yield (
+                f"{len(changed)} files of optimizers that are not looked at, such as {changed[0]}, "
+                f"are not as build wrote them"
+            )
 
 
 def inspect(spec: Spec, folder: Path, held: Manifest | None = None) -> Inspection:
-    """Looks at the files of a spec, and at those that it shares with others.
-
-    Args:
-        spec: The spec.
-        folder: The folder of generated code.
-        held: Its manifest; without one, it should have the files of all backends.
-    """
-    entry = held.specs.get(spec.name) if held else None
-    backends = entry.backends if entry else tuple(BACKENDS)
-    found = _Found()
-    for backend in backends:
-        _own(spec, folder, BACKENDS[backend], held, found)
-    for backend in backends:
-        for file in shared([backend]):
-            _shared(spec, folder, BACKENDS[backend], file, held, found)
-    runs = REFERENCE not in found.broken
-    launchers = tuple(b for b in LAUNCHERS if runs and b in backends and b not in found.broken)
-    if found.reasons:
-        verdict = Verdict("files", spec.name, None, Status.REFUTED, 0, "\n  ".join(found.reasons))
-    else:
-        detail = "as built"
-        if found.edited:
-            detail = f"differs from what build writes: {', '.join(found.edited)}"
-        elif found.older and held:
-            detail = f"as built by {held.version}"
-        verdict = Verdict("files", spec.name, None, Status.TESTED, len(backends), detail)
-    return Inspection(verdict, launchers, runs)
+    """Looks at the files of one spec, as `Folder.inspect`."""
+    return Folder(folder, held, [spec]).inspect(spec)
 
 
-def _own(spec: Spec, folder: Path, backend: Backend, held: Manifest | None, found: _Found) -> None:
-    """A file of one spec."""
-    path, name = folder / backend.file(spec.name), backend.name
-    command = f"stepforge build {spec.name}"
-    data = _read(path, command, name, found=found)
-    if data is None:
-        return
-    text = data.decode("utf-8")
-    header = origin(text)
-    if header is None or header["name"] != spec.name:
-        found.refuse(f"{path} was not generated from `{spec.name}`", name)
-        return
-    is_as_built = same_meaning(text, expected_text(spec, name), backend.syntax)
-    if header["digest"] != spec.source.digest and not is_as_built:
-        found.refuse(f"{path} is stale: the spec has changed; run `{command}`", name)
-    elif not _is_looked_at(backend):
-        if not is_as_built:
-            _differs(path, name, data, held, found, "and no rung runs it")
-    elif wrong := _foreign(path, text, backend):
-        found.refuse(wrong, name)
-    elif not is_as_built:
-        _note(path, f"{name}/{path.name}", data, held, found)
-
-
-def _shared(
-    spec: Spec, folder: Path, backend: Backend, file: str, held: Manifest | None, found: _Found
-) -> None:
-    """A file that is the same for all specs; kernels may run with it."""
-    path = folder / file
-    needs = (backend.name,) if _is_looked_at(backend) else ()
-    data = _read(path, f"stepforge build {spec.name}", *needs, found=found)
-    if data is None:
-        return
-    text = data.decode("utf-8")
-    if same_meaning(text, copied(file), backend.syntax):
-        return
-    if needs and (wrong := _foreign(path, text, backend, _OF_SHARED)):
-        found.refuse(wrong, *needs)
-        return
-    _differs(path, backend.name, data, held, found, "it is the same for all specs")
-
-
-def _is_looked_at(backend: Backend) -> bool:
-    """Whether an edited file of a backend is judged by rungs, after it was read."""
-    return bool(backend.artefact) and backend.syntax.foreign is not None
-
-
-def _foreign(path: Path, text: str, backend: Backend, also: tuple[str, ...] = ()) -> str:
-    """What a file does that no generated file does, or ""."""
-    libraries = (*backend.libraries, *also)
-    if not backend.syntax.foreign or not (wrong := backend.syntax.foreign(text, libraries)):
-        return ""
-    allowed = " and ".join(("math", *backend.libraries))
-    line, what = wrong
-    return f"{path}:{line} {what}: it computes with {allowed}, and changes nothing else"
-
-
-def _read(path: Path, command: str, *backends: str, found: _Found) -> bytes | None:
-    """A file that is text, or None where that is said to be wrong."""
+def _read(path: Path, command: str, found: _Found, *broken: str) -> str | None:
+    """The text of a file, or None where that is said to be wrong."""
     try:
         data = path.read_bytes()
-        data.decode("utf-8")
     except FileNotFoundError:
-        found.refuse(f"{path} is missing; run `{command}`", *backends)
-    except (OSError, UnicodeDecodeError) as error:
-        found.refuse(f"{path} cannot be read: {error}", *backends)
-    else:
-        return data
-    return None
+        found.refuse(f"{path} is missing; run `{command}`", *broken)
+        return None
+    except OSError as error:
+        found.refuse(f"{path} cannot be read: {error}", *broken)
+        return None
+    if reason := strays.unreadable(data):
+        found.refuse(f"{path} cannot be read: {reason}", *broken)
+        return None
+    return data.decode("utf-8")
 
 
-def _differs(
-    path: Path, folder: str, data: bytes, held: Manifest | None, found: _Found, why: str
-) -> None:
-    """A file that no rung looks at, and that this version would write otherwise."""
-    if held and held.version != __version__ and held.is_as_written(f"{folder}/{path.name}", data):
-        found.older = True
-    else:
-        found.refuse(f"{path} differs from what build writes: {why}")
-
-
-def _note(path: Path, file: str, data: bytes, held: Manifest | None, found: _Found) -> None:
-    """A file that the rungs look at, and that this version would write otherwise."""
-    if held and held.version != __version__ and held.is_as_written(file, data):
-        found.older = True
-    else:
-        found.edited.append(str(path))
+def _no_program(path: Path, error: BaseException) -> str:
+    line = getattr(error, "lineno", None)
+    return f"{path}{f':{line}' if line else ''} is not Python: {getattr(error, 'msg', error)}"
 
 
 def same_meaning(a: str, b: str, syntax: Syntax = PYTHON) -> bool:

@@ -1,6 +1,7 @@
 """The formula in 50 digits, with an enclosure of every result that rounded arithmetic may give.
 
-The parsed rule is evaluated, never the generated code. Each value is the exact one to 50 digits,
+The text of the spec is evaluated, as `verify.reading` reads it, never the generated code, and
+nothing of what generates it is asked. Each value is the exact one to 50 digits,
 together with what the rule's operations may give when each of them is rounded: an interval, and
 whether NaN is possible. Host scalars are rounded in float64, then once to the compute type; tensors
 in the compute type. The bound thus comes from the expression itself; nothing is picked.
@@ -8,19 +9,27 @@ in the compute type. The bound thus comes from the expression itself; nothing is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from stepforge.language import kinds
-from stepforge.language.expression import Apply, Assign, Expression, Name, Number, Statement, names
-from stepforge.language.kinds import Kind, Kinds
-from stepforge.language.literals import literal
-from stepforge.language.spec import Options, Spec, constant, holds, is_option_condition, straight
-from stepforge.operations.powers import MAX_PRODUCT
+from stepforge.language.spec import Options, Spec
 from stepforge.operations.table import OPERATIONS
+from stepforge.verify.reading import reader
+from stepforge.verify.reading.tree import (
+    Apply,
+    Assign,
+    Expression,
+    Name,
+    Number,
+    Statement,
+    holds,
+    names,
+    power,
+    straight,
+)
 from stepforge.verify.rounding import intervals
 from stepforge.verify.rounding.intervals import (
     LIMITS,
@@ -45,16 +54,17 @@ class Evaluator:
             did not run, or where rounding decides whether it did.
         may_fail: Whether a host scalar of the last step divides by zero, overflows, or has a root
             or logarithm of a negative number, perhaps by rounding; Python then raises.
+        fails: The operation of a host scalar of the last step that surely does, or "".
     """
 
     def __init__(self, spec: Spec, options: Options, dtype: str) -> None:
-        self.spec = spec
+        self.reading = reader.of(spec)
         self.options = options
+        self.states = self.reading.active_states(options)
         self.form = LIMITS[dtype]
-        self.tensors = kinds.fixed(spec)
-        self.known = {id(statement): known for statement, known in kinds.walk(spec)}
         self.trace: list[tuple[str, Vector | None]] = []
         self.may_fail = False
+        self.fails = ""
 
     def step(
         self, p: Elements, g: Elements, state: Mapping[str, Any], t: int,
@@ -70,38 +80,35 @@ class Evaluator:
             "t": exactly(t),
             **{name: exactly(x) for name, x in hyperparameters.items()},
         }
-        for s in self.spec.active_states(self.options):
+        for s in self.states:
             value = state[s.name]
             env[s.name] = exactly(value) if s.scalar else [exactly(x, True) for x in value]
-        self.trace, self.may_fail = [], False
-        self.block(self.spec.rule, env, count)
-        return {
-            name: env[name]
-            for name in ("p", *(s.name for s in self.spec.active_states(self.options)))
-        }
+        self.trace, self.may_fail, self.fails = [], False, ""
+        self.block(self.reading.rule, env, count)
+        return {name: env[name] for name in ("p", *(s.name for s in self.states))}
 
     def block(self, statements: Iterable[Statement], env: dict[str, Vector], count: int) -> None:
         """Runs statements; of a block whose condition is open by rounding, both arms."""
         for statement in statements:
-            known = self.known[id(statement)]
-            for name, old in env.items():
-                if known[name] is Kind.TENSOR:  # perhaps on the path that was not taken
-                    env[name] = self.arrive(old)
+            for name in statement.before & env.keys():  # perhaps on the path that was not taken
+                env[name] = self.arrive(env[name])
             if isinstance(statement, Assign):
-                value = self.value(statement.value, env, known)
-                if kinds.after(statement, known, self.tensors) is Kind.TENSOR:
+                value = self.value(statement.value, env, statement.before)
+                if not statement.on_host:
                     value = self.arrive(value)
                     value = value if isinstance(value, list) else [value] * count
                 env[statement.name] = value
                 self.trace.append((statement.name, value))
                 continue
-            test = self.decided(statement.condition, env, known)
+            choice = holds(statement.condition, self.options)
+            test = self.condition(statement.condition, env, statement.before)
+            assert isinstance(test, Enclosure)
             before, passed = dict(env), len(self.trace)
             arms = ((True, statement.body, env), (False, statement.orelse, before))
             for holds_there, arm, own in arms:
                 if holds_there in (bool(test.low), bool(test.high)):
                     self.block(arm, own, count)
-                elif not is_option_condition(statement.condition):
+                elif choice is None:
                     self.trace += [(s.name, None) for s in straight(arm, self.options)]
             if not test.high:
                 env.update(before)
@@ -112,21 +119,20 @@ class Evaluator:
                 del self.trace[passed:]
                 self.trace += [(s.name, None) for s in straight([statement], self.options)]
 
-    def decided(self, condition: Expression, env: Mapping[str, Vector], known: Kinds) -> Enclosure:
-        """The condition of a block, on options or on host scalars."""
-        if is_option_condition(condition) and all(n.id in self.options for n in names(condition)):
-            return exactly(int(holds(condition, self.options)))
-        test = self.value(condition, env, known)
-        assert isinstance(test, Enclosure)
-        return test
+    def condition(
+        self, condition: Expression, env: Mapping[str, Vector], tensors: Set[str]
+    ) -> Vector:
+        """A condition, on options or on numbers."""
+        choice = holds(condition, self.options)
+        return self.value(condition, env, tensors) if choice is None else exactly(int(choice))
 
     def initial(self, hyperparameters: Mapping[str, float]) -> dict[str, Vector]:
         """The state before the first step; what holds for one element holds for all."""
         env: dict[str, Vector] = {name: exactly(x) for name, x in hyperparameters.items()}
         self.may_fail = False
         found: dict[str, Vector] = {}
-        for s in self.spec.active_states(self.options):
-            value = self.value(s.init, env, kinds.declared(self.spec))
+        for s in self.states:
+            value = self.value(s.init, env, frozenset())
             found[s.name] = value if s.scalar else self.arrive(value)
         return found
 
@@ -139,7 +145,7 @@ class Evaluator:
             arrived = intervals.rounded(value, self.form)
         return replace(arrived, tensor=True)
 
-    def value(self, e: Expression, env: Mapping[str, Vector], known: Kinds) -> Vector:
+    def value(self, e: Expression, env: Mapping[str, Vector], tensors: Set[str]) -> Vector:
         """The value of an expression: one enclosure, or one for every element."""
         if isinstance(e, Number):
             exact = mp.mpf(e.value.numerator) / e.value.denominator
@@ -147,12 +153,12 @@ class Evaluator:
                 return exactly(exact)
             return intervals.rounded(Enclosure(exact, exact, exact), LIMITS["float64"])
         if isinstance(e, Name):
-            return env[e.id]
+            return exactly(self.options[e.id]) if e.id in self.options else env[e.id]
         if e.op == "select":
-            return self.select(e, env, known)
+            return self.select(e, env, tensors)
         if e.op == "pow":
-            return self.power(e, env, known)
-        return self.apply(e.op, [self.value(a, env, known) for a in e.args])
+            return self.power(e, env, tensors)
+        return self.apply(e.op, [self.value(a, env, tensors) for a in e.args])
 
     def apply(self, op: str, args: list[Vector]) -> Vector:
         """An operation on scalars or element by element."""
@@ -183,40 +189,33 @@ class Evaluator:
             result = intervals.rounded(result, to, operation.error(tensor))
         if not tensor and operation.fallible:
             self.may_fail |= result.nan or bool(mp.isinf(result.low) or mp.isinf(result.high))
+            if not mp.isfinite(result.value):
+                self.fails = self.fails or f"`{operation.symbol}` of numbers of the host"
         return result
 
-    def power(self, e: Apply, env: Mapping[str, Vector], known: Kinds) -> Vector:
+    def power(self, e: Apply, env: Mapping[str, Vector], tensors: Set[str]) -> Vector:
         """Roots by `sqrt`, small integer powers of tensors by repeated multiplication."""
-        base, exponent = self.value(e.args[0], env, known), literal(e.args[1])
-        tensor = isinstance(base, list) or base.tensor
-        if exponent is not None and abs(exponent.numerator) == 1 and exponent.denominator in (2, 4):
-            root = self.apply("sqrt", [base])
-            if exponent.denominator == 4:
-                root = self.apply("sqrt", [root])
-            return root if exponent > 0 else self.apply("div", [exactly(1), root])
-        is_product = exponent is not None and exponent.denominator == 1
-        if not tensor or exponent is None or not is_product or abs(exponent) > MAX_PRODUCT:
-            return self.apply("pow", [base, self.value(e.args[1], env, known)])
-        product = base
-        for _ in range(abs(int(exponent)) - 1):
-            product = self.apply("mul", [product, base])
-        if exponent == 0:
-            return self.arrive(exactly(1))
-        return product if exponent > 0 else self.apply("div", [exactly(1), product])
+        base = self.value(e.args[0], env, tensors)
+        known = power(e.args[1], isinstance(base, list) or base.tensor)
+        if known is None:
+            return self.apply("pow", [base, self.value(e.args[1], env, tensors)])
+        for _ in range(known.roots):
+            base = self.apply("sqrt", [base])
+        result = base if known.factors else self.arrive(exactly(1))
+        for _ in range(known.factors - 1):
+            result = self.apply("mul", [result, base])
+        return self.apply("div", [exactly(1), result]) if known.inverse else result
 
-    def select(self, e: Apply, env: Mapping[str, Vector], known: Kinds) -> Vector:
+    def select(self, e: Apply, env: Mapping[str, Vector], tensors: Set[str]) -> Vector:
         """A choice by options or a decided condition takes one arm; else the hull of both."""
         condition, left, right = e.args
-        if is_option_condition(condition) and all(n.id in self.options for n in names(condition)):
-            chosen = self.value(left if holds(condition, self.options) else right, env, known)
+        test = self.condition(condition, env, tensors)
+        if isinstance(test, Enclosure) and test.low == test.high:
+            chosen = self.value(left if test.low else right, env, tensors)
         else:
-            test = self.value(condition, env, known)
-            if isinstance(test, Enclosure) and test.low == test.high:
-                chosen = self.value(left if test.low else right, env, known)
-            else:
-                arms = (self.value(arm, env, known) for arm in (left, right))
-                chosen = self.hull(test, *arms)
-        return self.arrive(chosen) if kinds.kind(e, known) is Kind.TENSOR else chosen
+            arms = (self.value(arm, env, tensors) for arm in (left, right))
+            chosen = self.hull(test, *arms)
+        return chosen if tensors.isdisjoint(names(e)) else self.arrive(chosen)
 
     def hull(self, test: Vector, left: Vector, right: Vector) -> Vector:
         """Element by element: the arm that the condition takes, or both where it is open."""
@@ -240,8 +239,9 @@ def first_state(
     spec: Spec, options: Options, values: Mapping[str, float], n: int
 ) -> dict[str, Any]:
     """The state before the first step, from the spec."""
+    evaluator = Evaluator(spec, options, "float64")
     state: dict[str, Any] = {}
-    for s in spec.active_states(options):
-        first = constant(s.init, values)
-        state[s.name] = first if s.scalar else [first] * n
+    for name, first in evaluator.initial(values).items():
+        assert isinstance(first, Enclosure)
+        state[name] = [first.value] * n if first.tensor else first.value
     return state

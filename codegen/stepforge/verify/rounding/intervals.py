@@ -48,7 +48,11 @@ LIMITS = {FORMATS[kind].numpy: _limits(FORMATS[kind]) for kind in ("f32", "f64")
 
 
 class Undefined(Exception):
-    """The formula has no value here: 0/0, or the square root of a negative number."""
+    """The formula has no value here: 0/0, or the square root of a negative number.
+
+    Infinities are values, as in IEEE arithmetic: `log(0)` is minus infinity, `1/inf` is zero. Of a
+    quotient by zero the sign is open.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +162,10 @@ def _infinite(a: Enclosure) -> bool:
 
 
 def div(a: Enclosure, b: Enclosure) -> Enclosure:
-    """The quotient; nothing is known where the divisor may be zero or infinite."""
+    """The quotient; nothing is known where the divisor may be zero, or both may be infinite."""
     if b.value == 0:
         raise Undefined
-    if _has_zero(b) or _infinite(b):
+    if _has_zero(b) or (_infinite(a) and _infinite(b)):
         return anything(a.value / b.value)
     ends = [x / y for x in (a.low, a.high) for y in (b.low, b.high)]
     return Enclosure(a.value / b.value, min(ends), max(ends))
@@ -176,10 +180,10 @@ def sqrt(a: Enclosure) -> Enclosure:
 
 def log(a: Enclosure) -> Enclosure:
     """The logarithm."""
-    if a.value <= 0:
+    if a.value < 0:
         raise Undefined
-    low = mp.log(a.low) if a.low > 0 else -mp.inf
-    return Enclosure(mp.log(a.value), low, mp.log(a.high), bool(a.low < 0))
+    exact, low, high = (mp.log(x) if x > 0 else -mp.inf for x in (a.value, a.low, a.high))
+    return Enclosure(exact, low, high, bool(a.low < 0))
 
 
 def power(a: Enclosure, b: Enclosure) -> Enclosure:

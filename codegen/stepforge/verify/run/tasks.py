@@ -13,9 +13,17 @@ from pathlib import Path
 
 from stepforge.language.spec import Spec
 from stepforge.verify.certificate import Status, Verdict
-from stepforge.verify.files.generated import LAUNCHERS
+from stepforge.verify.files.generated import LAUNCHERS, ON_HOST
 from stepforge.verify.run import coverage
-from stepforge.verify.rungs.levels import AMD, DTYPES, FAST_TARGETS, TARGETS, Level
+from stepforge.verify.rungs.levels import (
+    AMD,
+    DTYPES,
+    FAST_TARGETS,
+    TARGETS,
+    Level,
+    fast_mode,
+    mixed,
+)  # fmt: skip
 from stepforge.verify.rungs.registry import RUNGS, Need, Rung
 from stepforge.verify.rungs.task import Task
 
@@ -47,31 +55,6 @@ def rungs(spec: Spec, level: Level = Level.full, backends: Sequence[str] = LAUNC
     ]
 
 
-def left_out(
-    specs: Sequence[Spec], level: Level, targets: Sequence[str] | None = None
-) -> dict[str, list[str]]:
-    """What a level does not look at, by kind; the fast one leaves out most.
-
-    Args:
-        specs: The specs that are verified.
-        level: The level.
-        targets: GPUs that the user names, instead of those of the level.
-    """
-    sets = {spec.name: text for spec in specs if (text := coverage.told(spec, level))}
-    some = {"options": [f"{name}: {text}" for name, text in sets.items()]} if sets else {}
-    if level is not Level.fast:
-        return some
-    rest = {r.number for spec in specs for r in rungs(spec) if r not in rungs(spec, level)}
-    other = [target for target in (*TARGETS, AMD) if target not in FAST_TARGETS]
-    return {
-        "dtypes": list(DTYPES[1:]),
-        **({} if targets else {"targets": other}),
-        "modes": ["fast mode"],
-        "rungs": sorted(rest),
-        **some,
-    }
-
-
 def groups(
     spec: Spec, folder: Path, seed: int, level: Level, targets: tuple[str, ...] | None = None,
     backends: tuple[str, ...] = LAUNCHERS,
@@ -79,8 +62,9 @@ def groups(
     """Everything to do for a spec; a target that the user names has to pass whatever it is.
 
     The fast level looks at float32 on one GPU; the others at every type and GPU, at kernels that
-    are launched in fast mode, and at AMD, which is compiled only. Without kernels, what is left is
-    the reference.
+    are launched in fast mode, at tensors of several types together, and at AMD, which is compiled
+    only. The deep one proves all of these on one GPU. Without kernels, what is left is the
+    reference.
     """
     fast = level is Level.fast
     chosen = targets or (FAST_TARGETS if fast else (*TARGETS, AMD))
@@ -104,11 +88,25 @@ def groups(
             group += [at(task, target, dtype) for target in chosen for task in compiled]
             if group:
                 yield tuple(group)
-        in_fast_mode = [task for task in compiled if task.rung.fast_mode and not fast]
-        if in_fast_mode:
-            yield tuple(
-                at(task, target, DTYPES[0], exact=False)
+        for dtype in fast_mode(level):
+            group = [
+                at(task, target, dtype, exact=False)
                 for target in chosen
                 if target != AMD
-                for task in in_fast_mode
-            )
+                for task in compiled
+                if task.rung.fast_mode
+            ]
+            if group:
+                yield tuple(group)
+        mixing = [task for task in tasks if task.rung.mixes_types]
+        group = [replace(t, dtypes=mixed(level)) for t in mixing if not t.rung.for_each_gpu]
+        if level is Level.deep:
+            host = tuple(kernel for kernel in ON_HOST if kernel[0] in backends)
+            group += [
+                replace(at(task, chosen[0], layout), kernels=host)
+                for layout in mixed(Level.full)
+                for task in mixing
+                if task.rung.for_each_gpu
+            ]
+        if group and not fast:
+            yield tuple(group)

@@ -32,6 +32,7 @@ from stepforge.verify.terms.operations import NoValue
 from stepforge.verify.terms.ranges import sign
 from stepforge.verify.terms.rule import SCALE
 from stepforge.verify.terms.terms import FLOATS, Term, nodes
+from stepforge.verify.terms.witnesses import is_allowed
 
 POINTS = 48
 ROUNDS = 4
@@ -317,4 +318,4 @@ def _moved(
             candidate = float(FLOATS[problem.kinds[name]](candidate))
         if candidate in domain:
             moved[name] = candidate
-    return moved
+    return moved if is_allowed(moved, problem.domains) else dict(point)

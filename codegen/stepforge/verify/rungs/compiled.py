@@ -22,12 +22,12 @@ from typing import Any
 
 from stepforge.backends.triton import WARPS
 from stepforge.language.names import aside, kernel_of
-from stepforge.language.spec import Held, Options, Spec, holds
-from stepforge.lowering.lower import tensors_of
-from stepforge.operations.formats import BY_TRITON
+from stepforge.language.spec import Held, Options, Spec
+from stepforge.operations.formats import Layout
 from stepforge.verify.certificate import Compiled, Status, Verdict
 from stepforge.verify.files.generated import Pair, fresh
 from stepforge.verify.ptx import figures, sass
+from stepforge.verify.reading import reader
 from stepforge.verify.rungs import contract
 from stepforge.verify.rungs.task import Task
 
@@ -233,15 +233,17 @@ def signature(
     """Types of the kernel's parameters, the values of those that are compiled in, the pointers."""
     import triton.language as tl
 
-    tensors = {tensor.name: tensor.when for tensor in tensors_of(spec)}
-    when = {f"{name}_ptr": condition for name, condition in tensors.items()}
+    reading, layout = reader.of(spec), Layout.named(dtype)
+    active = {tensor.name for tensor in reading.tensors(options)}
+    given = {f"{tensor.name}_ptr": tensor.name in active for tensor in reading.tensors()}
     own = {"BLOCK": kernel.block, "EXACT": exact, "ALIGNED": aligned}
     own |= {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled"}
     constants: dict[str, Any] = {aside(spec, name): value for name, value in own.items()}
     constants |= {name.upper(): value for name, value in options.items()}
-    for name, condition in tensors.items():
-        kind = tl.dtype(BY_TRITON[dtype].of(name).triton)
-        constants[f"{name}_type"] = kind if holds(condition, options) else None
+    for pointer, is_given in given.items():
+        name = pointer.removesuffix("_ptr")
+        kind = tl.dtype(layout.of(name).triton)
+        constants[f"{name}_type"] = kind if is_given else None
     types: dict[str, str] = {}
     values: dict[tuple[int, ...], Any] = {}
     pointers: list[int] = []
@@ -250,14 +252,14 @@ def signature(
         if name in kernel.tables:
             types[name] = kernel.tables[name]
             pointers.append(index)
-        elif name in when and holds(when[name], options):
-            types[name] = f"*{BY_TRITON[dtype].of(name.removesuffix('_ptr')).triton}"
+        elif given.get(name):
+            types[name] = f"*{layout.of(name.removesuffix('_ptr')).triton}"
             pointers.append(index)
-        elif name in when or parameter.is_constexpr:
-            if name not in when and name not in constants:
+        elif name in given or parameter.is_constexpr:
+            if name not in given and name not in constants:
                 raise CannotCompile(f"{kernel.path}: nothing is passed for `{name}`")
             types[name] = "constexpr"
-            values[(index,)] = None if name in when else constants[name]
+            values[(index,)] = None if name in given else constants[name]
         else:
             # Without an annotation Triton passes Python's floats as float32, and so on.
             types[name] = parameter.annotation_type or "fp32"

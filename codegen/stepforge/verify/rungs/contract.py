@@ -15,9 +15,10 @@ from functools import lru_cache
 
 from stepforge.backends.triton import WARPS
 from stepforge.language.spec import Held, Options, Spec
-from stepforge.lowering.kernel import Tensor
-from stepforge.lowering.lower import lower, tensors_of
-from stepforge.operations.formats import BY_TRITON
+from stepforge.lowering.lower import lower
+from stepforge.operations.formats import Layout
+from stepforge.verify.reading import reader
+from stepforge.verify.reading.reader import Tensor
 from stepforge.verify.terms import rule
 from stepforge.verify.terms.terms import nodes
 
@@ -108,7 +109,7 @@ def _matching(names: Iterable[str], patterns: Mapping[str, str]) -> Iterator[str
 
 def itemsize(tensor: str, dtype: str) -> int:
     """Bytes of an element; parameters and gradients of 16 bits have states of float32."""
-    return BY_TRITON[dtype].of(tensor).bytes
+    return Layout.named(dtype).of(tensor).bytes
 
 
 def bytes_moved(spec: Spec, options: Options, dtype: str) -> int:
@@ -119,7 +120,7 @@ def bytes_moved(spec: Spec, options: Options, dtype: str) -> int:
 
 def entries(spec: Spec, options: Options) -> int:
     """64-bit numbers that a multi-tensor kernel reads from a row: addresses, and a size."""
-    return 1 + len(tensors_of(spec, options))
+    return 1 + len(reader.of(spec).tensors(options))
 
 
 def active_tensors(spec: Spec, options: Options) -> tuple[Tensor, ...]:
@@ -134,7 +135,7 @@ def active_tensors(spec: Spec, options: Options) -> tuple[Tensor, ...]:
 @lru_cache(maxsize=16)
 def _active(held: Held, chosen: tuple[tuple[str, bool], ...]) -> tuple[Tensor, ...]:
     spec, options = held.spec, dict(chosen)
-    active = tensors_of(spec, options)
+    active = reader.of(spec).tensors(options)
     stores = rule.expected(spec, options, {t.name: "f32" for t in active}).stores
     reached = {node.data for node in nodes(stores.values()) if node.op == "load"}
     return tuple(replace(t, loaded=t.name in reached) for t in active)
@@ -217,7 +218,7 @@ def _spare(spec: Spec, mode: str) -> int:
 def _tensors(spec: Spec, options: Options, prefix: str, mode: str) -> tuple[list[str], list[str]]:
     """The tensors that have to be read (or written, by the prefix), and those that may be."""
     found = []
-    for tensors in (active_tensors(spec, options), tensors_of(spec, options)):
+    for tensors in (active_tensors(spec, options), reader.of(spec).tensors(options)):
         scaled = (_scaled(tensor, mode) for tensor in tensors)
         found.append([t.name for t in scaled if (t.loaded if prefix == "ld" else t.stored)])
     needed, allowed = found

@@ -16,7 +16,6 @@ import numpy as np
 
 from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Options, Spec
-from stepforge.lowering.lower import tensors_of
 from stepforge.operations.formats import BY_TRITON
 from stepforge.verify.cases import inputs, locate, shrink
 from stepforge.verify.cases.bench import Bench, Case
@@ -27,6 +26,7 @@ from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import Pair
 from stepforge.verify.ptx.executor import Buffer, Executor, Fault
 from stepforge.verify.ptx.parser import Program, Unsupported, parse
+from stepforge.verify.reading import reader
 from stepforge.verify.rungs import compiled, proof, tables
 from stepforge.verify.rungs.compiled import CannotCompile
 from stepforge.verify.rungs.task import Task
@@ -50,7 +50,7 @@ class Launcher:
         self.aligned = aligned
         self.approximate: set[str] = set()
         self.contracts = self.approximates = False
-        self.stored = {f"{t.name}_ptr" for t in tensors_of(spec, options) if t.stored}
+        self.stored = {f"{t.name}_ptr" for t in reader.of(spec).tensors(options) if t.stored}
         constants = {name.upper(): value for name, value in options.items()}
         own = {aside(spec, "BLOCK"): kernel.block, aside(spec, "EXACT"): True}
         self.constants = {**constants, **own}

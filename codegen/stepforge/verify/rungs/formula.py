@@ -1,6 +1,7 @@
-"""formula-in-50-digits (R1): evaluated from the parsed spec, against the NumPy file.
+"""formula-in-50-digits (R1): evaluated from the spec's text, against the NumPy file.
 
-This is the rung that does not share the lowering with what it checks.
+This is the rung that shares nothing with what generates the file. It also compares the declarations
+that files are generated from with those of the text, so that other rungs may go by them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from stepforge.verify.cases import inputs, reference, trace
 from stepforge.verify.cases.reference import ARITHMETIC, failure, raised_at
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import Text, fresh, same_bits
+from stepforge.verify.reading import reader
 from stepforge.verify.rounding.enclosure import Evaluator, Vector
 from stepforge.verify.rounding.intervals import DIGITS, Enclosure, mp
 from stepforge.verify.rungs.task import Task
@@ -108,6 +110,8 @@ def check(task: Task) -> Verdict:
     ) -> Verdict:
         return task.verdict(status, detail, tally.compared, found, **more)
 
+    if reason := reader.disagreement(spec):
+        return verdict(Status.REFUTED, f"{reason}; that is a fault of stepforge")
     try:
         module = fresh(path)
         reference.check_signatures(module, spec)

@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 
 from stepforge.backends.triton import WARPS
+from stepforge.language.domains import Domains
 from stepforge.language.spec import Interval, Options, Spec
-from stepforge.lowering.lower import tensors_of
-from stepforge.operations.formats import BY_TRITON
+from stepforge.operations.formats import Layout
 from stepforge.verify.cases import inputs
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import KERNELS, Pair, Text
 from stepforge.verify.ptx import lifter, parser
+from stepforge.verify.reading import reader
 from stepforge.verify.rungs import compiled
 from stepforge.verify.rungs.compiled import ALIGNMENT, CannotCompile, Kernel
 from stepforge.verify.rungs.task import Task
@@ -84,23 +85,24 @@ class Outcome:
 
 def storage(spec: Spec, options: Options, dtype: str) -> dict[str, str]:
     """The kind of every tensor of an option set: 16-bit parameters have float32 states."""
-    form = BY_TRITON[dtype]
-    return {t.name: form.of(t.name).kind for t in tensors_of(spec, options)}
+    layout = Layout.named(dtype)
+    return {t.name: layout.of(t.name).kind for t in reader.of(spec).tensors(options)}
 
 
-def domains(spec: Spec) -> dict[str, Interval]:
+def domains(spec: Spec) -> Domains:
     """The domain of every leaf that has one; `t` counts from 1."""
     return _of_leaves(spec, {h.name: h.domain for h in spec.hyperparameters})
 
 
-def usual(spec: Spec) -> dict[str, Interval]:
+def usual(spec: Spec) -> Domains:
     """The same with the usual ranges of hyperparameters: what bounds are shown for."""
     return _of_leaves(spec, {h.name: h.usual for h in spec.hyperparameters})
 
 
-def _of_leaves(spec: Spec, found: dict[str, Interval]) -> dict[str, Interval]:
+def _of_leaves(spec: Spec, found: dict[str, Interval]) -> Domains:
     found = found | {s.name: s.domain for s in spec.states}
-    return {**found, "t": Interval(low=1, low_open=False), rule.SCALE: Interval(low=0)}
+    own = {"t": Interval(low=1, low_open=False), rule.SCALE: Interval(low=0)}
+    return Domains({**found, **own}, spec.together)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ class Rung:
         assumptions: What it takes for granted, behind `{rungs}`; with `{ranges}` where that is said
             of hyperparameters whose domain is wider than what is looked at.
         fast_mode: Whether it looks at kernels in fast mode, too.
+        mixes_types: Whether it looks at tensors of several types together, too.
         proves: Whether a pass may be a proof.
         excused: How its failures of a random spec are counted that say nothing of the spec → a
             pattern of status and detail.
@@ -63,6 +64,7 @@ class Rung:
     level: Level = Level.fast
     assumptions: tuple[str, ...] = ()
     fast_mode: bool = False
+    mixes_types: bool = False
     proves: bool = False
     excused: Mapping[str, str] = field(default_factory=dict)
 
@@ -105,9 +107,9 @@ MUTATION_SCORE = Rung(
 _ALL = (
     Rung(
         "R0", "static-rules", "static rules; first steps at the defaults in 50 digits",
-        "Static rules, and the first steps at the defaults in 50 digits: they go downhill, have "
-        "values, and keep every state in its domain. Finds a sign that is wrong, a division by "
-        "zero, a domain that does not hold.",
+        "Static rules, and the first steps at the defaults in 50 digits: they have values, and "
+        "keep every state in its domain; a warning where they do not go downhill. Finds a "
+        "division by zero, a domain that does not hold, a sign that may be wrong.",
         "stepforge.verify.rungs.static:check", ("spec",),
     ),
     Rung(
@@ -143,7 +145,7 @@ _ALL = (
         "values, casts, offsets, masks, loads and stores, for every size and every input. Finds "
         "what no random input hits.",
         "stepforge.verify.rungs.proof:check_source", ("numpy", "kernel", "ttir"), (Need.triton,),
-        assumptions=(_BITS, _REALS), proves=True,
+        assumptions=(_BITS, _REALS), mixes_types=True, proves=True,
         excused={"undecided": "^UNSUPPORTED: .*cannot be decided"},
     ),
     Rung(
@@ -175,7 +177,8 @@ _ALL = (
         "The PTX is lifted to formulas and compared with the rule, for every size and every input: "
         "what triton-ir-proof (R3) shows of Triton IR, after the compiler.",
         "stepforge.verify.rungs.proof:check_compiled", _COMPILED, _OF_PTX,
-        assumptions=(_BITS, _REALS, _EXP, _PTX), fast_mode=True, proves=True,
+        assumptions=(_BITS, _REALS, _EXP, _PTX), fast_mode=True, mixes_types=True,
+        proves=True,
         excused={"undecided": "^UNSUPPORTED: .*cannot be (decided|lifted)"},
     ),
     Rung(

@@ -20,7 +20,6 @@ import numpy as np
 
 from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Options, Spec
-from stepforge.lowering.lower import tensors_of
 from stepforge.verify.cases import inputs, reference, trace
 from stepforge.verify.cases.memory import watched
 from stepforge.verify.cases.reference import ARITHMETIC, failure, state_type
@@ -30,6 +29,7 @@ from stepforge.verify.files.generated import Pair, Text, fresh, same_bits
 from stepforge.verify.ptx.buffers import Buffer, Fault
 from stepforge.verify.ptx.executor import Executor
 from stepforge.verify.ptx.parser import Program
+from stepforge.verify.reading import reader
 from stepforge.verify.rungs.task import Task
 from stepforge.verify.terms.rule import SCALE
 
@@ -415,7 +415,7 @@ class Launcher:
         self.programs = programs
         self.approximate: set[str] = set()
         self.arenas: list[Arena] = []
-        self.stored = {t.name for t in tensors_of(spec, options) if t.stored}
+        self.stored = {t.name for t in reader.of(spec).tensors(options) if t.stored}
         constants = {name.upper(): value for name, value in options.items()}
         own = {"BLOCK": bench.module.BLOCK, "EXACT": True}
         own |= {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled"}

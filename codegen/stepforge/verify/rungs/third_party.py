@@ -104,6 +104,7 @@ def _values(spec: Spec, options: Options, draw: int, rng: inputs.Generator) -> d
     values = {h.name: h.default for h in spec.hyperparameters}
     if draw:
         values = inputs.hyperparameters(spec, rng)
+    usual = dict(values)
     for option, name in spec.torch.switches.items():
         if not options[option]:
             values[name] = 0.0
@@ -112,7 +113,7 @@ def _values(spec: Spec, options: Options, draw: int, rng: inputs.Generator) -> d
     for option, name in spec.torch.zero_with.items():
         if options[option]:
             values[name] = 0.0
-    return values
+    return values if spec.allows(values) else usual
 
 
 def _arguments(spec: Spec, options: Options, values: dict[str, float]) -> dict[str, Any]:

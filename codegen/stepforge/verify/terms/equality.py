@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from stepforge.language.domains import Domains
 from stepforge.language.spec import Interval
 from stepforge.operations.formats import UNIT
-from stepforge.verify.terms import terms
+from stepforge.verify.reading import reader
+from stepforge.verify.reading.tree import Expression
+from stepforge.verify.terms import rule, terms
 from stepforge.verify.terms.algebra import (
     PRIME,
     Algebra,
@@ -191,10 +194,25 @@ class _Cases:
         self.spans = spans
         self.count = 0
         self.elements: dict[Term, Element] = {}
+        self.assumed: dict[Any, tuple[int, ...]] = {}
 
     def equal(self, got: Term, expected: Term) -> bool:
         """Whether they are equal."""
+        leaves = {n.data for n in nodes([got, expected]) if n.op == "scalar"}
+        for constraint in self.domains.together if isinstance(self.domains, Domains) else ():
+            if constraint.names <= leaves:
+                for comparison in reader.comparisons(constraint.text):
+                    self.assume(*comparison)
         return self._equal(got, expected, {}, [])
+
+    def assume(self, left: Expression, op: str, right: Expression) -> None:
+        """Notes which signs the difference of two sides has, and its negative."""
+        sides = (self.element(rule.host(side)) for side in (left, right))
+        difference = self.algebra.add(next(sides), self.algebra.neg(next(sides)))
+        sign = -1 if op in ("lt", "le") else 1
+        signs = (sign,) if op in ("lt", "gt") else (sign, 0)
+        self.assumed[self.algebra.key(difference)] = signs
+        self.assumed[self.algebra.key(self.algebra.neg(difference))] = tuple(-s for s in signs)
 
     def _equal(
         self, got: Term, expected: Term, known: Mapping[Any, int], zeros: list[Element]
@@ -229,7 +247,8 @@ class _Cases:
         if key == opposite:
             return (0,)
         low, high = span(difference, self.domains)
-        return tuple(s for s in (1, 0, -1) if (high > 0 or s <= 0) and (low < 0 or s >= 0))
+        found = (s for s in (1, 0, -1) if (high > 0 or s <= 0) and (low < 0 or s >= 0))
+        return tuple(s for s in found if s in self.assumed.get(key, (1, 0, -1)))
 
     def element(self, term: Term) -> Element:
         """A term without choices as an element of the algebra."""

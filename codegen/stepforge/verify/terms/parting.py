@@ -9,6 +9,7 @@ from pathlib import Path
 from stepforge.language.spec import Spec
 from stepforge.verify.certificate import Counterexample
 from stepforge.verify.files.generated import Text
+from stepforge.verify.reading.reader import place
 from stepforge.verify.terms import terms
 from stepforge.verify.terms.rule import Expected
 from stepforge.verify.terms.terms import Term, nodes
@@ -79,13 +80,9 @@ def spec_line(spec: Spec, expected: Expected, got: Sequence[Term], tensor: str) 
     needed = set(nodes([expected.stores[tensor]])) if tensor in expected.stores else set()
     for statement, term in expected.trace:
         if term.args and term in needed and term not in computed:
-            return _shown(spec, statement.name_span.line)
+            return place(spec, statement)
     assigning = [s for s, _ in expected.trace if s.name == tensor]
-    return _shown(spec, assigning[-1].name_span.line) if assigning else ""
-
-
-def _shown(spec: Spec, line: int) -> str:
-    return f"{spec.source.path}:{line}: {spec.source.line(line).strip()}"
+    return place(spec, assigning[-1]) if assigning else ""
 
 
 def artefact_line(artefact: Artefact, got: Term, rule: Iterable[Term]) -> int:

@@ -1,7 +1,8 @@
-"""The rule of a spec as terms: what every kernel has to compute, taken from the parsed text.
+"""The rule of a spec as terms: what every kernel has to compute, taken from the spec's text.
 
-Nothing of `lowering.lower` is used: what it does with powers, fills and the split into host and
-device is among the things that are verified. The arithmetic is that of the specification:
+`verify.reading` reads it. Nothing that generates files is asked: what they do with constants,
+powers, fills and the split into host and device is among the things that are verified. The
+arithmetic is that of the specification:
 
 - What contains no tensor is a host scalar, in float64; it is rounded once to the compute kind where
   it meets a tensor. So are literals.
@@ -13,17 +14,25 @@ device is among the things that are verified. The arithmetic is that of the spec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from fractions import Fraction
 
-from stepforge.language import kinds
-from stepforge.language.expression import Apply, Assign, Expression, If, Name, Number, Statement
-from stepforge.language.kinds import Kind
-from stepforge.language.literals import literal
-from stepforge.language.spec import Options, Spec, holds, is_option_condition
-from stepforge.operations.powers import MAX_PRODUCT
+from stepforge.language.spec import Options, Spec
 from stepforge.operations.table import OPERATIONS
+from stepforge.verify.reading import reader
+from stepforge.verify.reading.reader import Reading
+from stepforge.verify.reading.tree import (
+    Apply,
+    Assign,
+    Expression,
+    If,
+    Name,
+    Number,
+    Statement,
+    holds,
+    names,
+    power,
+)
 from stepforge.verify.terms import functions, terms
 from stepforge.verify.terms.terms import Term, apply
 
@@ -63,13 +72,14 @@ def expected(
         storage: The kind of `p`, `g` and of every tensor state that these options have.
         scaled: Whether gradients are divided by `SCALE` first, and stored so.
     """
-    run = _Run(spec, options, storage)
+    reading = reader.of(spec)
+    run = _Run(reading, options, storage)
     unscaled = {}
     if scaled:
         scale = run.rounded(terms.scalar(SCALE))
         run.values["g"] = unscaled["g"] = apply("div", run.values["g"], scale)
-    run.block(spec.rule, kinds.declared(spec), True)
-    active = spec.active_states(options)
+    run.block(reading.rule)
+    active = reading.active_states(options)
     stored = ["p", *(s.name for s in active if not s.scalar)]
     return Expected(
         run.real,
@@ -91,7 +101,7 @@ def compute_kind(storage: Mapping[str, str]) -> str:
 class _Run:
     """The values of the names along the statements that run."""
 
-    spec: Spec
+    reading: Reading
     options: Options
     storage: Mapping[str, str]
     values: dict[str, Term] = field(default_factory=dict)
@@ -99,51 +109,36 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.real = compute_kind(self.storage)
-        self.tensors = kinds.fixed(self.spec)
-        scalars = {h.name for h in self.spec.hyperparameters} | {"t"}
-        scalars |= {s.name for s in self.spec.active_states(self.options) if s.scalar}
+        states = self.reading.active_states(self.options)
+        scalars = ["t", *self.reading.defaults, *(s.name for s in states if s.scalar)]
         self.values |= {name: terms.scalar(name) for name in scalars}
         self.values |= {
             name: apply("cvt", terms.load(name, kind), kind=self.real)
             for name, kind in self.storage.items()
         }
 
-    def block(self, statements: tuple[Statement, ...], known: dict[str, Kind], runs: bool) -> None:
-        """Follows the kinds of all branches, and the values of those that run."""
+    def block(self, statements: Iterable[Statement]) -> None:
+        """Runs statements; of a block on numbers both arms."""
         for statement in statements:
             if isinstance(statement, Assign):
-                if runs:
-                    self.assign(statement, known)
-                known[statement.name] = kinds.after(statement, known, self.tensors)
+                self.assign(statement)
                 continue
-            left, right = dict(known), dict(known)
-            if not is_option_condition(statement.condition):
-                self.paths(statement, left, right, runs)
-                known.update(kinds.join(left, right))
-                continue
-            holding = holds(statement.condition, self.options)
-            self.block(statement.body, left, runs and holding)
-            self.block(statement.orelse, right, runs and not holding)
-            joined = kinds.join(left, right)
-            if runs:
-                self.promote(left if holding else right, joined)
-            known.update(joined)
+            choice = holds(statement.condition, self.options)
+            if choice is None:
+                self.paths(statement)
+            else:
+                self.block(statement.body if choice else statement.orelse)
+                self.arrive(statement.after)
 
-    def paths(
-        self, block: If, left: dict[str, Kind], right: dict[str, Kind], runs: bool
-    ) -> None:  # fmt: skip
+    def paths(self, block: If) -> None:
         """Both arms of a block on host scalars, whose values its condition chooses from."""
-        condition = self.value(block.condition, left) if runs else terms.truth(True)
-        before = self.values
-        found = []
-        for statements, known in ((block.body, left), (block.orelse, right)):
+        condition = self.value(block.condition, block.before)
+        before, found = self.values, []
+        for arm in (block.body, block.orelse):
             self.values = dict(before)
-            self.block(statements, known, runs)
+            self.block(arm)
+            self.arrive(block.after)
             found.append(self.values)
-        joined = kinds.join(left, right)
-        for values, known in zip(found, (left, right), strict=True):
-            self.values = values
-            self.promote(known, joined)
         taken, other = found
         self.values = {
             name: value if other.get(name, value) is value
@@ -152,71 +147,71 @@ class _Run:
         }  # fmt: skip
         self.values |= {name: value for name, value in other.items() if name not in taken}
 
-    def assign(self, statement: Assign, known: kinds.Kinds) -> None:
+    def assign(self, statement: Assign) -> None:
         """Gives a name its new value."""
-        after = kinds.after(statement, known, self.tensors)
-        value = self.value(statement.value, known)
-        if after is Kind.TENSOR:
-            value = self.rounded(value)
-        self.values[statement.name] = value
-        self.trace.append((statement, value))
+        value = self.value(statement.value, statement.before)
+        self.values[statement.name] = value if statement.on_host else self.rounded(value)
+        self.trace.append((statement, self.values[statement.name]))
 
-    def promote(self, known: kinds.Kinds, joined: kinds.Kinds) -> None:
-        """Rounds the scalars that the branch that was not taken has as tensors."""
-        for name, kind in known.items():
-            if kind is Kind.SCALAR and joined[name] is Kind.TENSOR:
-                self.values[name] = self.rounded(self.values[name])
+    def arrive(self, tensors: Set[str]) -> None:
+        """Rounds the scalars that are tensors on a path that was not taken."""
+        self.values |= {
+            name: self.rounded(self.values[name]) for name in tensors & self.values.keys()
+        }
 
     def rounded(self, value: Term) -> Term:
         """A scalar where a tensor is needed; conditions and tensors stay as they are."""
         return value if value.kind == "bool" else apply("cvt", value, kind=self.real)
 
-    def value(self, e: Expression, known: kinds.Kinds) -> Term:
+    def value(self, e: Expression, tensors: Set[str]) -> Term:
         """The value of an expression, in float64 unless it contains a tensor."""
         if isinstance(e, Number):
             return terms.constant(e.value, HOST)
         if isinstance(e, Name):
-            if known.get(e.id) is Kind.OPTION:
-                return terms.truth(self.options[e.id])
-            return self.values[e.id]
-        is_tensor = kinds.kind(e, known) is Kind.TENSOR
+            choice = self.options.get(e.id)
+            return self.values[e.id] if choice is None else terms.truth(choice)
+        is_tensor = not tensors.isdisjoint(names(e))
         if e.op == "select":
-            return self.choice(e, known, is_tensor)
+            return self.choice(e, tensors, is_tensor)
         if e.op == "pow":
-            return self.power(e, known, is_tensor)
-        args = [self.value(argument, known) for argument in e.args]
+            return self.power(e, tensors, is_tensor)
+        args = [self.value(argument, tensors) for argument in e.args]
         return Builder(self.real, is_tensor).operation(e.op, *args)
 
-    def choice(self, e: Apply, known: kinds.Kinds, is_tensor: bool) -> Term:
+    def choice(self, e: Apply, tensors: Set[str], is_tensor: bool) -> Term:
         """One arm by options, both by conditions on values."""
         condition, *arms = e.args
-        if kinds.kind(condition, known) is Kind.OPTION:
-            value = self.value(arms[0 if holds(condition, self.options) else 1], known)
+        choice = holds(condition, self.options)
+        if choice is not None:
+            value = self.value(arms[0 if choice else 1], tensors)
             return self.rounded(value) if is_tensor else value
-        values = [self.value(arm, known) for arm in arms]
+        values = [self.value(arm, tensors) for arm in arms]
         if is_tensor:
             values = [self.rounded(value) for value in values]
-        return apply("select", self.value(condition, known), *values)
+        return apply("select", self.value(condition, tensors), *values)
 
-    def power(self, e: Apply, known: kinds.Kinds, is_tensor: bool) -> Term:
-        """Square roots, a product, or any power."""
-        base, exponent = self.value(e.args[0], known), literal(e.args[1])
-        if exponent is not None and abs(exponent) in (Fraction(1, 2), Fraction(1, 4)):
-            root = apply("sqrt", base)
-            root = apply("sqrt", root) if exponent.denominator == 4 else root
-            return _reciprocal_if(exponent < 0, root)
-        is_product = exponent is not None and exponent.denominator == 1
-        if not is_tensor or exponent is None or not is_product or abs(exponent) > MAX_PRODUCT:
-            power = self.value(e.args[1], known)
-            return Builder(self.real, is_tensor).operation("pow", base, power)
-        product = terms.constant(1.0, self.real) if exponent == 0 else base
-        for _ in range(abs(int(exponent)) - 1):
-            product = apply("mul", product, base)
-        return _reciprocal_if(exponent < 0, product)
+    def power(self, e: Apply, tensors: Set[str], is_tensor: bool) -> Term:
+        """Roots, a product, or any power."""
+        base, known = self.value(e.args[0], tensors), power(e.args[1], is_tensor)
+        if known is None:
+            exponent = self.value(e.args[1], tensors)
+            return Builder(self.real, is_tensor).operation("pow", base, exponent)
+        for _ in range(known.roots):
+            base = apply("sqrt", base)
+        result = base if known.factors else terms.constant(1.0, self.real)
+        for _ in range(known.factors - 1):
+            result = apply("mul", result, base)
+        one = terms.constant(1.0, result.kind)
+        return apply("div", one, result) if known.inverse else result
 
 
-def _reciprocal_if(wanted: bool, x: Term) -> Term:
-    return apply("div", terms.constant(1.0, x.kind), x) if wanted else x
+def host(e: Expression) -> Term:
+    """Arithmetic on hyperparameters, in float64."""
+    if isinstance(e, Number):
+        return terms.constant(e.value, HOST)
+    if isinstance(e, Name):
+        return terms.scalar(e.id)
+    return apply(e.op, *map(host, e.args))
 
 
 @dataclass(frozen=True, slots=True)

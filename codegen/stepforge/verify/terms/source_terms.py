@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stepforge.backends.python import CHECKED
+from stepforge.language.names import CHECKED
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.terms import rule, terms
 from stepforge.verify.terms.integers import OF_FLOAT, OF_INTEGER, NoInteger, integer

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from stepforge.language.domains import Domains
 from stepforge.language.spec import Interval
 from stepforge.verify.cases import inputs
 from stepforge.verify.terms import evaluation
@@ -47,7 +48,14 @@ def points(
                 value = float(inputs.log_uniform(1, "float64", domain, rng, 3)[0])
             rounded = float(FLOATS[kind](value))
             point[name] = rounded if rounded in domain else _middle(domain)
-        yield point
+        if is_allowed(point, domains):
+            yield point
+
+
+def is_allowed(point: Mapping[str, float], domains: Mapping[str, Interval]) -> bool:
+    """Whether hyperparameters that are in their domains are allowed together."""
+    together = domains.together if isinstance(domains, Domains) else ()
+    return all(constraint.holds(point) for constraint in together)
 
 
 def _middle(domain: Interval) -> float:
@@ -88,11 +96,11 @@ def _zeros(
     got: Term, expected: Term, domains: Mapping[str, Interval], rng: np.random.Generator
 ) -> Iterator[dict[str, float]]:
     """Points at which the tensors are zeros of all signs, the scalars as at another point."""
-    (point,) = points([got, expected], domains, rng, 1)
     loads = dict.fromkeys(str(n.data) for n in nodes([got, expected]) if n.op == "load")
-    for zeros in inputs.zeros({name: domains.get(name, Interval()) for name in loads}):
-        signed = zip(loads, map(float, zeros), strict=True)
-        yield point | {name: zero for name, zero in signed if zero == 0}
+    for point in itertools.islice(points([got, expected], domains, rng, POINTS), 1):
+        for zeros in inputs.zeros({name: domains.get(name, Interval()) for name in loads}):
+            signed = zip(loads, map(float, zeros), strict=True)
+            yield point | {name: zero for name, zero in signed if zero == 0}
 
 
 TURNS = 5

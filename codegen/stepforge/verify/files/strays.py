@@ -1,0 +1,118 @@
+"""Files that Python would read in another way than the verifier, or in place of generated ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import marshal
+import re
+import tokenize
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from types import CodeType
+
+_LOADED = (".py", ".pyc", ".pyd", ".pyo", ".pyw", ".so", ".pth", ".zip", ".egg", ".egg-link")
+"""How the names of files end that Python imports, or reads when it starts."""
+_AT_START = ("sitecustomize", "usercustomize")
+"""Modules that Python imports when it starts, wherever it finds them."""
+_HEADER = 16
+"""Bytes before the code of a compiled file: what it was compiled by, and of what."""
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
+_MOVE = "move it away"
+
+
+def unreadable(data: bytes) -> str:
+    """Why Python may read a text otherwise than as lines of UTF-8, or ""."""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        data.decode("utf-8")
+    except (SyntaxError, UnicodeDecodeError) as error:
+        return str(error)
+    if encoding == "utf-8-sig":
+        return "it begins with a byte order mark"
+    if encoding != "utf-8":
+        return f"it declares the encoding {encoding}"
+    control = _CONTROL.search(data)
+    if control is None:
+        return ""
+    line = data.count(b"\n", 0, control.start()) + 1
+    return f"line {line} holds the control character {data[control.start()]:#04x}"
+
+
+def beside(place: Path, expected: Collection[str]) -> Iterator[str]:
+    """What stands in the folder of a backend that Python could load, and no build writes.
+
+    Args:
+        place: The folder.
+        expected: The names of the files that it should hold.
+    """
+    for path in sorted(place.iterdir()):
+        if path.name in expected or path.name == "__pycache__" or path.name.startswith("."):
+            continue
+        if path.is_dir() or path.suffix in _LOADED:
+            yield f"{path} is no file of the manifest, and Python could load it: {_MOVE}"
+
+
+def above(folder: Path, backends: Collection[str]) -> Iterator[str]:
+    """What stands beside the folders of backends and could take their place.
+
+    The folder may be a package of somebody else, with modules of its own.
+
+    Args:
+        folder: The folder of generated code.
+        backends: The names of backends.
+    """
+    for path in sorted(folder.iterdir()):
+        stem = path.name.split(".")[0]
+        if path.suffix not in _LOADED or path.name == "__init__.py":
+            continue
+        if path.suffix == ".pth" or stem in (*_AT_START, "__init__", *backends):
+            yield f"{path} is no file of the manifest, and Python could load it: {_MOVE}"
+
+
+def compiled(place: Path, expected: Collection[str]) -> Iterator[tuple[bool, str]]:
+    """What Python would load from `__pycache__` in place of the sources of a folder.
+
+    Args:
+        place: The folder.
+        expected: The names of its source files.
+
+    Yields:
+        Whether it is known to be something else than the source, and what there is to say.
+    """
+    for path in sorted((place / "__pycache__").glob("*.pyc")):
+        source = place / f"{path.name.split('.')[0]}.py"
+        if source.name not in expected or not source.is_file():
+            continue
+        data = path.read_bytes()
+        flags = int.from_bytes(data[4:8], "little")
+        if flags == 1:
+            yield True, f"{path} is loaded whatever {source.name} says: {_MOVE}"
+        elif _is_current(data, flags, source):
+            if data[:4] != importlib.util.MAGIC_NUMBER:
+                yield False, f"{path} is of another version of Python, and was not looked at"
+            elif not _is_of(data[_HEADER:], path, source):
+                yield True, f"{path} holds other code than {source.name}: {_MOVE}"
+
+
+def _is_current(data: bytes, flags: int, source: Path) -> bool:
+    """Whether the header of a compiled file says that it is of the source as it is now."""
+    if flags & 1:
+        return data[8:_HEADER] == importlib.util.source_hash(source.read_bytes())
+    status = source.stat()
+    stamps = (int(status.st_mtime), status.st_size)
+    return data[8:_HEADER] == b"".join((s & 0xFFFFFFFF).to_bytes(4, "little") for s in stamps)
+
+
+def _is_of(body: bytes, path: Path, source: Path) -> bool:
+    """Whether code is what a source is compiled to."""
+    level = re.search(r"\.opt-(\d)\.pyc$", path.name)
+    try:
+        found = marshal.loads(body)
+        wanted = compile(
+            source.read_bytes(), str(source), "exec", dont_inherit=True,
+            optimize=int(level[1]) if level else 0,
+        )  # fmt: skip
+    except (SyntaxError, ValueError, EOFError, TypeError):
+        return False
+    return isinstance(found, CodeType) and found == wanted

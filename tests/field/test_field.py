@@ -1,0 +1,132 @@
+"""Optimizers of the field, as their papers write them, against the same written by hand.
+
+Each spec of this folder has an oracle: the algorithm in plain Python, one element at a time. What
+is built of the spec has to agree with it, at the defaults and far from them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import types
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support import numpy_of
+
+from stepforge.language.reader import load
+from stepforge.language.spec import Spec
+
+from .oracles import averages, denominators, moments, momentum
+
+FIELD = sorted(path.stem for path in Path(__file__).parent.glob("*.toml"))
+STEPS = 20
+
+FAR = {
+    "lr": 0.05, "weight_decay": 0.3, "eps": 0.03, "momentum": 0.6, "initial": 0.4,
+    "beta": 0.8, "beta1": 0.7, "beta2": 0.94, "beta3": 0.8, "beta_low": 0.4, "beta_high": 0.96,
+    "alpha": 0.4, "gamma": 0.3, "delta": 0.2, "sigma": 0.93, "nu": 0.4, "nu1": 0.3, "nu2": 0.6,
+    "a": 1.1, "b": 1.3, "c": 0.5, "k": 0.7, "q": 0.3, "r": 0.5, "xi": 7, "kappa": 50, "scale": 0.5,
+    "k_i": 3, "k_d": 2, "l1": 0.01, "l2": 0.2, "shrinkage": 0.1, "power": -0.3, "lambd": 0.4,
+    "t0": 5, "final_lr": 0.4, "base_lr": 0.07, "amplification": 1.5, "switch_rate": 0.09,
+    "warmup": 7, "eta_minus": 0.4, "eta_plus": 1.3, "step_min": 0.03, "step_max": 0.1, "ratio": 3,
+    "prior": 1e-3, "tau1": 0.7, "tau2": 0.6,
+}  # fmt: skip
+"""Values far from the defaults, so that the place of each in the formula shows."""
+FARTHER = {"cocob": {"eps": 2.0, "alpha": 3}}
+
+
+def oracle(name: str) -> Callable[..., Iterator[float]]:
+    """The algorithm by hand."""
+    modules = (momentum, moments, denominators, averages)
+    return next(getattr(module, name) for module in modules if hasattr(module, name))
+
+
+@cache
+def built(name: str) -> tuple[Spec, types.ModuleType]:
+    """A spec of this folder, and its NumPy reference."""
+    spec = load(Path(__file__).parent / f"{name}.toml", f"tests/field/{name}.toml")[0]
+    return spec, numpy_of(spec)
+
+
+def problem() -> tuple[np.ndarray, np.ndarray]:
+    """Parameters, and gradients from 1e-3 to 10 for each step; one element has zeros among them."""
+    random = np.random.default_rng(17)
+    p = random.standard_normal(12)
+    gradients = random.standard_normal((STEPS, 12)) * np.geomspace(1e-3, 10, 12)
+    gradients[:, 6] = np.abs(gradients[:, 6])  # and one keeps its sign
+    gradients[[0, 1, 4], 7] = 0
+    return p, gradients
+
+
+def walk(
+    numpy: types.ModuleType, p: np.ndarray, gradients: np.ndarray, **chosen: float
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Parameters and states after each step of the reference that is built of the spec."""
+    takes = inspect.signature(numpy.init).parameters
+    state = numpy.init(p, **{key: value for key, value in chosen.items() if key in takes})
+    for t, g in enumerate(gradients, 1):
+        with np.errstate(invalid="ignore"):  # the arm of a choice that is not taken
+            p, state = numpy.step(p, g, state, t, **chosen)
+        yield p, state
+
+
+@pytest.mark.parametrize("name", FIELD)
+def test_a_spec_is_the_algorithm_by_hand(name: str) -> None:
+    spec, numpy = built(name)
+    p, gradients = problem()
+    defaults = {h.name: h.default for h in spec.hyperparameters}
+    far = {key: (FAR | FARTHER.get(name, {}))[key] for key in defaults}
+    assert not far.items() & defaults.items()
+    for options, numbers in itertools.product(spec.option_sets(), (defaults, far)):
+        by_hand = [
+            list(oracle(name)(start, row, **numbers, **options))
+            for start, row in zip(p.tolist(), gradients.T.tolist(), strict=True)
+        ]
+        steps = walk(numpy, p, gradients, **numbers, **options)
+        here = np.stack([after for after, _ in steps], axis=1)
+        np.testing.assert_allclose(here, by_hand, rtol=1e-12, atol=1e-13)
+
+
+@pytest.fixture
+def _in_float64() -> Iterator[None]:
+    """Torch's ASGD keeps its numbers in the default type."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+TORCH = {
+    "asgd": ("ASGD", {"lr": 0.05, "lambd": 0.4, "alpha": 0.4, "t0": 5, "weight_decay": 0.3}),
+    "rprop": ("Rprop", {"lr": 0.05, "etas": (0.4, 1.3), "step_sizes": (0.03, 0.1)}),
+}
+NAMES = {
+    "etas": ("eta_minus", "eta_plus"), "step_sizes": ("step_min", "step_max"),
+    "d": "step_size", "g_prev": "prev",
+}  # fmt: skip
+"""What torch and the specs call the same thing."""
+
+
+@pytest.mark.usefixtures("_in_float64")
+@pytest.mark.parametrize("name", TORCH)
+def test_a_spec_is_the_class_of_torch(name: str) -> None:
+    """Those that torch has as well, with their states."""
+    torch_class, arguments = TORCH[name]
+    chosen: dict[str, float] = {}
+    for key, value in arguments.items():
+        chosen |= dict(zip(NAMES[key], value, strict=True)) if key in NAMES else {key: value}
+    p, gradients = problem()
+    theirs = torch.nn.Parameter(torch.tensor(p))
+    optimizer = getattr(torch.optim, torch_class)([theirs], **arguments)
+    steps = walk(built(name)[1], p, gradients, **chosen)
+    for g, (ours, state) in zip(gradients, steps, strict=True):
+        theirs.grad = torch.tensor(g)
+        optimizer.step()
+        np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-12, atol=1e-13)
+        for key, value in state.items():
+            expected = optimizer.state[theirs][NAMES.get(key, key)]
+            np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-13)
