@@ -186,6 +186,7 @@ def specials(spec: Spec, options: Options, dtype: str, rng: Generator) -> dict[s
 def mixed(spec: Spec, options: Options, dtype: str, rng: Generator) -> dict[str, Array]:
     """Special values in several tensors together, or in none."""
     values, found = special_values(dtype), {}
+    values = np.concatenate([values, np.repeat(values[~np.isfinite(values)], 4)])
     for name, domain in tensor_domains(spec, options).items():
         special = rng.choice(np.abs(values) if domain.low >= 0 else values, MIXED)
         chosen = (rng.random(MIXED) < SPECIAL) & (domain.low <= 0 <= domain.high)
