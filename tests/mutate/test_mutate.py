@@ -13,7 +13,7 @@ from support import ROOT, STOCK, stock
 from stepforge.language.diagnostics import SpecError
 from stepforge.mutate import rules, texts
 from stepforge.mutate.log import Log
-from stepforge.mutate.mutant import CLASSES, LEVELS
+from stepforge.mutate.mutant import CLASSES, FILES, LEVELS
 from stepforge.mutate.report import Report
 from stepforge.mutate.score import Result, collect, mutate
 from stepforge.verify.rungs.registry import RUNGS
@@ -112,7 +112,7 @@ def test_the_rungs_find_planted_faults_and_pass_rewritings() -> None:
     """One of several classes, on several levels; the verdicts of all others are known."""
     chosen = collect({"sgd": stock("sgd")}, FOLDER, 15, 1, seed=3)
     judged = {m.kind: m for m in chosen if m.kind in ("A", "F", "S", "EQ")}
-    assert {m.level for m in judged.values()} == {"rule", "triton", "spec"}
+    assert {m.level for m in judged.values()} == {"rule", "triton", "spec", "surroundings"}
     names = {m.name for m in judged.values()}
     known = {m.name: {"R2": REFUTED} for m in chosen if m.name not in names}
     report = mutate({"sgd": stock("sgd")}, FOLDER, 15, 1, seed=3, jobs=1, known=known)
@@ -121,7 +121,7 @@ def test_the_rungs_find_planted_faults_and_pass_rewritings() -> None:
     (same,) = report.equivalents
     assert same.name in names
     for one in report.results:
-        assert set(one.rungs) <= set(RUNGS)
+        assert set(one.rungs) <= {FILES, *RUNGS}
         assert (one.rungs == {"R2": REFUTED}) == (one.name in known)
 
 

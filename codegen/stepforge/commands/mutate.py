@@ -11,11 +11,12 @@ import typer
 from stepforge.commands.options import Json, Specs, Wide
 from stepforge.commands.specs import load_held
 from stepforge.commands.terminal.output import answer, leave
-from stepforge.language.diagnostics import Diagnostic
+from stepforge.language.diagnostics import Diagnostic, SpecError, nearest
 
 EXAMPLES = (
     "stepforge mutate                 # 1,000 faults over all specs: takes a while",
     "stepforge mutate lion --count 50",
+    "stepforge mutate lion --level surroundings",
     "stepforge mutate --keep log.json # goes on where a run was interrupted",
 )
 
@@ -29,6 +30,15 @@ def mutate(
     equivalents: Annotated[
         int, typer.Option(min=0, help="Rewritings without a fault, which have to pass.")
     ] = 100,
+    level: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--level",
+            metavar="LEVEL",
+            help="Where faults are planted (repeatable), by default everywhere: "
+            "spec, rule, numpy, triton, multi_tensor, ttir, ptx, surroundings.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice.")] = 0,
     jobs: Annotated[
         Optional[int], typer.Option(min=1, help="Worker processes of each kind.")
@@ -40,16 +50,21 @@ def mutate(
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
-    """Plant faults in rule, generated files, Triton IR and PTX; see which rungs find them.
+    """Plant faults in rule, generated files, Triton IR and PTX; see which checks find them.
 
     Rungs are the checks of verify; `stepforge explain` says what each of them does.
     """
     from stepforge.commands.terminal import mutations as summary
     from stepforge.commands.terminal import report
     from stepforge.mutate.log import Log
+    from stepforge.mutate.mutant import LEVELS
     from stepforge.mutate.score import mutate as run
     from stepforge.verify.processes import scratch
 
+    for name in level or ():
+        if name not in LEVELS:
+            help = nearest(name, LEVELS) or f"there are {', '.join(LEVELS)}"
+            raise SpecError([Diagnostic("E006", f"no level named `{name}`", "mutate", help=help)])
     warnings: list[Diagnostic] = []
     loaded = {spec.name: spec for spec in load_held(specs, folder, warnings, [])}
     with scratch(), report.progress(sys.stderr) as advance, Log(keep) as log:
@@ -62,6 +77,7 @@ def mutate(
             jobs,
             log.known,
             lambda mutant, rungs, total: advance(log.add(mutant.name, rungs), total, mutant.kind),
+            tuple(level or LEVELS),
         )
     status = 0 if found.passed else 1
     if as_json:

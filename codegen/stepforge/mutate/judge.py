@@ -12,9 +12,11 @@ from pathlib import Path
 
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import copied
-from stepforge.mutate.mutant import LEVELS, WARNED, Mutant
+from stepforge.mutate.mutant import FILES, LEVELS, SURROUNDINGS, WARNED, Mutant
+from stepforge.output import emit, manifest
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import KERNELS, LAUNCHERS, ON_HOST, Variant
+from stepforge.verify.files.inspection import inspect
 from stepforge.verify.run import tasks
 from stepforge.verify.run.workers import Pools, reason
 from stepforge.verify.rungs.registry import Rung
@@ -46,7 +48,7 @@ def judged(
         for mutant in mutants:
             for compiles in (False, True):
                 rungs = tuple(r for r in applicable(mutant) if r.compiles == compiles)
-                if rungs:
+                if rungs or (mutant.level == SURROUNDINGS and not compiles):
                     future = pools.schedule(
                         not compiles, verdicts, [mutant, rungs, folder, seed], SECONDS
                     )
@@ -61,7 +63,12 @@ def judged(
 
 
 def applicable(mutant: Mutant) -> tuple[Rung, ...]:
-    """The rungs that look at what comes after the mutant's level."""
+    """The rungs that look at what comes after the mutant's level.
+
+    Around a rule there is nothing for a rung to find: what `FILES` passes has to be right.
+    """
+    if mutant.level == SURROUNDINGS and mutant.kind != "EQ":
+        return ()
     seen = LEVELS[mutant.level]
     return tuple(r for r in tasks.rungs(mutant.spec) if seen.intersection(r.artefacts))
 
@@ -71,7 +78,7 @@ def _result(future: Future[Statuses], rungs: Sequence[Rung]) -> Statuses:
         return future.result()
     except Exception as error:
         what = ": ".join(reason(error, SECONDS))
-    return {rung.number: what for rung in rungs}
+    return {rung.number: what for rung in rungs} or {FILES: what}
 
 
 def verdicts(mutant: Mutant, rungs: Sequence[Rung], folder: Path, seed: int) -> Statuses:
@@ -79,6 +86,8 @@ def verdicts(mutant: Mutant, rungs: Sequence[Rung], folder: Path, seed: int) -> 
     place = Path(tempfile.mkdtemp(prefix="stepforge-"))
     try:
         name = mutant.spec.name
+        if mutant.level == SURROUNDINGS:
+            return _around(mutant, rungs, place, seed)
         for backend in ("numpy", *LAUNCHERS):
             path = place / BACKENDS[backend].file(name)
             path.parent.mkdir()
@@ -90,6 +99,18 @@ def verdicts(mutant: Mutant, rungs: Sequence[Rung], folder: Path, seed: int) -> 
         return dict(_each(mutant, rungs, place, seed))
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _around(mutant: Mutant, rungs: Sequence[Rung], place: Path, seed: int) -> Statuses:
+    """Whether the files of a folder may be looked at, and what rungs say of them then."""
+    emit.build([mutant.spec], place, whole=False)
+    for file, content in mutant.files.items():
+        path = place / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode("utf-8"))
+    verdict = inspect(mutant.spec, place, manifest.read(place)).verdict
+    found = dict(_each(mutant, rungs, place, seed)) if verdict.status.passed else {}
+    return {FILES: _shown(verdict), **found}
 
 
 def _each(

@@ -19,10 +19,12 @@ CLASSES = {
     "I": "control: predicates and choices, guards for some values",
     "J": "launch: scalars, arguments, grid, step count",
     "K": "cheats: no work, copies, right for some calls, sizes or hyperparameters alone",
+    "L": "surroundings: checks, defaults, `init`, launches, classes, files that are too much",
     "S": "the spec itself: a formula that is not the one of its name",
     "EQ": "equivalent: has to pass",
 }
 """Every class of mutants; EQ are none."""
+SURROUNDINGS = "surroundings"
 LEVELS = {
     "spec": {"spec"},
     "rule": {"numpy", "kernel"},
@@ -31,12 +33,17 @@ LEVELS = {
     "multi_tensor": {"kernel"},
     "ttir": {"ttir"},
     "ptx": {"ptx"},
+    SURROUNDINGS: {"numpy", "kernel"},
 }
 """Where a fault is planted → what has it first; rungs that look at that are asked.
 
 spec: in the formula, with all files built from it. rule: after reading, so that both files have the
 fault and agree. numpy, triton, multi_tensor: in one file. ttir, ptx: in what the compiler makes.
+surroundings: in any file, around the rule: `FILES` is asked first, as `verify` does it.
 """
+FILES = "files"
+"""What is asked before all rungs: whether the files may be looked at. What it does not pass is not
+run, so UNSUPPORTED is a kill, too."""
 WARNED = "TESTED, warned"
 """What is said of a mutant in place of TESTED, where `verify --strict` would fail."""
 
@@ -52,7 +59,8 @@ class Mutant:
         kind: Key of `CLASSES`.
         operator: What was done, in one or two words.
         what: Where, such as the line before and after.
-        files: Contents of the generated files that have the fault, by backend.
+        files: Contents of the generated files that have the fault, by backend; at level
+            "surroundings" of files in the folder, by their paths in it.
         text: Of Triton IR or PTX with the fault.
         dtype: Type of the tensors.
         fast: Whether the fault is in fast mode alone, where no bits are claimed.

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from stepforge.mutate.mutant import CLASSES, WARNED, Mutant
+from stepforge.mutate.mutant import CLASSES, FILES, WARNED, Mutant
 from stepforge.verify.certificate import Status
 from stepforge.verify.rungs.registry import RUNGS
 
-GOALS = {**dict.fromkeys("ABCDEFJK", 1.0), **dict.fromkeys("GHI", 0.95), "S": 0.0}
+GOALS = {**dict.fromkeys("ABCDEFJKL", 1.0), **dict.fromkeys("GHI", 0.95), "S": 0.0}
 """Share of each class that has to be killed; of S, what torch has no options for cannot be."""
 
 
@@ -45,11 +45,13 @@ class Result:
 
     @property
     def killers(self) -> tuple[str, ...]:
-        """The rungs that refute it; UNSUPPORTED is no kill.
+        """The rungs that refute it; UNSUPPORTED is no kill, but by `FILES`.
 
         Where none does and a proof shows that the arithmetic is the same, the fault is what it
         costs: then those that warn of it kill it, as `verify --strict` fails.
         """
+        if FILES in self.alarms:
+            return (FILES,)
         costs = WARNED if "PROVED (bits)" in self.rungs.values() else Status.REFUTED
         each = (self._saying(said) for said in (Status.REFUTED, costs))
         return next(filter(None, each), ())

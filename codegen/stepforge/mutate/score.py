@@ -1,24 +1,25 @@
 """mutation-score (R12), how good the verifier is: mutants of all classes, judged by every rung.
 
-`mutant` says what a mutant is, `rules`, `texts` and `artefacts` make them in the rule, in generated
-files, in Triton IR and PTX, `judge` runs the rungs, `report` counts. A mutant that a proof shows to
-perform the rule's own rounded operations is no fault, and is left out.
+`mutant` says what a mutant is. `rules`, `texts`, `surroundings` and `artefacts` make them in the
+rule, in generated files, around the rule, in Triton IR and PTX; `judge` runs the rungs, `report`
+counts. A mutant that a proof shows to perform the rule's own rounded operations is no fault, and is
+left out.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from stepforge.backends.registry import verified
-from stepforge.language.spec import Spec
-from stepforge.mutate import artefacts, rules, texts
+from stepforge.language.spec import Options, Spec
+from stepforge.mutate import artefacts, rules, surroundings, texts
 from stepforge.mutate.judge import TARGET, Statuses, judged, processes
-from stepforge.mutate.mutant import Mutant
+from stepforge.mutate.mutant import LEVELS, Mutant
 from stepforge.mutate.report import Report, Result
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.rungs import compiled
@@ -36,6 +37,7 @@ def mutate(
     jobs: int | None = None,
     known: Mapping[str, Statuses] | None = None,
     done: Callable[[Mutant, Statuses, int], None] | None = None,
+    levels: Collection[str] = tuple(LEVELS),
 ) -> Report:
     """Makes and judges mutants.
 
@@ -48,8 +50,9 @@ def mutate(
         jobs: Processes of each kind; by default the number of processors.
         known: Verdicts of an earlier run, by the mutants' names, which are not asked for again.
         done: Called with every mutant as it is judged, and their number.
+        levels: Where the faults are, of `LEVELS`.
     """
-    chosen = collect(specs, folder, count, equivalents, seed)
+    chosen = collect(specs, folder, count, equivalents, seed, levels)
     known = known or {}
     results = [Result.of(m, known[m.name]) for m in chosen if m.name in known]
     missing = [m for m in chosen if m.name not in known]
@@ -62,15 +65,16 @@ def mutate(
 
 
 def collect(
-    specs: Mapping[str, Spec], folder: Path, count: int, equivalents: int, seed: int
-) -> list[Mutant]:
+    specs: Mapping[str, Spec], folder: Path, count: int, equivalents: int, seed: int,
+    levels: Collection[str] = tuple(LEVELS),
+) -> list[Mutant]:  # fmt: skip
     """Some of all mutants: every optimizer, level and class in turn; named bugs come first."""
     rng = np.random.default_rng([seed, 12])
-    named = list(rules.bugs(specs))
+    named = [mutant for mutant in rules.bugs(specs) if mutant.level in levels]
     groups: dict[tuple[str, str, str], list[Mutant]] = {}
     same: dict[str, list[Mutant]] = {}
     for spec in specs.values():
-        for mutant in _all(spec, folder):
+        for mutant in _all(spec, folder, levels):
             if mutant.kind == "EQ":
                 same.setdefault(spec.name, []).append(mutant)
             else:
@@ -95,14 +99,30 @@ def _spread(
     return list(found.values())
 
 
-def _all(spec: Spec, folder: Path) -> Iterator[Mutant]:
-    """Every mutant of an optimizer, with the default options and with all others."""
+def _all(spec: Spec, folder: Path, levels: Collection[str]) -> Iterator[Mutant]:
+    """Every mutant of an optimizer at some levels, with the default options and with all others."""
+    for mutant in itertools.chain(_of_texts(spec, folder), surroundings.every(spec)):
+        if mutant.level in levels:
+            yield mutant
+    if compiled_levels := {"ttir", "ptx"}.intersection(levels):
+        for mutant in _of_compiled(spec, folder):
+            if mutant.level in compiled_levels:
+                yield mutant
+
+
+def _option_sets(spec: Spec) -> Sequence[Options]:
+    """The defaults, and everything else."""
+    sets = list(spec.option_sets())
+    return [sets[0], *sets[-1:]][: len(sets)]
+
+
+def _of_texts(spec: Spec, folder: Path) -> Iterator[Mutant]:
+    """Mutants of the rule and of generated files."""
     files = {
         backend.name: (folder / backend.file(spec.name)).read_text(encoding="utf-8")
         for backend in verified()
     }
-    sets = list(spec.option_sets())
-    for options in [sets[0], *sets[-1:]][: len(sets)]:
+    for options in _option_sets(spec):
         yield from rules.mutants(spec, options)
         yield from rules.equivalents(spec, options)
         yield from rules.misnamed(spec, options)
@@ -111,6 +131,11 @@ def _all(spec: Spec, folder: Path) -> Iterator[Mutant]:
         yield from texts.of_fast_mode(spec, options, files["triton"])
         yield from texts.equivalents(spec, options, files["triton"])
         yield from texts.of_reference(spec, options, files["numpy"])
+
+
+def _of_compiled(spec: Spec, folder: Path) -> Iterator[Mutant]:
+    """Mutants of Triton IR and PTX."""
+    for options in _option_sets(spec):
         kernel = compiled.load(spec, folder)
         for dtype in ("fp32", "bf16"):
             made = compiled.compile_kernel(kernel, spec, options, TARGET, dtype)

@@ -112,6 +112,14 @@ STATEMENTS = {
     "def step(x):\n    return exec('x')": (6, "`exec`"),
     "def step(x):\n    return np.random.normal() * x": (6, "normal"),
     "def step(x):\n    return x * 100000000000000000000": (6, "no number"),
+    "def step(x):\n    x += 1\n    return x": (6, "in place"),
+    "def step(x):\n    if (x := 2.0) < 1:\n        raise ValueError\n    return x": (6, "x := 2.0"),
+    "def step(x):\n    if x.fill(0):\n        raise ValueError\n    return x": (6, "fill"),
+    "def f(x, y=2.0):\n    return y\ndef step(x):\n    return f(x)": (8, "f(x)"),
+    "def f(x, *, y=2.0):\n    return y\ndef step(x):\n    return f(x)": (8, "f(x)"),
+    "def step(x):\n    return x\nstep = abs": (7, "`step` is bound twice"),
+    "def step(x):\n    return x\ndef step(x):\n    return -x": (7, "`step` is bound twice"),
+    "a = 1.0\ndef step(x):\n    b = a\n    a = 2.0\n    return b": (7, "`a`"),
 }
 
 
@@ -126,8 +134,15 @@ def test_what_is_not_understood_is_unsupported_with_its_line(text: str) -> None:
 
 def test_understood_statements_are_no_unsupported_ones() -> None:
     text = f"{HEAD}def f(x, y):\n    x += y\n    return x\n\n\ndef step(x):\n    return f(x, 1)\n"
-    found = Source(text).run("step", {"x": Value(terms.load("x", "f32"))})
-    assert found.term is apply("add", terms.load("x", "f32"), terms.constant(1.0, "f32"))
+    found = Source(text).run("step", {"x": Value(terms.scalar("x"), weak=True)})
+    assert found.term is apply("add", terms.scalar("x"), terms.constant(1.0, "f64"))
+
+
+def test_a_name_that_a_function_assigns_is_never_one_of_the_file() -> None:
+    """In Python it has no value where the branch was not taken, and not that of the file."""
+    text = "a = 1.0\ndef step(x):\n    if x > 5:\n        a = 1.0\n    return a\n"
+    with pytest.raises(Unsupported, match="`a` may have no value"):
+        Source(text).run("step", {"x": Value(terms.scalar("x"), weak=True)})
 
 
 def test_both_branches_of_an_open_choice_are_joined() -> None:

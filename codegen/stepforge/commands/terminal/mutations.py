@@ -8,7 +8,7 @@ from rich.text import Text
 
 from stepforge.commands.terminal import screen as terminal
 from stepforge.commands.terminal import table
-from stepforge.mutate.mutant import CLASSES
+from stepforge.mutate.mutant import CLASSES, FILES
 from stepforge.mutate.report import GOALS, Report
 from stepforge.verify.rungs import registry
 from stepforge.verify.rungs.registry import RUNGS
@@ -21,7 +21,7 @@ def print_report(report: Report, stream: IO[str], wide: bool = False) -> None:
     def say(line: str) -> None:
         table.say(screen, line, columns)
 
-    rungs = [r for r in RUNGS if any(r in result.rungs for result in report.results)]
+    asked = [r for r in (FILES, *RUNGS) if any(r in result.rungs for result in report.results)]
     meanings = {kind: CLASSES[kind] for kind in report.kinds}
     meanings["alone"] = "killed by this rung and no other"
     rows: list[list[table.Cell | str]] = []
@@ -30,16 +30,16 @@ def print_report(report: Report, stream: IO[str], wide: bool = False) -> None:
         kills = report.kills(kind)
         style = "" if killed >= GOALS[kind] * total else "bold red"
         goal = f"{GOALS[kind]:.0%}" if GOALS[kind] else table.NONE
-        by = (str(kills[r]) if kills[r] else table.NONE for r in rungs)
+        by = (str(kills[r]) if kills[r] else table.NONE for r in asked)
         rows.append([kind, table.Cell(f"{killed}/{total}", style), goal, *by])
-    rows.append(["alone", "", "", *(str(len(report.alone.get(r, ()))) for r in rungs)])
-    names = [table.Cell(RUNGS[r].title, brief=r) for r in rungs]
+    rows.append(["alone", "", "", *(str(len(report.alone.get(r, ()))) for r in asked)])
+    names = [table.Cell(RUNGS[r].title if r in RUNGS else r, brief=r) for r in asked]
     numbers = ("killed", "goal", *(name.text for name in names))
     header: tuple[table.Cell | str, ...] = ("class", "killed", "goal", *names, "")
     described = [[*row, table.Cell(meanings[str(row[0])], brief="")] for row in rows]
     form = table.print_table(screen, header, described, None if wide else columns, numbers)
     screen.print()
-    say(f"rungs: {registry.titles(rungs)}")
+    say(f"rungs: {registry.titles([r for r in asked if r in RUNGS])}")
     if form != "whole":
         for kind, meaning in meanings.items():
             say(f"{kind}: {meaning}")

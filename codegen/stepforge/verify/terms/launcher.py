@@ -126,8 +126,8 @@ def _state(spec: Spec, options: Options) -> dict[str, Any]:
     }
 
 
-SETTINGS = ("num_warps", "enable_fp_fusion", "num_ctas", "num_stages")
-"""Keywords of a launch that are no parameters of the kernel."""
+SETTINGS = ("num_warps", "enable_fp_fusion")
+"""Keywords of a launch that are no parameters of the kernel; Triton knows more of them."""
 
 
 def _bound(source: Source, call: Call, aligned: str) -> tuple[list[Argument], dict[str, Any]]:

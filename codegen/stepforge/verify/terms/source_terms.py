@@ -125,6 +125,9 @@ class Source:
             self._top_level(node)
 
     def _top_level(self, node: ast.stmt) -> None:
+        for name in _bound(node):
+            if name in self.functions or name in self.globals:
+                raise Unsupported(node.lineno, f"`{name}` is bound twice")
         match node:
             case ast.FunctionDef():
                 self.functions[node.name] = node
@@ -157,6 +160,9 @@ class Source:
         return self._body(found, dict(given))
 
     def _body(self, function: ast.FunctionDef, scope: Scope) -> Any:
+        # What a function assigns is its own from its first line on, as in Python.
+        own = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and _is_stored(n)}
+        scope |= dict.fromkeys(own - scope.keys(), _UNBOUND)
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise Unsupported(function.lineno, "functions that call themselves")
@@ -184,6 +190,8 @@ class Source:
                 self.assign(target, self.expression(s.value, scope), scope)
             case ast.AugAssign(target=ast.Name(id=name)):
                 operands = self.name(name, scope, s), self.expression(s.value, scope)
+                if not self.number(operands[0], s).weak:
+                    raise Unsupported(s.lineno, "an array that is changed in place")
                 scope[name] = self.binary(type(s.op), *operands, s)
             case ast.If():
                 self.choice(s, scope)
@@ -242,7 +250,9 @@ class Source:
             if name not in right:
                 continue
             b = right[name]
-            if isinstance(a, dict) and isinstance(b, dict):
+            if a is _UNBOUND or b is _UNBOUND:
+                joined[name] = _UNBOUND
+            elif isinstance(a, dict) and isinstance(b, dict):
                 joined[name] = self.join(condition, a, b, node)
             else:
                 joined[name] = a if _same(a, b) else self.select(condition, a, b, node)
@@ -304,6 +314,8 @@ class Source:
     def name(self, name: str, scope: Scope, node: ast.AST) -> Any:
         """The value of a name."""
         if name in scope:
+            if scope[name] is _UNBOUND:
+                raise Unsupported(_line(node), f"the name `{name}` may have no value")
             return scope[name]
         if name in self.globals:
             return self.globals[name]
@@ -359,7 +371,7 @@ class Source:
             case Library(name=name) if name in self.functions and not keywords:
                 inner = self.functions[name]
                 names = [a.arg for a in inner.args.args]
-                if len(names) == len(args) and not inner.decorator_list:
+                if len(names) == len(args) and _is_plain(inner):
                     return self._body(inner, dict(zip(names, args, strict=True)))
             case Library(name=name) if not keywords and (found := _function(name)):
                 arity, compute = found
@@ -536,16 +548,51 @@ def _arithmetic(term: Term) -> Term:
     return apply("select", term, one, zero)
 
 
+def _bound(node: ast.stmt) -> list[str]:
+    """The names that a statement of a module binds."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.Assign(targets=[ast.Name(id=name)]):
+            return [name]
+        case ast.Import(names=names):
+            return [alias.asname or alias.name.split(".")[0] for alias in names]
+    return []
+
+
+def _is_stored(name: ast.Name) -> bool:
+    return not isinstance(name.ctx, ast.Load)
+
+
+def _is_plain(function: ast.FunctionDef) -> bool:
+    """Whether a function has parameters by place alone, without defaults, and no decorators."""
+    given = function.args
+    more = (*given.posonlyargs, *given.kwonlyargs, *given.defaults, given.vararg, given.kwarg)
+    return not any(more) and not function.decorator_list
+
+
 def _only_raises(s: ast.stmt) -> bool:
-    """Whether a statement refuses inputs and does nothing else."""
+    """Whether a statement refuses inputs and does nothing else.
+
+    A check of a generated file calls only what looks at a value, and binds only what it goes
+    through in a loop; whether it is there, and refuses the right numbers, is looked at elsewhere.
+    """
     match s:
         case ast.Raise():
             return True
-        case ast.If(body=body, orelse=orelse):
-            return bool(body) and all(map(_only_raises, [*body, *orelse]))
-        case ast.For(body=body, orelse=[]):
-            return all(map(_only_raises, body))
+        case ast.If(test=test, body=body, orelse=orelse):
+            return _only_looks(test) and bool(body) and all(map(_only_raises, [*body, *orelse]))
+        case ast.For(iter=of, body=body, orelse=[]):
+            return _only_looks(of) and all(map(_only_raises, body))
     return False
+
+
+def _only_looks(e: ast.expr) -> bool:
+    """Whether an expression changes nothing."""
+    for node in ast.walk(e):
+        if isinstance(node, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom | ast.Lambda):
+            return False
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] not in _LOOKS:
+            return False
+    return True
 
 
 def _copied(scope: Scope) -> Scope:
@@ -556,6 +603,10 @@ def _same(a: Any, b: Any) -> bool:
     return a is b or (type(a) is type(b) and not isinstance(a, Offset) and bool(a == b))
 
 
+_LOOKS = ("int", "items", "shape", "is_floating_point", "is_contiguous")
+"""What the checks of generated files call."""
+_UNBOUND = object()
+"""The value of a name of a function that is not assigned yet, or not on every way."""
 _BITWISE: dict[type[ast.operator], str] = {ast.BitAnd: "and", ast.BitOr: "or"}
 _ON_BITS: dict[type[ast.operator], str] = {
     ast.Add: "iadd", ast.Sub: "isub", ast.BitAnd: "iand", ast.BitOr: "ior", ast.LShift: "ishl",
