@@ -152,11 +152,13 @@ def of_ptx(task: Task, text: str, aligned: bool) -> Verdict:
 
     bench: Bench | None = None
     try:
-        kernel = compiled.load(spec, task.folder)
-        launcher = Launcher(parse(text), kernel, spec, options, aligned)
-        bench = Compiled(spec, task.pair, launcher)
+        program = parse(text)
     except Unsupported as error:
         return verdict(Status.UNSUPPORTED, f"{name}: {error}")
+    kernel = compiled.load(spec, task.folder)  # it has been compiled
+    launcher = Launcher(program, kernel, spec, options, aligned)
+    try:
+        bench = Compiled(spec, task.pair, launcher)
     except Exception as error:  # whatever an edited file does when it is imported
         return verdict(Status.REFUTED, f"{name} cannot be run: {failure(error)}")
     rng = np.random.default_rng([task.seed, 6])
