@@ -121,7 +121,7 @@ ROWS: Mapping[str, Operation] = {
         draws=(Draw(Sign.NONNEGATIVE, _drawn_exponential), Draw(Sign.POSITIVE, _drawn_exponential)),
     ),
     "log": elementary(
-        "log", notation=Notation("call", "log"), fast=True,
+        "log", notation=Notation("call", "log"),
         meaning=lambda sympy, x: sympy.log(x), sympy="log", value=lambda mp, x: mp.log(x),
         restricted=lambda signs, x: "argument of `log`",
         enclose=lambda intervals, x: intervals.log(x),

@@ -79,17 +79,24 @@ def _order(op: str) -> Rule:
     def rule(_: str, a: Term, b: Term) -> Term:
         if (chosen := _compared_choice(op, a, b)) is not None:
             return chosen
+        if _are_negative(a, b):  # before signs go into sums, where they are not seen
+            a, b = apply("neg", b), apply("neg", a)
         a, b = _compared(a, b)
         if a is b:
             return apply("not", apply("nan", a, a)) if op == "le" else truth(False)
-        (minus, x), (other, y) = unsigned(a), unsigned(b)
-        if (minus or x.is_constant) and (other or y.is_constant) and (minus or other):
+        if _are_negative(a, b):
             a, b = _compared(apply("neg", b), apply("neg", a))
         if (holds := _decided(op, a, b)) is not None:
             return apply("not", apply("nan", a, b)) if holds else truth(False)
         return _at_end(op, a, b) or plain(op, "bool", (a, b))
 
     return rule
+
+
+def _are_negative(a: Term, b: Term) -> bool:
+    """Whether two numbers have a minus sign, or one has and the other is a constant."""
+    (minus, x), (other, y) = unsigned(a), unsigned(b)
+    return (minus or x.is_constant) and (other or y.is_constant) and (minus or other)
 
 
 def _decided(op: str, a: Term, b: Term) -> bool | None:
@@ -126,14 +133,15 @@ def _compared_choice(op: str, a: Term, b: Term) -> Term | None:
 def _eq(_: str, a: Term, b: Term) -> Term:
     if (chosen := _compared_choice("eq", a, b)) is not None:
         return chosen
+    if _are_negative(a, b):
+        a, b = apply("neg", a), apply("neg", b)
     a, b = _compared(a, b)
     if a is b:
         return apply("not", apply("nan", a, a))
     for x, zero in ((a, b), (b, a)):
         if zero.is_constant and zero.number == 0 and (bare := _without_signs(x)) is not x:
             return _eq("", bare, zero)
-    (minus, x), (other, y) = unsigned(a), unsigned(b)
-    if (minus or x.is_constant) and (other or y.is_constant) and (minus or other):
+    if _are_negative(a, b):
         a, b = _compared(apply("neg", a), apply("neg", b))
     return truth(False) if _decided("eq", a, b) is False else plain("eq", "bool", (a, b))
 

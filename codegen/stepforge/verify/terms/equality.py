@@ -16,10 +16,11 @@ import numpy as np
 
 from stepforge.language.domains import Domains
 from stepforge.language.spec import Interval
+from stepforge.operations import formulas
 from stepforge.operations.formats import UNIT
 from stepforge.verify.reading import reader
 from stepforge.verify.reading.tree import Expression
-from stepforge.verify.terms import rule, terms
+from stepforge.verify.terms import congruence, functions, rule, terms
 from stepforge.verify.terms.algebra import (
     PRIME,
     Algebra,
@@ -74,6 +75,9 @@ def decide(got: Term, expected: Term, domains: Mapping[str, Interval], seed: int
         seed: Of the random points.
     """
     rng = np.random.default_rng([seed, 7])
+    got, expected = correct(got), correct(expected)
+    if congruence.same_operations(got, expected):
+        return Decision("equal")
     try:
         found = _witness(got, expected, domains, rng)
         if found is not None:
@@ -88,6 +92,33 @@ def decide(got: Term, expected: Term, domains: Mapping[str, Interval], seed: int
         return Decision("undecided", reason="no point of difference was found, nor a proof")
     except (Undecided, NoValue) as error:
         return Decision("undecided", reason=str(error))
+
+
+def correct(term: Term) -> Term:
+    """With what approximate and contracted instructions stand for, the same over the reals.
+
+    So they have the normal forms of the rule's operations, and what comes to the operations of a
+    function's formula is that function.
+    """
+    done: dict[Term, Term] = {}
+    for part in nodes([term]):
+        args = tuple(done[a] for a in part.args)
+        op, is_approximate = plain(part.op), ".approx" in part.op or ".full" in part.op
+        if all(a.is_constant for a in args):
+            done[part] = part  # a number that is not to be rounded
+        elif is_approximate and op in formulas.names():
+            done[part] = functions.call(op, *args)
+        elif is_approximate and op in ("div", "sqrt"):
+            done[part] = apply(op, *args)
+        elif op == "rcp":
+            done[part] = apply("div", terms.constant(1.0, part.kind), *args)
+        elif op == "fma":
+            done[part] = apply("add", apply("mul", *args[:2]), args[2])
+        elif args == part.args:
+            done[part] = part
+        else:
+            done[part] = apply(part.op, *args, kind=part.kind, data=part.data)
+    return done[term]
 
 
 # A point of difference.

@@ -36,6 +36,7 @@ from stepforge.verify.terms.nodes import (
     node,
 )
 from stepforge.verify.terms.spans import ANY, OTHERS, Span, sign
+from stepforge.verify.terms.sums import up_to_sign
 from stepforge.verify.terms.zeros import is_no_negative_zero
 
 WIDTH = {"i32": 32, "i64": 64}
@@ -361,8 +362,8 @@ def _asint(_: str, x: Term) -> Term:
         return apply("select", x.args[0], *(apply("asint", a) for a in x.args[1:]))
     if x.op == "neg":
         return apply("iadd", apply("asint", x.args[0]), integer(1 << (width - 1), kind))
-    if x.op == "abs":
-        return apply("iand", apply("asint", x.args[0]), integer((1 << (width - 1)) - 1, kind))
+    if (bare := up_to_sign(x)) is not x and apply("abs", x) is x:
+        return apply("iand", apply("asint", bare), integer((1 << (width - 1)) - 1, kind))
     return node("asint", kind, (x,))
 
 
