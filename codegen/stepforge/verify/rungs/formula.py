@@ -131,6 +131,7 @@ def check(task: Task) -> Verdict:
                 reason = f"NumPy's `{fault.tensor}`{where} is outside of the rounding bound"
                 return verdict(Status.REFUTED, f"{reason} of the formula", found)
             except Exception as error:  # whatever an edited file raises
+                reference.blame(error, path)
                 where = raised_at(error, path) or str(path)
                 return verdict(Status.REFUTED, f"{failure(error)}\n  {where}")
     for narrow in (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)):
@@ -139,6 +140,7 @@ def check(task: Task) -> Verdict:
             reasons = (_narrow(spec, options, narrow, rng, module, amount) for _ in draws)
             reason = next(filter(None, reasons), "")
         except Exception as error:
+            reference.blame(error, path)
             reason = failure(error)
         if reason:
             return verdict(Status.REFUTED, f"{path}: in {narrow.name}, {reason}")

@@ -264,6 +264,7 @@ class Bench:
         except Exception as error:
             if raised is not None and isinstance(error, raised):
                 return None
+            reference.blame(error, self.pair.multi_tensor)
             return Difference(f"{self.pair.multi_tensor}: {failure(error)}")
         if raised is not None:
             return Difference(f"{self.pair.multi_tensor}: NumPy raises {raised.__name__}")
