@@ -7,38 +7,43 @@ changed: in Python its syntax trees, in templates and formulas the text.
 from __future__ import annotations
 
 import ast
+import compileall
 import copy
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
+from queue import SimpleQueue
 
+from stepforge.backends import meaning
+from stepforge.backends.registry import shared, verified
 from stepforge.language.reader import loads
-from stepforge.mutate.mutant import GENERATOR, Mutant
+from stepforge.language.spec import Spec
+from stepforge.mutate.mutant import AROUND, BUILD, GENERATOR, SAME, Mutant
 from stepforge.mutate.planted import SPEC
+from stepforge.verify import processes
 from stepforge.verify.certificate import Status
+from stepforge.verify.files import surroundings
+from stepforge.verify.files.generated import expected_text
 
 PACKAGE = Path(__file__).parents[1]
 FOLDERS = ("language", "operations", "lowering", "backends")
-TEXTS = ("backends/templates/*.py.jinja", "backends/templates/[!t]*/*", "backends/templates/tr*/*",
-         "operations/functions/*.formula")  # fmt: skip
-"""What files are made of, beside Python: everything but what is torch's."""
-BUILD = "build"
-"""What is asked before all rungs: whether files come out at all."""
-SAME = "SAME"
-"""What is said of a fault that changes no file in more than its comments."""
+FORMULAS = "operations/functions/*.formula"
+TEMPLATES = ("backends/templates/*.py.jinja", "backends/templates/[!t]*/*",
+             "backends/templates/tr*/*")  # fmt: skip
+"""Those of the files that rungs look at, which torch's are not."""
 ORDER = (("R1", "R3"), ("R2",), ("R5", "R6"))
 """The rungs, the quick ones first, those of one process together. R7 shows the same of PTX as R3 of
 Triton IR; between the two is the compiler, which has no fault here."""
-LIMITS = {"cpu": 300, "build": 60}
+LIMITS = {"rungs": 300, "build": 60}
 """Seconds of processor time of a process."""
 Edit = tuple[str, str]
 """What is done, and the text that takes the place of a node or line."""
@@ -76,12 +81,21 @@ def _faults() -> Iterator[Fault]:
     """All of them; what is no fault because a file stays the same shows when it is built."""
     for file, lines in _lines_that_run().items():
         if file.split("/")[0] in FOLDERS and "templates" not in file:
-            yield from _of_python(file, (PACKAGE / file).read_text(encoding="utf-8"), set(lines))
-    for pattern in TEXTS:
-        for path in sorted(PACKAGE.glob(pattern)):
-            file, text = path.relative_to(PACKAGE).as_posix(), path.read_text(encoding="utf-8")
-            if not path.name.startswith("torch"):
-                yield from _of_text(file, text)
+            yield from _of_python(file, _text(file), set(lines))
+    for file in _files(FORMULAS):
+        yield from _of_python(file, _text(file), set(range(1, _text(file).count("\n") + 1)))
+    for file in _files(*TEMPLATES):
+        yield from _of_text(file, _text(file))
+
+
+def _text(file: str) -> str:
+    return (PACKAGE / file).read_text(encoding="utf-8")
+
+
+def _files(*patterns: str) -> list[str]:
+    """The files of the package that have one of the patterns, but for torch's."""
+    found = sorted(path for pattern in patterns for path in PACKAGE.glob(pattern))
+    return [p.relative_to(PACKAGE).as_posix() for p in found if not p.name.startswith("torch")]
 
 
 @cache
@@ -114,9 +128,7 @@ def _starts(text: str) -> list[int]:
     return list(accumulate((len(line) + 1 for line in text.encode().split(b"\n")), initial=0))
 
 
-def _nodes(
-    node: ast.AST, in_function: bool, lines: set[int]
-) -> Iterator[ast.expr | ast.stmt]:
+def _nodes(node: ast.AST, in_function: bool, lines: set[int]) -> Iterator[ast.expr | ast.stmt]:
     """The nodes that run: of modules everything, of functions the lines that do."""
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list", "type_params"):
@@ -125,7 +137,9 @@ def _nodes(
             if not isinstance(child, ast.AST) or _is_docstring(child):
                 continue
             inside = in_function or isinstance(child, ast.FunctionDef)
-            if isinstance(child, ast.expr | ast.stmt) and (not in_function or child.lineno in lines):
+            if isinstance(child, ast.expr | ast.stmt) and (
+                not in_function or child.lineno in lines
+            ):
                 yield child
             if not isinstance(child, ast.JoinedStr):  # its parts have no places of their own
                 yield from _nodes(child, inside, lines)
@@ -160,8 +174,9 @@ def _node_edits(node: ast.expr | ast.stmt) -> Iterator[Edit]:
         case ast.BoolOp(op=op, values=values):
             other = ast.Or() if isinstance(op, ast.And) else ast.And()
             yield "and for or", with_(op=other)
-            yield "drop a condition", with_(values=values[1:]) if len(values) > 2 else ast.unparse(
-                values[0]
+            yield (
+                "drop a condition",
+                with_(values=values[1:]) if len(values) > 2 else ast.unparse(values[0]),
             )
         case ast.BinOp(op=op, left=left, right=right) if type(op) in _CALCULATED:
             yield "other operator", with_(op=_CALCULATED[type(op)]())
@@ -174,6 +189,8 @@ def _node_edits(node: ast.expr | ast.stmt) -> Iterator[Edit]:
             yield "other truth", str(not value)
         case ast.Constant(value=int() as value):
             yield "one more", str(value + 1)
+        case ast.Constant(value=float() as value):
+            yield "other number", repr(value * 1.0625 + 2.0**-60)
         case ast.Constant(value=str()):
             for operator, new in _line_edits(ast.literal_eval(ast.unparse(node))):
                 yield operator, repr(new)
@@ -232,8 +249,6 @@ _TEXT: tuple[tuple[str, str, str | Callable[[re.Match[str]], str]], ...] = (
     ("other type", r"float32", "float64"),
     ("other type", r"int64", "int32"),
     ("one more", r"(?<![\w.])\d+(?![\w.])", lambda m: str(int(m[0]) + 1)),
-    ("other number", r"(?<![\w.])\d+\.\d+(?:e-?\d+)?(?![\w.])",
-     lambda m: repr(float(m[0]) * 1.0625 + 2.0**-60)),
     ("swap arguments", r"\((\w[\w.]*), (\w[\w.]*)", r"(\2, \1"),
     ("drop an argument", r"\((\w[\w.]*), \w[\w.]*\)", r"(\1)"),
 )  # fmt: skip
@@ -261,96 +276,138 @@ def _of_text(file: str, text: str) -> Iterator[Fault]:
 # Verdicts.
 
 
-def verdicts(mutant: Mutant) -> dict[str, str]:
-    """What comes of a fault: what building says, then the rungs, until one of them refutes."""
-    file, begin, end, new = json.loads(mutant.text)
-    root, built = _copy()
-    place = root / "stepforge" / file
-    right = place.read_bytes()
-    with tempfile.TemporaryDirectory(prefix="stepforge-") as name:
-        folder = Path(name)
+def judged(
+    mutants: Sequence[Mutant], jobs: int
+) -> Generator[tuple[Mutant, dict[str, str]], None, None]:
+    """Judges mutants, each in a copy of the package; yields them as they are done.
+
+    Args:
+        mutants: The mutants.
+        jobs: Copies at a time.
+    """
+    with (
+        ThreadPoolExecutor(jobs) as threads,
+        tempfile.TemporaryDirectory(prefix="stepforge-") as at,
+    ):
+        copies: SimpleQueue[Copy] = SimpleQueue()
+        for number in range(min(jobs, len(mutants))):
+            copies.put(Copy(Path(at) / str(number)))
+        futures = {threads.submit(_verdicts, mutant, copies): mutant for mutant in mutants}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+
+def _verdicts(mutant: Mutant, copies: SimpleQueue[Copy]) -> dict[str, str]:
+    mine = copies.get()
+    try:
+        return mine.verdicts(mutant)
+    finally:
+        copies.put(mine)
+
+
+class Copy:
+    """A copy of the package, in which one fault after the other is planted.
+
+    Args:
+        root: The folder for it, which is made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PACKAGE, root / "stepforge", ignore=ignored)
+        compileall.compile_dir(root, quiet=2)
+        with tempfile.TemporaryDirectory(prefix="stepforge-") as folder:
+            _program(root, [folder], LIMITS["build"]).check_returncode()
+            self.built = meanings(Path(folder))
+
+    def verdicts(self, mutant: Mutant) -> dict[str, str]:
+        """What building says of a fault, then the rungs, until one of them refutes."""
+        file, begin, end, new = json.loads(mutant.text)
+        place = self.root / "stepforge" / file
+        right = place.read_bytes()
+        for stale in place.parent.glob(f"__pycache__/{place.stem}.*.pyc"):
+            stale.unlink()  # it would be read if the new text were written in the same second
         try:
             place.write_bytes(right[:begin] + new.encode() + right[end:])
-            for stale in place.parent.glob(f"__pycache__/{place.stem}.*.pyc"):
-                stale.unlink()
-            done = _program(root, [name], LIMITS["build"])
-            if done.returncode:
-                reason = (done.stderr.strip().splitlines() or ["the process died"])[-1]
-                return {BUILD: f"{Status.REFUTED}: {reason[:200]}"}
-            if meanings(folder) == built:
-                return {BUILD: SAME}
-            found: dict[str, str] = {}
-            for rungs in ORDER:
-                interpreted = "1" if rungs == ("R2",) else "0"
-                done = _program(root, [name, *rungs], LIMITS["cpu"], interpreted)
-                said = [json.loads(line) for line in done.stdout.splitlines()]
-                found |= _weakest(said)
-                if done.returncode:
-                    reason = (done.stderr.strip().splitlines() or ["the process died"])[-1]
-                    what = f"{Status.UNSUPPORTED}: {reason[:200]}"
-                    found |= {rung: what for rung in rungs if rung not in found}
-                if any(what.startswith(Status.REFUTED) for what in found.values()):
-                    break
-            return found
+            with tempfile.TemporaryDirectory(prefix="stepforge-") as folder:
+                return self._of_files(mutant.spec, Path(folder))
         finally:
             place.write_bytes(right)
+
+    def _of_files(self, spec: Spec, folder: Path) -> dict[str, str]:
+        done = _program(self.root, [str(folder)], LIMITS["build"])
+        if done.returncode:
+            return {BUILD: f"{Status.REFUTED}: {_last_words(done)}"}
+        found = meanings(folder)
+        if found == self.built:
+            return {BUILD: SAME}
+        said: dict[str, str] = {}
+        for rungs in ORDER:
+            arguments = [str(folder), *rungs]
+            done = _program(self.root, arguments, LIMITS["rungs"], int(rungs == ("R2",)))
+            said |= _weakest([json.loads(line) for line in done.stdout.splitlines()])
+            if done.returncode:
+                unsaid = f"{Status.UNSUPPORTED}: {_last_words(done)}"
+                said |= {rung: unsaid for rung in rungs if rung not in said}
+            if any(what.startswith(Status.REFUTED) for what in said.values()):
+                return said
+        return {**said, AROUND: self._around(spec, folder, found)}
+
+    def _around(self, spec: Spec, folder: Path, found: Mapping[str, str]) -> str:
+        """Whether all but the rule is what the generator without a fault writes."""
+        for backend in verified():
+            text = (folder / backend.file(spec.name)).read_text(encoding="utf-8")
+            around = surroundings.compared(text, expected_text(spec, backend.name, cut=True))
+            if around.difference:
+                return f"CHANGED: {'; '.join(around.difference)[:200]}"
+        copies = [name for backend in verified() for name in shared([backend.name])]
+        changed = [name for name in copies if found[name] != self.built[name]]
+        return f"CHANGED: {', '.join(changed)}" if changed else SAME
+
+
+def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+    lines = done.stderr.strip().splitlines()
+    return lines[-1][:200] if lines else f"the process ended with {done.returncode}"
 
 
 def _weakest(said: Sequence[tuple[str, str]]) -> dict[str, str]:
     """One verdict for each rung: of several option sets the worst."""
     order = (Status.REFUTED, Status.UNSUPPORTED, Status.TESTED, "PROVED (reals)", "PROVED (bits)")
+    rank = {what: next(i for i, o in enumerate(order) if what.startswith(o)) for _, what in said}
     found: dict[str, str] = {}
     for rung, what in said:
-        found[rung] = min(
-            filter(None, (found.get(rung), what)),
-            key=lambda text: next(i for i, start in enumerate(order) if text.startswith(start)),
-        )
+        found[rung] = min(found.get(rung, what), what, key=rank.__getitem__)
     return found
 
 
 def meanings(folder: Path) -> dict[str, str]:
-    """The syntax trees of Python files, without what is said in words."""
+    """The syntax trees of the Python files of a folder, as `verify` compares them."""
     found = {}
     for path in sorted(folder.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
         try:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-        except SyntaxError:
-            tree = ast.Module([], [])
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
-                node.body = [child for child in node.body if not _is_docstring(child)]
-        found[path.relative_to(folder).as_posix()] = ast.dump(tree)
+            found[path.relative_to(folder).as_posix()] = ast.dump(meaning.tree(text))
+        except surroundings.UNREADABLE:
+            found[path.relative_to(folder).as_posix()] = text
     return found
 
 
-@cache
-def _copy() -> tuple[Path, dict[str, str]]:
-    """A copy of the package, of this process, and what it builds without a fault."""
-    root = Path(tempfile.mkdtemp(prefix="stepforge-"))
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(PACKAGE, root / "stepforge", ignore=ignored)
-    with tempfile.TemporaryDirectory(prefix="stepforge-") as folder:
-        _program(root, [folder], LIMITS["build"], keeps=True).check_returncode()
-        return root, meanings(Path(folder))
-
-
 def _program(
-    root: Path, arguments: Sequence[str], seconds: float, interpreted: str = "0", keeps: bool = False
+    root: Path, arguments: Sequence[str], seconds: int, interpreted: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    """Runs `planted` of the package in a folder, which may take so many seconds of processor time.
+    """Runs `planted` of a copy of the package.
 
     Args:
-        root: The folder.
+        root: The folder of the copy.
         arguments: Of the program.
-        seconds: Of processor time.
-        interpreted: "1" for Triton's interpreter.
-        keeps: Whether compiled modules are kept; those of a fault never are.
+        seconds: Of processor time that it may take.
+        interpreted: Whether with Triton's interpreter.
     """
-    environment = {**os.environ, "PYTHONPATH": str(root), "TRITON_INTERPRET": interpreted}
-    environment["PYTHONDONTWRITEBYTECODE"] = "" if keeps else "1"
-    command = ["-m", "stepforge.mutate.planted", *arguments]
-    limited = ["prlimit", f"--cpu={seconds:g}"] if shutil.which("prlimit") else []
-    return subprocess.run(
-        [*limited, sys.executable, *command], env=environment, cwd=root, text=True, check=False,
-        capture_output=True, timeout=20 * seconds,
-    )  # fmt: skip
+    settings = [f"PYTHONPATH={root}", f"TRITON_INTERPRET={interpreted}", "OMP_NUM_THREADS=1"]
+    program = [sys.executable, "-P", "-B", "-m", "stepforge.mutate.planted", *arguments]
+    limited = ["sh", "-c", 'ulimit -t "$0" && exec "$@"', str(seconds)]
+    return processes.run([*limited, "env", *settings, *program])

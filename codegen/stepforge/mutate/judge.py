@@ -12,7 +12,8 @@ from pathlib import Path
 
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import copied
-from stepforge.mutate.mutant import FILES, LEVELS, SURROUNDINGS, WARNED, Mutant
+from stepforge.mutate import generator
+from stepforge.mutate.mutant import FILES, GENERATOR, LEVELS, SURROUNDINGS, WARNED, Mutant
 from stepforge.output import emit, manifest
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import KERNELS, LAUNCHERS, ON_HOST, Variant
@@ -46,6 +47,8 @@ def judged(
     missing: dict[str, int] = {}
     with closing(Pools(jobs, jobs)) as pools:
         for mutant in mutants:
+            if mutant.level == GENERATOR:
+                continue
             for compiles in (False, True):
                 rungs = tuple(r for r in applicable(mutant) if r.compiles == compiles)
                 if rungs or (mutant.level == SURROUNDINGS and not compiles):
@@ -60,6 +63,7 @@ def judged(
             missing[mutant.name] -= 1
             if not missing[mutant.name]:
                 yield mutant, found.pop(mutant.name)
+    yield from generator.judged([m for m in mutants if m.level == GENERATOR], jobs)
 
 
 def applicable(mutant: Mutant) -> tuple[Rung, ...]:

@@ -271,7 +271,7 @@ def _counterexample(spec: Spec, path: Path, module: ModuleType, fault: _Outside)
     if case.t:
         given |= {k: inputs.shown(v[0]) for k, v in {"p": p, "g": g}.items()}
         given |= {k: inputs.shown(np.asarray(v).reshape(-1)[0]) for k, v in state.items()}
-        line = next(iter(text.containing(f'new["{fault.tensor}"] =')), 1)
+        place = text.first(f'new["{fault.tensor}"] =', "return p")
         index = trace.last_assignment(spec, options, fault.tensor)
 
         def step() -> None:
@@ -288,17 +288,17 @@ def _counterexample(spec: Spec, path: Path, module: ModuleType, fault: _Outside)
             if event is None or event.value is None or vector is None:
                 continue
             if event.value not in _at(vector, 0):
-                index, line = number, event.line
+                index, place = number, text.at(event.line)
                 break
         spec_line = trace.spec_line(spec, options, index)
     else:
-        line = next(iter(text.containing(f'state["{fault.tensor}"] =')), 1)
+        place = text.first(f'state["{fault.tensor}"] =', "def init(")
         spec_line = trace.state_line(spec, fault.tensor)
     e = fault.enclosure
     expected = f"{_digits(e.value)} in [{_digits(e.low)}, {_digits(e.high)}]"
     return Counterexample(
         fault.tensor, case.dtype, 1, 0, int(case.t > 0), given, expected,
-        inputs.shown(fault.value), spec_line, text.at(line),
+        inputs.shown(fault.value), spec_line, place,
     )  # fmt: skip
 
 

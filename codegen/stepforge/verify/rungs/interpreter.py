@@ -64,6 +64,7 @@ def _single(task: Task) -> Verdict:
             case, mismatch = shrink.smallest(bench, case, mismatch)
             detail = {
                 "value": f"the kernel's `{mismatch.tensor}` differs from NumPy's",
+                "start": f"the kernel's `{mismatch.tensor}` starts otherwise than NumPy's",
                 "bounds": f"the kernel {mismatch.got.split()[0]} outside of `{mismatch.tensor}`",
                 "failure": f"one of the files fails: {mismatch.got}",
             }[mismatch.kind]

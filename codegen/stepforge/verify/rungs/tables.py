@@ -311,12 +311,14 @@ class Bench:
         given |= {k: inputs.shown(v[at]) for k, v in batch.before.items()}
         given |= {k: inputs.shown(v) for k, v in batch.scalars.items()}
         text = Text(self.pair.multi_tensor)
-        line = next(iter(text.containing(f"tl.store({name}_ptr")), 1)
-        index = trace.last_assignment(self.spec, options, name) if name != "g" else 0
+        spec_line = ""  # of a gradient that is scaled there is none
+        if name != "g":
+            index = trace.last_assignment(self.spec, options, name)
+            spec_line = trace.spec_line(self.spec, options, index)
         counter = Counterexample(
             name, ours.dtype.name, batch.sizes[tensor], element, 1, given,
             inputs.shown(ours[at]), inputs.shown(theirs[at]),
-            trace.spec_line(self.spec, options, index), text.at(line),
+            spec_line, text.first(f"tl.store({name}_ptr"),
         )  # fmt: skip
         where = f"tensor {tensor} of {len(batch.sizes)}"
         what = f"the multi-tensor kernel's `{name}` differs from NumPy's in {where}"
