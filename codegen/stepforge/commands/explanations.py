@@ -19,12 +19,12 @@ VERDICTS: dict[str, str] = {
     ),
     "REFUTED": (
         "Wrong: there is an input for which the kernel does not give what the rule gives, and the "
-        "report has the smallest one found; or the file could not be compiled, did not end, or "
-        "died."
+        "report has the smallest one found; or the file could not be compiled, or ended the "
+        "process. What a kernel costs is a warning, which fails with `--strict` alone."
     ),
     "UNSUPPORTED": (
-        "Not checked, and the report says why: a library that is missing, or something that the "
-        "rung cannot read. It counts as a failure."
+        "Not checked, and the report says why: a library that is missing, something that the "
+        "rung cannot read, no time left, a fault in the verifier. It counts as a failure."
     ),
 }
 

@@ -22,6 +22,7 @@ EXAMPLES = (
     "stepforge verify                       # every spec, in seconds each",
     "stepforge verify mine --level full     # every type and GPU, in minutes",
     "stepforge verify mine --target h100 --target 4090",
+    "stepforge verify mine --strict          # what a kernel costs fails, too",
     "stepforge verify --generated mypkg/optim --no-cache",
     "stepforge verify adamw --json > certificate.json",
 )
@@ -59,6 +60,13 @@ def verify(
             autocompletion=complete_kernel,
         ),
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Fail on warnings, too, such as of a kernel that runs out of registers.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
     jobs: Annotated[
         Optional[int], typer.Option(min=1, help="Worker processes of each kind.")
@@ -98,17 +106,18 @@ def verify(
             note(text)
     looked_at, left_out = verify.looked_at(level, targets), verify.left_out(loaded, level, targets)
     passed = bool(certificates) and all(certificate.passed for certificate in certificates)
+    passed = passed and not (strict and any(certificate.warned for certificate in certificates))
     if as_json:
         results = [certificate.as_dict() for certificate in certificates]
         answer(
-            "verify", results, warnings, 0 if passed else 1, level=level.value, passed=passed,
-            looked_at=looked_at, left_out=left_out, notes=notes,
+            "verify", results, warnings, 0 if passed else 1, level=level.value, strict=strict,
+            passed=passed, looked_at=looked_at, left_out=left_out, notes=notes,
         )  # fmt: skip
     else:
         elsewhere = [] if folder == Path("generated") else ["--generated", str(folder)]
         words = ["stepforge", "verify", *(specs or ()), *elsewhere]
         scope = [_looked_at(looked_at), _left_out(left_out, level, shlex.join(words))]
-        report.print_table(certificates, sys.stdout, wide, [line for line in scope if line])
+        report.print_table(certificates, sys.stdout, wide, [line for line in scope if line], strict)
     leave(0 if passed else 1)
 
 

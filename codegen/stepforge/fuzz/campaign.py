@@ -74,8 +74,8 @@ class Report:
     """What a campaign has found.
 
     Attributes:
-        outcomes: Stage and outcome → how many cases: "passed", "no value", "undecided", "spills"
-            or "failed", of texts "refused", "accepted" or "failed".
+        outcomes: Stage and outcome → how many cases: "passed", "no value", "undecided" or
+            "failed", of texts "refused", "accepted" or "failed".
         findings: What fails.
     """
 

@@ -14,7 +14,7 @@ import pebble
 
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import copied
-from stepforge.mutate.mutant import FILES, LEVELS, SURROUNDINGS, Mutant
+from stepforge.mutate.mutant import FILES, LEVELS, SURROUNDINGS, WARNED, Mutant
 from stepforge.output import emit, manifest
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import KERNELS, LAUNCHERS, ON_HOST, Variant
@@ -154,8 +154,9 @@ def _shown(verdict: Verdict) -> str:
     """Status, strength and the first line of the reason."""
     if verdict.status is Status.PROVED:
         return f"{verdict.status} ({verdict.strength})"
-    detail = verdict.detail.split("\n")[0][:200]
-    return str(verdict.status) if verdict.status is Status.TESTED else f"{verdict.status}: {detail}"
+    if verdict.status is Status.TESTED:
+        return f"{WARNED}: {verdict.warnings[0]}" if verdict.warnings else str(verdict.status)
+    return f"{verdict.status}: {verdict.detail.split(chr(10))[0][:200]}"
 
 
 def processes() -> int:

@@ -44,6 +44,8 @@ surroundings: in any file, around the rule: `FILES` is asked first, as `verify` 
 FILES = "files"
 """What is asked before all rungs: whether the files may be looked at. What it does not pass is not
 run, so UNSUPPORTED is a kill, too."""
+WARNED = "TESTED, warned"
+"""What is said of a mutant in place of TESTED, where `verify --strict` would fail."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from stepforge.mutate.mutant import CLASSES, FILES, Mutant
+from stepforge.mutate.mutant import CLASSES, FILES, WARNED, Mutant
 from stepforge.verify.certificate import Status
 from stepforge.verify.rungs.registry import RUNGS
 
@@ -45,10 +45,19 @@ class Result:
 
     @property
     def killers(self) -> tuple[str, ...]:
-        """The rungs that refute it; UNSUPPORTED is no kill, but by `FILES`."""
+        """The rungs that refute it; UNSUPPORTED is no kill, but by `FILES`.
+
+        Where none does and a proof shows that the arithmetic is the same, the fault is what it
+        costs: then those that warn of it kill it, as `verify --strict` fails.
+        """
         if FILES in self.alarms:
             return (FILES,)
-        return tuple(r for r in RUNGS if self.rungs.get(r, "").startswith(Status.REFUTED))
+        costs = WARNED if "PROVED (bits)" in self.rungs.values() else Status.REFUTED
+        each = (self._saying(said) for said in (Status.REFUTED, costs))
+        return next(filter(None, each), ())
+
+    def _saying(self, said: str) -> tuple[str, ...]:
+        return tuple(r for r in RUNGS if self.rungs.get(r, "").startswith(said))
 
     @property
     def same(self) -> bool:

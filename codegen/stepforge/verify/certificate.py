@@ -180,6 +180,11 @@ class Certificate:
         required = [v for v in self.verdicts if v.required]
         return bool(required) and all(v.status.passed for v in required)
 
+    @property
+    def warned(self) -> bool:
+        """Whether a verdict has warnings: who is strict fails then."""
+        return any(v.warnings for v in self.verdicts)
+
     def of(self, rung: str) -> tuple[Verdict, ...]:
         """The verdicts of one rung."""
         return tuple(v for v in self.verdicts if v.rung == rung)

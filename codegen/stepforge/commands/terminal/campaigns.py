@@ -16,7 +16,7 @@ SHOWN = 10
 """Ways to fail that are printed in full, each with its first case."""
 LINES = 30
 _OUTCOMES = (
-    "passed", "no value", "undecided", "spills", "not run", "refused", "accepted", "failed",
+    "passed", "no value", "undecided", "not run", "refused", "accepted", "failed",
 )  # fmt: skip
 
 

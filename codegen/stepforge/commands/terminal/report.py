@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
@@ -49,15 +50,16 @@ def progress(stream: IO[str]) -> Iterator[Callable[[int, int, str], None]]:
 
 def print_table(
     certificates: Sequence[Certificate], stream: IO[str], wide: bool = False,
-    scope: Sequence[str] = (),
+    scope: Sequence[str] = (), strict: bool = False,
 ) -> None:  # fmt: skip
-    """One row for every optimizer, one verdict for every rung; then the faults in words.
+    """One row for every optimizer, one verdict for every rung; then faults and warnings in words.
 
     Args:
         certificates: The certificates.
         stream: Where to.
         wide: Whether the table has all columns and counts, however wide the terminal is.
         scope: What was looked at and what was not, line by line.
+        strict: Whether warnings fail.
     """
     screen, columns = table.console(stream), terminal.room(stream)
     rungs = [rung for rung in RUNGS.values() if any(c.of(rung.number) for c in certificates)]
@@ -84,6 +86,9 @@ def print_table(
         say(f"{rung.title}: {rung.summary}")
     for line in _figures(certificates):
         say(line)
+    warnings = list(_warnings(v for c in certificates for v in c.verdicts))
+    for line in warnings:
+        say(line, _STYLES[Status.UNSUPPORTED])
     for line in _not_covered(certificates):
         say(line, _STYLES[Status.UNSUPPORTED])
     looking = [rung.title for rung in RUNGS.values() if "kernel" in rung.artefacts]
@@ -96,8 +101,47 @@ def print_table(
         say(f"{kept} of {len(verdicts)} kept, from earlier runs on the same inputs")
     passed = sum(certificate.passed for certificate in certificates)
     say(f"{passed} of {len(certificates)} optimizers passed every rung")
+    if warnings:
+        count = sum(certificate.warned for certificate in certificates)
+        fails = "which --strict does not let pass" if strict else "with --strict they fail"
+        say(f"warnings of {count} of {len(certificates)} optimizers; {fails}")
     for line in scope:
         say(line)
+
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def _warnings(verdicts: Iterable[Verdict]) -> Iterator[str]:
+    """Every warning once, whatever its numbers: of how many verdicts it is, and of which."""
+    groups: dict[tuple[str, str], list[tuple[Verdict, str]]] = {}
+    for verdict in verdicts:
+        for text in verdict.warnings:
+            key = verdict.rung, _NUMBER.sub("0", text)
+            groups.setdefault(key, []).append((verdict, text))
+    for group in groups.values():
+        first = group[0][0]
+        names = " ".join(dict.fromkeys(v.optimizer for v, _ in group))
+        places = [
+            " ".join(dict.fromkeys(filter(None, values)))
+            for values in zip(*((v.target, v.dtype) for v, _ in group), strict=True)
+        ]
+        often = f"{len(group)} times" if len(group) > 1 else ""
+        where = ", ".join(filter(None, [often, *places]))
+        text = _together([text for _, text in group])
+        yield f"warning: {first.title} {names}: {text}{f' ({where})' if where else ''}"
+
+
+def _together(texts: Sequence[str]) -> str:
+    """Texts that differ in numbers alone, with the least and the largest of them."""
+    columns = zip(*(_NUMBER.findall(text) for text in texts), strict=True)
+    ranges = iter([(min(c, key=float), max(c, key=float)) for c in columns])
+
+    def shown(_: re.Match[str]) -> str:
+        low, high = next(ranges)
+        return low if float(low) == float(high) else f"{low} to {high}"
+
+    return _NUMBER.sub(shown, texts[0])
 
 
 def _option_sets(certificate: Certificate) -> int:
@@ -105,7 +149,7 @@ def _option_sets(certificate: Certificate) -> int:
 
 
 def _figures(certificates: Sequence[Certificate]) -> Iterator[str]:
-    """Static figures over all kernels in float32 and exact mode; what spills is refuted."""
+    """Static figures over all kernels in float32 and exact mode."""
     found = [
         kernel["figures"]
         for v in (v for c in certificates for v in c.verdicts)
@@ -117,8 +161,10 @@ def _figures(certificates: Sequence[Certificate]) -> Iterator[str]:
     shares = [f["issue_share"] for f in found if f.get("issue_share") is not None]
     if occupancies and shares:
         registers = max(f["registers"] for f in found if "occupancy" in f)
+        spills = any(f.get("local_bytes") for f in found)
         yield (
-            f"{len(occupancies)} kernels in float32: at most {registers} registers, no spills, "
+            f"{len(occupancies)} kernels in float32: at most {registers} registers, "
+            f"{'some' if spills else 'no'} spills, "
             f"occupancy at least {min(occupancies):.0%}, issue share at most {max(shares):.0%}"
         ).replace("%", " %")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any
@@ -17,6 +17,28 @@ from typing import Any
 from stepforge.verify import processes
 from stepforge.verify.certificate import Compiled, Verdict
 from stepforge.verify.ptx import sass
+
+MIN_OCCUPANCY, MAX_SHARE = 0.125, 1.0
+"""Bounds of what is warned of. An eighth of the warps of a multiprocessor, with a load of 128 bits
+for each of three tensors, has 12 KB on their way: about what memory delivers in the time that one
+takes. Above this issue share instructions decide how long a step takes, not memory."""
+
+
+def costs(name: str, found: Mapping[str, Any]) -> Iterator[str]:
+    """What is to be said of figures: no fault of a kernel, but time.
+
+    Args:
+        name: Which kernel.
+        found: Its figures, or some of them.
+    """
+    if size := found.get("local_bytes"):
+        yield f"{name}: a thread takes {size} bytes of local memory"
+    if (share := found.get("occupancy", 1.0)) < MIN_OCCUPANCY:
+        yield f"{name}: a multiprocessor holds {100 * share:.0f} % of its warps at once"
+    if (share := found.get("issue_share") or 0.0) > MAX_SHARE:
+        yield f"{name}: to issue the instructions takes {100 * share:.0f} % of the memory's time"
+    if reason := found.get("unmeasured"):
+        yield f"{name}: there are no figures: {reason}"
 
 
 def of_cubin(kernel: Compiled) -> dict[str, Any]:
@@ -93,7 +115,8 @@ def _with(verdict: Verdict, name: str, figures: Mapping[str, Any]) -> Verdict:
     evidence = copy.deepcopy(verdict.evidence)
     of_kernel(evidence, name).setdefault("figures", {}).update(figures)
     left = {k: v for k, v in verdict.machine_code.items() if k != name}
-    return replace(verdict, machine_code=left, evidence=evidence)
+    warnings = tuple(dict.fromkeys([*verdict.warnings, *costs(name, figures)]))
+    return replace(verdict, machine_code=left, evidence=evidence, warnings=warnings)
 
 
 def of_kernel(evidence: dict[str, Any], name: str) -> dict[str, Any]:

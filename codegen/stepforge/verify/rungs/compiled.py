@@ -102,12 +102,14 @@ def check(task: Task) -> Verdict:
     spec, options = task.spec, task.options
     evidence: dict[str, Any] = {}
     machine_code: dict[str, Compiled] = {}
+    warnings: dict[str, None] = {}
     made = 0
 
     def verdict(status: Status, detail: str) -> Verdict:
         return task.verdict(
-            status, detail, made, seed=None, evidence=evidence, machine_code=machine_code
-        )
+            status, detail, made, seed=None, evidence=evidence, machine_code=machine_code,
+            warnings=tuple(warnings),
+        )  # fmt: skip
 
     for one in task.each():
         (target,), (dtype,), ((backend, mode),) = one.targets, one.dtypes, one.kernels
@@ -116,8 +118,10 @@ def check(task: Task) -> Verdict:
         except CannotCompile as error:
             return verdict(Status.REFUTED, str(error))
         if text := task.artefacts.get("ptx"):
-            found = _violations({"ptx": text}, kernel, one, True)
-            return verdict(Status.REFUTED if found else Status.TESTED, "".join(found[:1]))
+            found = _findings({"ptx": text}, kernel, one, True)
+            warnings |= dict.fromkeys(found.costs)
+            wrong = found.violations[:1]
+            return verdict(Status.REFUTED if wrong else Status.TESTED, "".join(wrong))
         if reason := _wrong_parameter(kernel):
             return verdict(Status.REFUTED, reason)
         name = backend if mode == "host" else f"{backend}_{mode}"
@@ -127,22 +131,22 @@ def check(task: Task) -> Verdict:
                 artefacts = compile_kernel(
                     kernel, spec, options, target, dtype, aligned, task.exact, mode
                 )
-                found = _violations(artefacts, kernel, one, aligned)
-                if aligned:
-                    code = machine_code_of(artefacts, spec, options, target, dtype, kernel)
-                    of_kernel["figures"] = _figures(artefacts, code)
-                    found += _spills(of_kernel["figures"])
-                    if code is not None and mode == "host":
-                        machine_code[name] = code
             except CannotCompile as error:
                 return verdict(Status.REFUTED, str(error))
-            except (sass.ToolMissing, sass.Unmeasured) as error:
-                return verdict(Status.UNSUPPORTED, f"{target}, {dtype}: {error}")
-            if found:
+            found = _findings(artefacts, kernel, one, aligned)
+            warnings |= dict.fromkeys(f"{name}: {cost}" for cost in found.costs)
+            if aligned:
+                code = machine_code_of(artefacts, spec, options, target, dtype, kernel)
+                of_kernel["figures"] = _figures(artefacts, code)
+                costs = figures.costs(name, of_kernel["figures"])
+                warnings |= dict.fromkeys(costs)
+                if code is not None and mode == "host":
+                    machine_code[name] = code
+            if found.violations:
                 where = "" if aligned else " with unaligned tensors"
                 how = "" if mode == "host" else f", with numbers on the device ({mode})"
                 what = f"{kernel.path} compiled for {target}, {dtype}{where}{how}"
-                return verdict(Status.REFUTED, f"{what}: {'; '.join(found[:3])}")
+                return verdict(Status.REFUTED, f"{what}: {'; '.join(found.violations[:3])}")
             made += 1
             text = artefacts.get("ptx") or artefacts["amdgcn"]
             part = "artefact" if aligned else "artefact_unaligned"
@@ -150,7 +154,8 @@ def check(task: Task) -> Verdict:
             evidence["ptxas"] = ptxas(target)
     moved = {dtype: contract.bytes_moved(spec, options, dtype) for dtype in task.dtypes}
     evidence["bytes_per_element"] = moved
-    return verdict(Status.TESTED, _summary(spec, task.exact))
+    exactly = "exact instructions, " if task.exact else ""
+    return verdict(Status.TESTED, f"{exactly}every tensor moves once")
 
 
 def _wrong_parameter(kernel: Kernel) -> str:
@@ -168,26 +173,21 @@ def _wrong_parameter(kernel: Kernel) -> str:
     return ""
 
 
-def _summary(spec: Spec, exact: bool) -> str:
-    exactly = "exact instructions, " if exact else ""
-    return f"{exactly}full blocks move 128 bits an access, every tensor once"
-
-
-def _violations(
+def _findings(
     artefacts: Mapping[str, Any], kernel: Kernel, task: Task, aligned: bool
-) -> list[str]:
+) -> contract.Findings:
     """What the artefacts of a task on one type, GPU and kernel do against the contract."""
     spec, options, (dtype,), ((_, mode),) = task.spec, task.options, task.dtypes, task.kernels
+    entries = contract.entries(spec, options) if kernel.is_tabular else 0
     if "ptx" in artefacts:
-        return list(
-            contract.violations(
-                artefacts["ptx"], spec, options, dtype, kernel.block, aligned, task.exact,
-                contract.entries(spec, options) if kernel.is_tabular else 0, mode,
-            )
-        )  # fmt: skip
+        return contract.findings(
+            artefacts["ptx"], spec, options, dtype, kernel.block, aligned, task.exact, entries, mode
+        )
     if not aligned:
-        return []
-    return list(contract.amd_violations(artefacts["amdgcn"], spec, options, dtype))
+        return contract.Findings()
+    return contract.amd_findings(
+        artefacts["amdgcn"], spec, options, dtype, kernel.block, entries, mode
+    )
 
 
 def machine_code_of(
@@ -207,13 +207,10 @@ def machine_code_of(
 def _figures(artefacts: Mapping[str, Any], machine_code: Compiled | None) -> dict[str, Any]:
     if machine_code is None:
         return figures.of_amdgcn(artefacts["amdgcn"])
-    return figures.of_cubin(machine_code)
-
-
-def _spills(found: Mapping[str, Any]) -> list[str]:
-    """Local memory that the PTX does not show: the assembler takes it when registers run out."""
-    size = found.get("local_bytes", 0)
-    return [f"a thread takes {size} bytes of local memory"] if size else []
+    try:
+        return figures.of_cubin(machine_code)
+    except (sass.ToolMissing, sass.Unmeasured) as error:
+        return {"unmeasured": str(error)}
 
 
 @cache
