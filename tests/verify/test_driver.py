@@ -128,7 +128,7 @@ def test_a_file_that_is_not_text_is_an_error(tmp_path: Path) -> None:
 
 def test_a_rule_that_is_written_otherwise_is_called_edited(tmp_path: Path) -> None:
     folder = copy_of("lion", tmp_path / "generated")
-    edit(folder / "numpy" / "lion.py", [("p = p - lr * c", "p = p - c * lr")])
+    edit(folder / "numpy" / "lion.py", [("p = p - lr * u", "p = p - u * lr")])
     verdict = inspect(stock("lion"), folder).verdict
     assert verdict.status is Status.TESTED
     assert "the rule is not as build writes it: " in verdict.detail
