@@ -20,7 +20,7 @@ from stepforge.operations.formats import BY_TRITON
 from stepforge.verify.cases import inputs, locate, shrink
 from stepforge.verify.cases.bench import Bench, Case
 from stepforge.verify.cases.reference import failure
-from stepforge.verify.cases.sequences import single, trajectory
+from stepforge.verify.cases.sequences import at_edges, single, trajectory
 from stepforge.verify.cases.tensors import Tensor
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import Pair
@@ -229,6 +229,8 @@ def cases(
         yield single(spec, options, inputs.ordinary(spec, options, n, kind, rng), rng)
     special = inputs.specials(spec, options, kind, rng)
     yield single(spec, options, inputs.everywhere(special, block), rng)
+    for _ in range(2 if brief else 4):
+        yield at_edges(spec, options, kind, rng)
     if aligned:
         yield trajectory(spec, options, kind, 3 if brief else 6, (37,), rng)
 
