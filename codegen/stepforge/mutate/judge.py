@@ -110,7 +110,7 @@ def _around(mutant: Mutant, rungs: Sequence[Rung], place: Path, seed: int) -> St
         path.write_bytes(content.encode("utf-8"))
     verdict = inspect(mutant.spec, place, manifest.read(place)).verdict
     found = dict(_each(mutant, rungs, place, seed)) if verdict.status.passed else {}
-    return {FILES: _shown(verdict), **found}
+    return {FILES: shown(verdict), **found}
 
 
 def _each(
@@ -139,12 +139,12 @@ def _each(
             yield rung.number, reason
             continue
         try:
-            yield rung.number, _shown(tasks.run(task))
+            yield rung.number, shown(tasks.run(task))
         except Exception as error:  # our fault, and no kill
             yield rung.number, f"{Status.UNSUPPORTED}: {type(error).__name__}: {error}"
 
 
-def _shown(verdict: Verdict) -> str:
+def shown(verdict: Verdict) -> str:
     """Status, strength and the first line of the reason."""
     if verdict.status is Status.PROVED:
         return f"{verdict.status} ({verdict.strength})"

@@ -24,6 +24,7 @@ CLASSES = {
     "EQ": "equivalent: has to pass",
 }
 """Every class of mutants; EQ are none."""
+GENERATOR = "generator"
 SURROUNDINGS = "surroundings"
 LEVELS = {
     "spec": {"spec"},
