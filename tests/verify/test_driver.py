@@ -144,7 +144,8 @@ def test_an_edited_optimizer_class_is_refuted_because_no_rung_runs_it(
     path.write_text(path.read_text() + "edited = True\n")
     verdict = inspect(stock("lion"), folder).verdict
     assert verdict.status is Status.REFUTED
-    assert f"{name}.py differs from what build writes" in verdict.detail
+    assert f"{name}.py:" in verdict.detail
+    assert "differs from what build writes" in verdict.detail
     path.unlink()
     verdict = inspect(stock("lion"), folder).verdict
     assert verdict.status is Status.REFUTED
