@@ -239,14 +239,19 @@ def _value(subject: Subject, artefact: Artefact, name: str, got: Term) -> Outcom
         detail = f"{artefact.name}: `{name}` cannot be decided: {reason}"
         return Outcome(Status.UNSUPPORTED, "", detail)
 
-    if (narrow := equality.narrowed(got, wanted, expected.real)) is not None:
+    reals = Outcome(
+        Status.PROVED, "reals", "equal over the reals; the rounded operations are not the rule's"
+    )
+    meant = equality.meant(got)
+    if congruence.same_operations(meant, wanted):
+        return reals
+    if (narrow := equality.narrowed(meant, wanted, expected.real)) is not None:
         detail = f"`{name}` is computed in {narrow.kind}, where the rule has more digits: {narrow}"
         at = _seen(subject, got, wanted, {})
         return undecided(f"{detail}, {_UNSEEN}") if at is None else refuted(detail, at)
-    decision = _decided(spec, got, wanted, subject.seed)
+    decision = _decided(spec, meant, wanted, subject.seed)
     if decision.status == "equal":
-        note = "equal over the reals; the rounded operations are not the rule's"
-        return Outcome(Status.PROVED, "reals", note)
+        return reals
     if decision.status == "tested":
         note = f"equal in a prime field; the probability of an error is below {decision.error:.1g}"
         return Outcome(Status.TESTED, "", note)

@@ -64,6 +64,24 @@ class Decision:
     reason: str = ""
 
 
+def meant(term: Term) -> Term:
+    """What a term stands for over the reals, where sums are fused and quotients approximate.
+
+    The same rounded operations without that may be a function's formula, which is known by them.
+    """
+    found: dict[Term, Term] = {}
+    for part in nodes([term]):
+        args = tuple(found[a] for a in part.args)
+        op = plain(part.op) if plain(part.op) in ("div", "sqrt") else part.op
+        if op == "fma":
+            found[part] = apply("add", apply("mul", args[0], args[1]), args[2])
+        elif (op, args) == (part.op, part.args):
+            found[part] = part
+        else:
+            found[part] = apply(op, *args, kind=part.kind, data=part.data)
+    return found[term]
+
+
 def decide(got: Term, expected: Term, domains: Mapping[str, Interval], seed: int) -> Decision:
     """Compares two terms over the reals.
 
