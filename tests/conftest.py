@@ -42,7 +42,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 def _pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     """`verify` without its workers: every task that it has for them passes."""
 
-    def execute(todo: Sequence[Group], jobs: int) -> Iterator[Verdict]:
+    def execute(todo: Sequence[Group], jobs: int, seconds: float) -> Iterator[Verdict]:
         for work in itertools.chain.from_iterable(todo):
             yield replace(work.verdict(Status.TESTED, "not run in this test"), values=1)
 

@@ -245,7 +245,7 @@ def test_a_kernel_that_does_not_compile_is_status_1_and_named_as_build_would(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise RuntimeError("PassManager::run failed")
+        raise compiled.Refused(RuntimeError("PassManager::run failed"))
 
     monkeypatch.setattr(compiled, "compile_source", refuse)
     assert status("show", "lion", "--as", "ptx", monkeypatch=monkeypatch) == 1

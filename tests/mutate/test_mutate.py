@@ -16,10 +16,12 @@ from stepforge.mutate.log import Log
 from stepforge.mutate.mutant import CLASSES, FILES, LEVELS
 from stepforge.mutate.report import Report
 from stepforge.mutate.score import Result, collect, mutate
+from stepforge.verify.rungs.proof import SAME_FORMULA
 from stepforge.verify.rungs.registry import RUNGS
 
 FOLDER = ROOT / "generated"
 REFUTED, TESTED, BITS, REALS = "REFUTED: so", "TESTED", "PROVED (bits)", "PROVED (reals)"
+SAME = f"UNSUPPORTED: {SAME_FORMULA}, and no input differs"
 
 
 def result(kind: str = "A", level: str = "triton", **rungs: str) -> Result:
@@ -90,8 +92,9 @@ def test_kills_survivors_and_alarms_are_counted() -> None:
     [
         (result(R3=BITS, R7=BITS, R2=TESTED), True),
         (result(R3=BITS, R7=REALS, R2=TESTED), False),
-        (result(level="rule", R3=REALS, R7=REALS), True),
-        (result(level="rule", kind="G", R3=REALS, R7=REALS), False),
+        (result(level="rule", R3=SAME, R7=SAME), True),
+        (result(level="rule", R3=SAME, R7=REFUTED), False),
+        (result(level="rule", kind="G", R3=SAME, R7=SAME), False),
         (result(R3=BITS, R7=BITS, R5=REFUTED), False),
         (result(level="spec", R8=TESTED), False),
     ],

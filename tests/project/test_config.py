@@ -170,6 +170,14 @@ error[E025]: no level is called `ful`
   |         ^^^^^
   = help: did you mean `full`?
 """,
+    "time_limit = 0": """\
+error[E025]: `time_limit` is a number of seconds, 1 or more
+ --> stepforge.toml:1:14
+  |
+1 | time_limit = 0
+  |              ^
+  = help: write `time_limit = 300`
+""",
     'backends = ["numpy", "tritn"]': """\
 error[E025]: no backend is called `tritn`
  --> stepforge.toml:1:22

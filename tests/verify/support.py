@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import os
+import signal
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from stepforge.language.reader import load, loads
 from stepforge.language.spec import Options, Spec
 from stepforge.output import emit
 from stepforge.verify import driver as verify
-from stepforge.verify.certificate import Verdict
+from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.run.workers import Pools
 from stepforge.verify.rungs.registry import RUNGS
 
@@ -75,6 +78,30 @@ def here(
 ) -> Verdict:
     """The verdict of a rung in this process."""
     return verify.run(verify.Task(RUNGS[rung], spec, dict(options), folder, seed, **more))
+
+
+def made_up(function: str, folder: Path, number: str = "R3") -> verify.Task:
+    """A task of a rung that is a function of this module, for workers with the compiler."""
+    rung = replace(RUNGS[number], function=f"{__name__}:{function}", needs=())
+    return replace(task("R3", folder, "lion"), rung=rung)
+
+
+def passes(task: verify.Task) -> Verdict:
+    return task.verdict(Status.TESTED, "as it should be")
+
+
+def computes_forever(task: verify.Task) -> Verdict:
+    while True:
+        pass
+
+
+def is_wrong(task: verify.Task) -> Verdict:
+    raise KeyError(task.spec.name)
+
+
+def is_killed(task: verify.Task) -> Verdict:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return passes(task)
 
 
 SHORT = """

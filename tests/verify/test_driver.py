@@ -10,9 +10,11 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pebble
 import pytest
 from catalogue import FEW
 from support import ROOT, Command, stock
@@ -20,11 +22,12 @@ from support import ROOT, Command, stock
 from stepforge.language.reader import load
 from stepforge.language.spec import Spec
 from stepforge.verify import driver as verify
+from stepforge.verify.cases.reference import blame
 from stepforge.verify.certificate import Certificate, Status, Verdict, worst
 from stepforge.verify.files.generated import LAUNCHERS
 from stepforge.verify.files.inspection import inspect
-from stepforge.verify.processes import Pool
-from verify.support import copy_of, edit, run, short, task
+from stepforge.verify.processes import Pool, out_of_time
+from verify.support import copy_of, edit, made_up, run, short, task
 
 
 def cli(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -125,7 +128,7 @@ def test_a_file_that_is_not_text_is_an_error(tmp_path: Path) -> None:
 
 def test_a_rule_that_is_written_otherwise_is_called_edited(tmp_path: Path) -> None:
     folder = copy_of("lion", tmp_path / "generated")
-    edit(folder / "numpy" / "lion.py", [("p = p - lr * c", "p = p - c * lr")])
+    edit(folder / "numpy" / "lion.py", [("p = p - lr * u", "p = p - u * lr")])
     verdict = inspect(stock("lion"), folder).verdict
     assert verdict.status is Status.TESTED
     assert "the rule is not as build writes it: " in verdict.detail
@@ -141,7 +144,8 @@ def test_an_edited_optimizer_class_is_refuted_because_no_rung_runs_it(
     path.write_text(path.read_text() + "edited = True\n")
     verdict = inspect(stock("lion"), folder).verdict
     assert verdict.status is Status.REFUTED
-    assert f"{name}.py differs from what build writes" in verdict.detail
+    assert f"{name}.py:" in verdict.detail
+    assert "differs from what build writes" in verdict.detail
     path.unlink()
     verdict = inspect(stock("lion"), folder).verdict
     assert verdict.status is Status.REFUTED
@@ -149,23 +153,72 @@ def test_an_edited_optimizer_class_is_refuted_because_no_rung_runs_it(
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    ("code", "status", "reason"),
     [
-        ("while True: pass", "did not finish within 3 s"),
-        ("import os; os._exit(3)", "the process died (exit code 3)"),
-        ("import ctypes; ctypes.string_at(0)", "the process died"),
-        ("raise SystemExit(0)", ""),
+        ("while True: pass", Status.UNSUPPORTED, "ran out of time after 3 s of computing; --time"),
+        ("import os; os._exit(3)", Status.REFUTED, "the process died (exit code 3)"),
+        ("import ctypes; ctypes.string_at(0)", Status.UNSUPPORTED, "the process died (SIGSEGV)"),
+        ("raise SystemExit(0)", Status.REFUTED, ""),
     ],
 )
-def test_a_launcher_that_hangs_or_dies_is_refuted(code: str, reason: str, tmp_path: Path) -> None:
+def test_a_launcher_that_hangs_or_dies_is_no_pass(
+    code: str, status: Status, reason: str, tmp_path: Path
+) -> None:
     folder = copy_of("lion", tmp_path / "generated")
     edit(
         folder / "triton" / "lion.py", [("    n = p.numel()\n", f"    n = p.numel()\n    {code}\n")]
     )
     seconds = 3 if "3 s" in reason else 60
-    verdicts = run(task("R2", folder, "lion"), seconds=seconds)
-    assert verdicts[0].status is Status.REFUTED, verdicts[0]
-    assert reason in verdicts[0].detail
+    (verdict,) = run(task("R2", folder, "lion"), seconds=seconds)
+    assert verdict.status is status, verdict
+    assert reason in verdict.detail
+    assert verdict.lasting == (reason == "")
+
+
+def test_a_task_that_ends_its_worker_takes_no_other_verdict_with_it(tmp_path: Path) -> None:
+    """Tasks in one group: each has its own time, and what ran out is not tried a third time."""
+    ends = {"passes": "R3", "computes_forever": "R5", "is_wrong": "R6", "is_killed": "R7"}
+    group = tuple(made_up(function, tmp_path, number) for function, number in ends.items())
+    found = list(verify.execute([group, group[1:2]], 1, seconds=1))
+    said = {function: [v for v in found if v.rung == r] for function, r in ends.items()}
+    assert [v.status for v in said["passes"]] == [Status.TESTED]
+    assert {v.status for v in found if v.rung != "R3"} == {Status.UNSUPPORTED}
+    assert len(said["computes_forever"]) == 2
+    assert all("ran out of time" in v.detail for v in said["computes_forever"])
+    (fault,), (killed,) = said["is_wrong"], said["is_killed"]
+    assert "a fault in the verifier" in fault.detail
+    assert "KeyError: 'lion'" in fault.detail
+    assert "the process died (SIGKILL)" in killed.detail
+    assert not any(v.lasting for v in found if v.rung != "R3")
+
+
+def test_time_counts_while_a_process_computes_and_waiting_has_a_limit_of_its_own() -> None:
+    with closing(Pool(1, int)) as pool:
+        for seconds, slept, ends in [(0.3, 1.0, True), (0.05, 600.0, False)]:
+            future = pool.schedule(time.sleep, [slept], seconds)
+            if ends:
+                future.result()
+                continue
+            with pytest.raises(pebble.ProcessExpired) as died:
+                future.result()
+            assert "has not ended after 0.5 s" in out_of_time(died.value, seconds)
+
+
+@pytest.mark.parametrize("where", ["verify/ptx/executor.py", "verify/rounding/enclosure.py"])
+def test_a_fault_of_the_verifier_is_no_fault_of_a_file(where: str, tmp_path: Path) -> None:
+    """Called by a line of the file where that is the executor, or else by the verifier itself."""
+    path, own = tmp_path / "lion.py", Path(verify.__file__).parents[1] / where
+    made: dict[str, Any] = {}
+    exec(compile("def ours(): raise KeyError()", own, "exec"), made)
+    exec(compile("def step(f): f()\ndef bad(): return {}[0]", path, "exec"), made)
+    call = partial(made["step"], made["ours"]) if "ptx" in where else made["ours"]
+    with pytest.raises(KeyError) as raised:
+        call()
+    with pytest.raises(KeyError):
+        blame(raised.value, path)
+    with pytest.raises(KeyError) as raised:
+        made["bad"]()
+    blame(raised.value, path)
 
 
 def test_options_that_were_not_tried_after_a_hang_are_no_pass(tmp_path: Path) -> None:
@@ -229,7 +282,7 @@ def test_a_file_that_cannot_be_imported_is_no_pass_of_any_rung(
     for verdict in run(*(task(rung, folder, "lion") for rung in rungs), seconds=seconds):
         assert verdict.status in (Status.REFUTED, Status.UNSUPPORTED), verdict
         assert verdict.detail
-        assert "bug in stepforge" not in verdict.detail, verdict
+        assert "fault in the verifier" not in verdict.detail, verdict
 
 
 def test_without_triton_its_rungs_are_unsupported(

@@ -51,7 +51,7 @@ _STATUS = "Exit status: 0 all is well; 1 refuted, unsupported or out of date; 2 
 _SETTINGS = (
     "Settings are read from the nearest stepforge.toml, or the table tool.stepforge of "
     "pyproject.toml, in the working directory or above it: specs and out (folders), backends, and "
-    "of verify level and cache. Paths are relative to that file; the command line wins."
+    "of verify level, cache and time_limit. Paths are relative to that file; the command line wins."
 )
 _EXAMPLES = (
     "stepforge new mine               # writes specs/mine.toml, to be edited",

@@ -71,6 +71,17 @@ def verify(
     jobs: Annotated[
         Optional[int], typer.Option(min=1, help="Worker processes of each kind.")
     ] = None,
+    time_limit: Annotated[
+        Optional[float],
+        typer.Option(
+            "--time-limit",
+            metavar="SECONDS",
+            min=1,
+            help="Processor time of each check of a kernel. By default 120 at level fast, 300 at "
+            "full, 600 at deep; what runs out of it is UNSUPPORTED.",
+            show_default=False,
+        ),
+    ] = None,
     cache: Cache = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Find every verdict anew, and keep none.")
@@ -100,6 +111,7 @@ def verify(
         certificates = verify.verify(
             loaded, folder, seed, targets, jobs, advance, level,
             None if no_cache else cache or config.current().verdicts, chosen, score, notes.append,
+            time_limit,
         )  # fmt: skip
     if not as_json:
         for text in notes:

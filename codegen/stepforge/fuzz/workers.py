@@ -14,12 +14,12 @@ import pebble
 
 from stepforge.fuzz.front import Built, Fault, build, crash, examine
 from stepforge.verify.certificate import Verdict
-from stepforge.verify.processes import Pool
+from stepforge.verify.processes import Pool, out_of_time
 from stepforge.verify.run.tasks import Group
 from stepforge.verify.run.workers import Pools
 
 SECONDS = 10.0
-"""Time limit of reading, checking and building one case."""
+"""Of processor time, to read, check and build one case."""
 MEMORY = 4 << 30
 """Bytes that a process may have for it."""
 
@@ -77,12 +77,12 @@ class Workers:
     def _result(self, future: Future[Any]) -> Any:
         try:
             return future.result()
-        except TimeoutError:
-            return Fault("hang", f"not finished within {self.seconds:g} s")
-        except pebble.ProcessExpired as error:
-            return Fault("the process died", f"exit code {error.exitcode}")
-        except Exception as error:  # such as a result that cannot be sent back
-            return crash(error)
+        except Exception as error:
+            if late := out_of_time(error, self.seconds):
+                return Fault("hang", late)
+            if isinstance(error, pebble.ProcessExpired):
+                return Fault("the process died", f"exit code {error.exitcode}")
+            return crash(error)  # such as a result that cannot be sent back
 
 
 def agreed(first: Built | Fault, second: Built | Fault) -> Built | Fault:

@@ -10,8 +10,6 @@ from concurrent.futures import Future, as_completed
 from contextlib import closing
 from pathlib import Path
 
-import pebble
-
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import copied
 from stepforge.mutate.mutant import FILES, LEVELS, SURROUNDINGS, WARNED, Mutant
@@ -20,16 +18,16 @@ from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import KERNELS, LAUNCHERS, ON_HOST, Variant
 from stepforge.verify.files.inspection import inspect
 from stepforge.verify.run import tasks
-from stepforge.verify.run.workers import Pools
+from stepforge.verify.run.workers import Pools, reason
 from stepforge.verify.rungs.registry import Rung
 from stepforge.verify.rungs.task import Task
 
 TARGET = "sm_90"
 TABLES = "multi_tensor/_tables.py"
 SECONDS = 60.0
-"""For one mutant in one kind of worker."""
+"""Of processor time, for one mutant in one kind of worker."""
 Statuses = dict[str, str]
-"""Numbers of rungs → verdicts, with the strength of proofs; what was out of time is REFUTED."""
+"""Numbers of rungs → verdicts, with the strength of proofs."""
 
 
 def judged(
@@ -78,12 +76,8 @@ def applicable(mutant: Mutant) -> tuple[Rung, ...]:
 def _result(future: Future[Statuses], rungs: Sequence[Rung]) -> Statuses:
     try:
         return future.result()
-    except TimeoutError:
-        what = f"{Status.REFUTED}: out of time"
-    except pebble.ProcessExpired:
-        what = f"{Status.REFUTED}: the process died"
     except Exception as error:
-        what = f"{Status.UNSUPPORTED}: {type(error).__name__}: {error}"
+        what = ": ".join(reason(error, SECONDS))
     return {rung.number: what for rung in rungs} or {FILES: what}
 
 
@@ -116,7 +110,7 @@ def _around(mutant: Mutant, rungs: Sequence[Rung], place: Path, seed: int) -> St
         path.write_bytes(content.encode("utf-8"))
     verdict = inspect(mutant.spec, place, manifest.read(place)).verdict
     found = dict(_each(mutant, rungs, place, seed)) if verdict.status.passed else {}
-    return {FILES: _shown(verdict), **found}
+    return {FILES: shown(verdict), **found}
 
 
 def _each(
@@ -145,12 +139,12 @@ def _each(
             yield rung.number, reason
             continue
         try:
-            yield rung.number, _shown(tasks.run(task))
+            yield rung.number, shown(tasks.run(task))
         except Exception as error:  # our fault, and no kill
             yield rung.number, f"{Status.UNSUPPORTED}: {type(error).__name__}: {error}"
 
 
-def _shown(verdict: Verdict) -> str:
+def shown(verdict: Verdict) -> str:
     """Status, strength and the first line of the reason."""
     if verdict.status is Status.PROVED:
         return f"{verdict.status} ({verdict.strength})"

@@ -24,6 +24,7 @@ CLASSES = {
     "EQ": "equivalent: has to pass",
 }
 """Every class of mutants; EQ are none."""
+GENERATOR = "generator"
 SURROUNDINGS = "surroundings"
 LEVELS = {
     "spec": {"spec"},
@@ -64,7 +65,6 @@ class Mutant:
         text: Of Triton IR or PTX with the fault.
         dtype: Type of the tensors.
         fast: Whether the fault is in fast mode alone, where no bits are claimed.
-        bits: Of EQ: whether every bit stays the same; else equal over the reals.
     """
 
     spec: Spec
@@ -77,7 +77,6 @@ class Mutant:
     text: str = ""
     dtype: str = "fp32"
     fast: bool = False
-    bits: bool = True
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from stepforge.mutate.mutant import CLASSES, FILES, WARNED, Mutant
 from stepforge.verify.certificate import Status
+from stepforge.verify.rungs.proof import SAME_FORMULA
 from stepforge.verify.rungs.registry import RUNGS
 
 GOALS = {**dict.fromkeys("ABCDEFJKL", 1.0), **dict.fromkeys("GHI", 0.95), "S": 0.0}
@@ -64,13 +65,13 @@ class Result:
         """Whether it is no fault, by proof.
 
         Either it performs the rule's own rounded operations, or the rule itself was changed to one
-        that is equal over the reals for all states and hyperparameters of the declared domains.
+        that is equal over the reals for all states and hyperparameters of the declared domains, and
+        no input was found for which a bit differs.
         """
         proofs = {said for r, said in self.rungs.items() if r in RUNGS and RUNGS[r].proves}
-        allowed = {"PROVED (bits)"}
         if self.level == "rule" and self.kind in "ABCDEI":
-            allowed.add("PROVED (reals)")
-        return bool(proofs) and not self.killers and proofs <= allowed
+            proofs = {"PROVED (bits)" if SAME_FORMULA in said else said for said in proofs}
+        return proofs == {"PROVED (bits)"} and not self.killers
 
     @property
     def alarms(self) -> tuple[str, ...]:

@@ -37,13 +37,13 @@ def mutants(spec: Spec, options: Options) -> Iterator[Mutant]:
 
 
 def equivalents(spec: Spec, options: Options) -> Iterator[Mutant]:
-    """Rewritings of the rule that are none: bit by bit the same, or equal over the reals."""
+    """Rewritings of the rule that change no bit."""
     for statement in straight(spec.rule, options):
-        for operator, bits, value in _rewritings(statement.value, options):
+        for operator, value in _rewritings(statement.value, options):
             rule = _with(spec.rule, statement, (replace(statement, value=value),))
             if (files := _files(spec, rule)) is not None:
                 what = f"{statement.name} = {shown(value)}"
-                yield Mutant(spec, options, "rule", "EQ", operator, what, files, bits=bits)
+                yield Mutant(spec, options, "rule", "EQ", operator, what, files)
 
 
 def misnamed(spec: Spec, options: Options) -> Iterator[Mutant]:
@@ -339,37 +339,23 @@ def _name_edits(spec: Spec, statement: Assign, node: Name) -> Iterator[tuple[str
 # Rewritings.
 
 
-def _rewritings(value: Expression, options: Options) -> Iterator[tuple[str, bool, Expression]]:
-    """Operator, whether bits stay, new expression."""
+def _rewritings(value: Expression, options: Options) -> Iterator[tuple[str, Expression]]:
+    """Operator, new expression."""
     for place, node in _places(value, options):
         if isinstance(node, Apply):
-            for operator, bits, new in _node_rewritings(node):
-                yield operator, bits, _put(value, place, new)
+            for operator, new in _node_rewritings(node):
+                yield operator, _put(value, place, new)
 
 
-def _node_rewritings(node: Apply) -> Iterator[tuple[str, bool, Expression]]:
+def _node_rewritings(node: Apply) -> Iterator[tuple[str, Expression]]:
     span = node.span
     if node.op in ("add", "mul", "max", "min"):
-        yield "commute", True, replace(node, args=node.args[::-1])
+        yield "commute", replace(node, args=node.args[::-1])
     if node.op == "sub":
         negative = Apply("neg", (node.args[1],), span)
-        yield "add the negative", True, Apply("add", (node.args[0], negative), span)
+        yield "add the negative", Apply("add", (node.args[0], negative), span)
     if node.op == "pow" and isinstance(node.args[1], Number) and node.args[1].value == 2:
-        yield "square as a product", True, Apply("mul", (node.args[0], node.args[0]), span)
-    if node.op == "div":
-        one = Number("1", Fraction(1), span)
-        reciprocal = Apply("div", (one, node.args[1]), span)
-        yield "times the reciprocal", False, Apply("mul", (node.args[0], reciprocal), span)
-    match node:
-        case Apply(op="mul", args=(Apply(op="mul", args=(a, b)), c)):
-            yield "reassociate", False, Apply("mul", (a, Apply("mul", (b, c), span)), span)
-        case Apply(op="add", args=(Apply(op="add", args=(a, b)), c)):
-            yield "reassociate", False, Apply("add", (a, Apply("add", (b, c), span)), span)
-        case Apply(op="div", args=(Apply(op="mul", args=(a, b)), c)):
-            yield "divide first", False, Apply("mul", (a, Apply("div", (b, c), span)), span)
-        case Apply(op="sub", args=(a, Apply(op="mul", args=(b, Apply(op="add", args=(c, d)))))):
-            parts = Apply("mul", (b, c), span), Apply("mul", (b, d), span)
-            yield "distribute", False, Apply("sub", (a, Apply("add", parts, span)), span)
+        yield "square as a product", Apply("mul", (node.args[0], node.args[0]), span)
 
 
 # Trees.

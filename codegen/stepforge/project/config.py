@@ -23,7 +23,13 @@ VERDICTS = ".stepforge_cache"
 """The folder of kept verdicts, in that of the project."""
 LEVELS = ("fast", "full", "deep")
 _MENTIONED = re.compile(r"(?m)^[ \t]*\[?[ \t]*[\"']?tool\b.*\bstepforge\b|^[ \t]*\[tool\]")
-_OTHER_NAMES = {"keep": "cache", "output": "out", "generated": "out", "spec": "specs"}
+_OTHER_NAMES = {
+    "keep": "cache",
+    "output": "out",
+    "generated": "out",
+    "spec": "specs",
+    "timeout": "time_limit",
+}
 """What somebody may call a key, beside its name."""
 
 
@@ -38,6 +44,7 @@ class Config:
         backends: What to generate.
         level: The level of `verify`.
         cache: The folder of kept verdicts.
+        time_limit: Seconds of processor time of each check of a kernel.
     """
 
     file: Path | None = None
@@ -46,6 +53,7 @@ class Config:
     backends: tuple[str, ...] | None = None
     level: str | None = None
     cache: Path | None = None
+    time_limit: float | None = None
 
     @property
     def root(self) -> Path:
@@ -58,12 +66,13 @@ class Config:
         return self.cache or Path(os.path.relpath(self.root / VERDICTS))
 
 
-KEYS: dict[str, Literal["path", "backends", "level"]] = {
+KEYS: dict[str, Literal["path", "backends", "level", "seconds"]] = {
     "specs": "path",
     "out": "path",
     "backends": "backends",
     "level": "level",
     "cache": "path",
+    "time_limit": "seconds",
 }
 
 
@@ -96,7 +105,9 @@ def defaults() -> dict[str, dict[str, Any]]:
     out = config.out
     if out is None and Path("stepforge.json").is_file() and not Path("generated").exists():
         out = Path()
-    verify: dict[str, Any] = {"folder": out, "level": config.level}
+    verify: dict[str, Any] = {
+        "folder": out, "level": config.level, "time_limit": config.time_limit,
+    }  # fmt: skip
     backends = list(config.backends) if config.backends is not None else None
     found: dict[str, dict[str, Any]] = {
         "build": {"out": out, "backend": backends},
@@ -172,6 +183,8 @@ class _Reader:
                 values[key] = self.path(key, value)
             elif KEYS[key] == "level":
                 values[key] = self.level(key, value)
+            elif KEYS[key] == "seconds":
+                values[key] = self.seconds(key, value)
             else:
                 values[key] = self.backends(key, value)
         if self.found:
@@ -200,6 +213,14 @@ class _Reader:
             self.error("E025", (key,), f"no level is called `{short(str(value))}`", help)
             return None
         return str(value)
+
+    def seconds(self, key: str, value: Any) -> float | None:
+        """A time limit."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value < 1e9:
+            help = f"write `{key} = 300`"
+            self.error("E025", (key,), f"`{key}` is a number of seconds, 1 or more", help)
+            return None
+        return float(value)
 
     def backends(self, key: str, value: Any) -> tuple[str, ...]:
         """Names of backends."""

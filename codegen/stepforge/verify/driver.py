@@ -33,7 +33,7 @@ from stepforge.verify.run.scope import left_out, looked_at
 from stepforge.verify.run.tasks import Group, groups, run, rungs
 from stepforge.verify.run.workers import execute
 from stepforge.verify.rungs import registry
-from stepforge.verify.rungs.levels import ARCHITECTURES, DTYPES, TARGETS, Level
+from stepforge.verify.rungs.levels import ARCHITECTURES, DTYPES, TARGETS, TIME_LIMITS, Level
 from stepforge.verify.rungs.registry import MUTATION_SCORE, Need
 from stepforge.verify.rungs.task import Task
 
@@ -69,6 +69,7 @@ def verify(
     backends: Sequence[str] = LAUNCHERS,
     score: Score | None = None,
     note: Callable[[str], None] | None = None,
+    time_limit: float | None = None,
 ) -> list[Certificate]:
     """Verifies the generated files of specs.
 
@@ -85,6 +86,8 @@ def verify(
         backends: Whose kernels to look at, where the folder has them; `score` looks at all of them.
         score: What the deep level needs: `stepforge.mutate.score.score`.
         note: Called with what is to be said beside the verdicts, such as that none can be kept.
+        time_limit: Seconds of processor time for each rung on each kernel; by default that of the
+            level.
 
     Returns:
         One certificate for every spec, in the same order.
@@ -129,7 +132,7 @@ def verify(
                 elif left:
                     todo.append(left)
         found.total = sum(map(len, todo)) + len(scored)
-        with closing(execute(todo, jobs)) as coming:
+        with closing(execute(todo, jobs, time_limit or TIME_LIMITS[level])) as coming:
             for verdict in coming:
                 found.add(verdict)
                 if not verdict.machine_code:  # others are not measured yet

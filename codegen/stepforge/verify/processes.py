@@ -34,6 +34,10 @@ _T = TypeVar("_T")
 _SET_PDEATHSIG = 1
 _STALE_SECONDS = 3600
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE = 10
+"""A call may wait so many times as long as it may compute: other programs run beside it."""
+_MARGIN = 30.0
+"""Seconds until a worker is ended that the system was kept from ending."""
 _pools: set[Pool] = set()
 _commands: set[subprocess.Popen[str]] = set()
 
@@ -66,9 +70,12 @@ class Pool:
         return pool
 
     def schedule(
-        self, function: Callable[..., _T], args: Sequence[Any], seconds: float
+        self, function: Callable[..., _T], args: Sequence[Any], seconds: float, times: int = 1
     ) -> Future[_T]:
         """Has a worker call a function.
+
+        The system ends the worker when the time is over, whatever it does. How much other programs
+        compute meanwhile makes no difference.
 
         A worker that was killed while it had nothing to do, as a system without memory does, takes
         the others with it; then there are new ones.
@@ -76,12 +83,17 @@ class Pool:
         Args:
             function: The function.
             args: Its arguments.
-            seconds: Its time limit.
+            seconds: How long it may compute, in seconds of processor time.
+            times: How often it may begin that time anew, by `allow`.
         """
         if not self._pool.active:
             self._stop()
             self._pool = self._started()
-        future: Future[_T] = self._pool.schedule(function, args=args, timeout=seconds)
+        future: Future[_T] = self._pool.schedule(
+            _limited,
+            args=(function, args, seconds),
+            timeout=times * (PATIENCE * seconds + _MARGIN),
+        )
         return future
 
     def _stop(self) -> None:
@@ -96,6 +108,34 @@ class Pool:
         self._stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         _pools.discard(self)
+
+
+def allow(seconds: float) -> None:
+    """Ends this process when it has computed for so many seconds from now; 0 takes that back.
+
+    Processes that it starts do not count, and it is ended as well when it has not come to an end
+    after `PATIENCE` times as long.
+    """
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE * seconds)
+
+
+def _limited(function: Callable[..., _T], args: Sequence[Any], seconds: float) -> _T:
+    allow(seconds)
+    try:
+        return function(*args)
+    finally:
+        allow(0)
+
+
+def out_of_time(error: BaseException, seconds: float) -> str:
+    """How what `Pool.schedule` called ran out of time, or "" if it ended otherwise."""
+    number = -error.exitcode if isinstance(error, pebble.ProcessExpired) else 0
+    if number == signal.SIGPROF:
+        return f"ran out of time after {seconds:g} s of computing"
+    if number == signal.SIGALRM or isinstance(error, TimeoutError):
+        return f"ran out of time: it has not ended after {PATIENCE * seconds:g} s"
+    return ""
 
 
 @contextmanager
@@ -186,7 +226,8 @@ def _begin(parent: int, folder: str, prepare: Callable[..., None], args: tuple[A
     once, even while they are in a compiler.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGPROF, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGKILL)

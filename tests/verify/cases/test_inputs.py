@@ -77,6 +77,17 @@ def test_special_values_reach_every_tensor_one_at_a_time(name: str, dtype: str) 
             assert (quiet & (tensors[key] != 0)).any()
 
 
+def test_special_values_come_together_and_hyperparameters_are_at_their_edges() -> None:
+    spec, rng = stock("adam"), np.random.default_rng(3)
+    tensors = inputs.mixed(spec, next(spec.option_sets()), "float32", rng)
+    for one, other in itertools.combinations(tensors, 2):
+        assert (~np.isfinite(tensors[one]) & ~np.isfinite(tensors[other])).any()
+        assert (np.isfinite(tensors[one]) & ~np.isfinite(tensors[other])).any()
+    draws = [inputs.edges(spec, rng) for _ in range(100)]
+    assert any(all(d[n] == 0 for n in ("lr", "beta1", "eps", "weight_decay")) for d in draws)
+    assert any(d["weight_decay"] == 0 and d["beta1"] > 0 for d in draws)
+
+
 def test_zeros_have_all_signs_together() -> None:
     spec = stock("adamw")
     tensors = inputs.specials(spec, next(spec.option_sets()), "float32", np.random.default_rng(3))

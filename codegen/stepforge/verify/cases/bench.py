@@ -13,7 +13,7 @@ from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Options, Spec
 from stepforge.verify.cases import inputs, reference
 from stepforge.verify.cases.memory import Stray, watched
-from stepforge.verify.cases.reference import ARITHMETIC, accepted, failure, raised_at
+from stepforge.verify.cases.reference import ARITHMETIC, accepted, blame, failure, raised_at
 from stepforge.verify.cases.tensors import Tensor
 from stepforge.verify.files.generated import Pair, fresh, same_bits
 from stepforge.verify.reading import reader
@@ -218,6 +218,7 @@ class _Run:
         except ARITHMETIC as error:
             raised = type(error)
         except Exception as error:
+            blame(error, self.bench.pair.numpy)
             got, where = f"NumPy: {failure(error)}", raised_at(error, self.bench.pair.numpy)
             return Mismatch("failure", "p", 0, index, "a value", got, before, where)
         try:
@@ -227,6 +228,7 @@ class _Run:
             self.ended = raised is not None and isinstance(error, raised)
             if self.ended:
                 return None
+            blame(error, self.bench.pair.triton)
             got, where = failure(error), raised_at(error, self.bench.pair.triton)
             return Mismatch("failure", "p", 0, index, "a value", got, before, where)
         if raised is not None:

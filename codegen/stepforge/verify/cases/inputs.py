@@ -24,9 +24,13 @@ SIGNED = 6
 """Tensors that are zeros of all signs together."""
 TURNING = 0.25
 """How often a hyperparameter is the number that the rule compares it with."""
+MIXED, SPECIAL = 500, 0.5
+"""Elements with special values in several tensors, and how often each tensor has one."""
 TRIES = 20
 """Draws of hyperparameters until they are allowed together."""
 HALVINGS = 60
+EDGE = 0.6
+"""How often a hyperparameter that may be at an edge is there, in a draw at edges."""
 REPEATED = 16
 """Programs that special values are spread over, to be met by every element of a thread."""
 Generator = np.random.Generator
@@ -46,6 +50,22 @@ def hyperparameters(spec: Spec, rng: Generator) -> dict[str, float]:
         if spec.allows(found):
             return found
     return nearer(spec, found)
+
+
+def edges(spec: Spec, rng: Generator) -> dict[str, float]:
+    """Hyperparameters at the closed lower ends of their domains, or where the rule compares them.
+
+    Others, and each of these now and then, are as in `hyperparameters`.
+    """
+    for _ in range(TRIES):
+        found = hyperparameters(spec, rng)
+        ends = [(h.name, h.domain.low) for h in spec.hyperparameters if not h.domain.low_open]
+        for name, value in (*ends, *_turning_points(Held(spec))):
+            if rng.random() < EDGE:
+                found[name] = value
+        if spec.allows(found):
+            return found
+    return hyperparameters(spec, rng)
 
 
 def nearer(spec: Spec, values: Mapping[str, float]) -> dict[str, float]:
@@ -162,6 +182,17 @@ def specials(spec: Spec, options: Options, dtype: str, rng: Generator) -> dict[s
         last[...] = np.where(np.isnan(column), last, column)
     order = rng.permutation(n)
     return {name: tensor[order] for name, tensor in tensors.items()}
+
+
+def mixed(spec: Spec, options: Options, dtype: str, rng: Generator) -> dict[str, Array]:
+    """Special values in several tensors together, or in none."""
+    values, found = special_values(dtype), {}
+    values = np.concatenate([values, np.repeat(values[~np.isfinite(values)], 4)])
+    for name, domain in tensor_domains(spec, options).items():
+        special = rng.choice(np.abs(values) if domain.low >= 0 else values, MIXED)
+        chosen = (rng.random(MIXED) < SPECIAL) & (domain.low <= 0 <= domain.high)
+        found[name] = np.where(chosen, special, log_uniform(MIXED, dtype, domain, rng, 3))
+    return found
 
 
 def everywhere(tensors: Mapping[str, Array], block: int) -> dict[str, Array]:

@@ -86,6 +86,26 @@ def failure(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}".split("\n")[0][:300]
 
 
+def blame(error: Exception, path: Path) -> None:
+    """Raises an exception again that is a fault of this package, and none of a generated file.
+
+    The file is to blame for what passes through one of its lines, unless the executor of PTX raised
+    it, and for every exception that this package has for such faults.
+    """
+    if type(error).__module__.startswith("stepforge."):
+        return
+    files: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        files += [frame.filename for frame in traceback.extract_tb(cause.__traceback__)]
+        cause = cause.__cause__
+    if str(path) not in files or Path(files[-1]).parent == _EXECUTOR:
+        raise error
+
+
+_EXECUTOR = Path(__file__).parents[1] / "ptx"
+
+
 def check_signatures(module: ModuleType, spec: Spec, settings: Mapping[str, bool] = {}) -> None:
     """Whether `init` and `step` take what the spec declares, with its defaults.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,8 @@ def few_cases(spec: Spec, options: Options, block: int, rng: inputs.Generator) -
             tensors = inputs.ordinary(spec, options, n, dtype, rng)
             yield single(spec, options, tensors, rng)
         yield single(spec, options, inputs.specials(spec, options, dtype, rng), rng)
+        for _ in range(2):
+            yield at_edges(spec, options, dtype, rng)
         yield _with_numpy_scalars(trajectory(spec, options, dtype, 4, (3, 5, 2), rng))
     yield single(spec, options, inputs.specials(spec, options, "float16", rng), rng)
 
@@ -36,6 +38,8 @@ def cases(spec: Spec, options: Options, block: int, rng: inputs.Generator) -> It
             yield single(spec, options, tensors, rng)
         for _ in range(2):
             yield single(spec, options, inputs.specials(spec, options, dtype, rng), rng)
+        for _ in range(4):
+            yield at_edges(spec, options, dtype, rng)
         yield trajectory(spec, options, dtype, LONG_TRAJECTORY, (37,), rng)
         yield trajectory(spec, options, dtype, int(rng.integers(2, 20)), (block + 1,), rng)
         for shape in ((), (5, 0), (3, 5, 2)):
@@ -56,15 +60,32 @@ def _with_numpy_scalars(case: Case) -> Case:
     return replace(case, steps=steps)
 
 
-def single(spec: Spec, options: Options, tensors: dict[str, inputs.Array], rng: Any) -> Case:
-    """One step from random states, somewhere in a training run."""
+def single(
+    spec: Spec, options: Options, tensors: dict[str, inputs.Array], rng: inputs.Generator,
+    draw: Callable[[Spec, inputs.Generator], dict[str, float]] = inputs.hyperparameters,
+) -> Case:  # fmt: skip
+    """One step from random states, somewhere in a training run.
+
+    Args:
+        spec: The spec.
+        options: The option set.
+        tensors: `p`, `g` and the tensor states.
+        rng: Of everything else.
+        draw: Gives the hyperparameters.
+    """
     p, g = tensors.pop("p"), tensors.pop("g")
     wide = state_type(p.dtype)
     state: dict[str, Any] = {name: tensor.astype(wide) for name, tensor in tensors.items()}
     state |= inputs.scalar_states(spec, options, rng)
     t = int(rng.choice([1, 2, 3, 10, 1000, 123_456_789]))
-    step = Step(g, inputs.hyperparameters(spec, rng), t)
+    step = Step(g, draw(spec, rng), t)
     return Case(options, p.dtype.name, p, state, (step,))
+
+
+def at_edges(spec: Spec, options: Options, dtype: str, rng: inputs.Generator) -> Case:
+    """One step with special values in several tensors, and hyperparameters at their edges."""
+    tensors = inputs.mixed(spec, options, dtype, rng)
+    return single(spec, options, tensors, rng, inputs.edges)
 
 
 def trajectory(

@@ -102,8 +102,8 @@ def rounded(e: Enclosure, form: Limits, ulps: int = 0) -> Enclosure:
     among them. No rounding changes a sign.
     """
     relative, absolute = _errors(form, max(1, 2 * ulps))
-    low = e.low - abs(e.low) * relative - absolute
-    high = e.high + abs(e.high) * relative + absolute
+    low = e.low - abs(e.low) * relative - absolute if mp.isfinite(e.low) else e.low
+    high = e.high + abs(e.high) * relative + absolute if mp.isfinite(e.high) else e.high
     if low < -form.largest:
         low = -mp.inf
     if high > form.largest:
@@ -128,7 +128,10 @@ def _errors(form: Limits, count: int) -> tuple[Any, Any]:
 def monotone(f: Callable[..., Any], *args: Enclosure) -> Enclosure:
     """Of a function that is monotone in every argument on the interval: look at the corners."""
     corners = [f(*ends) for ends in itertools.product(*((a.low, a.high) for a in args))]
-    return Enclosure(f(*(a.value for a in args)), min(corners), max(corners))
+    exact = f(*(a.value for a in args))
+    if any(mp.isnan(corner) for corner in corners):
+        return anything(exact)
+    return Enclosure(exact, min(corners), max(corners))
 
 
 def add(a: Enclosure, b: Enclosure) -> Enclosure:

@@ -83,10 +83,11 @@ def load(spec: Spec, folder: Path, backend: str = "triton") -> Kernel:
         CannotCompile: The file cannot be imported, or has no such kernel.
     """
     path = Pair.of(spec, folder).launches(backend)
+    tables = tuple((f"{aside(spec, name)}_ptr", kind) for name, kind in TABLES.items())
+    name = kernel_of(spec)
     try:
-        tables = tuple((f"{aside(spec, name)}_ptr", kind) for name, kind in TABLES.items())
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return _load(kernel_of(spec), path, digest, tables)
+        return _load(name, path, digest, tables)
     except Exception as error:  # whatever an edited file does when it is imported
         raise CannotCompile(f"{path} cannot be imported: {error!r}") from None
 
@@ -311,7 +312,8 @@ def _compile(key: Key, target: str) -> Mapping[str, Any]:
         if target.startswith("gfx"):
             return compile_source(source_of(key), target, exact)
         return _compile_ir(_triton_ir(key, target), target, exact, assembled=aligned)
-    except Exception as error:
+    except Refused as refused:
+        error = refused.error
         raise CannotCompile(_reason(error, kernel.path, target, dtype)) from None
 
 
@@ -342,7 +344,8 @@ def triton_ir(
         return str(_compile(key, target)["ttir"])
     try:
         return _triton_ir(key, target)
-    except Exception as error:
+    except Refused as refused:
+        error = refused.error
         raise CannotCompile(_reason(error, kernel.path, target, dtype)) from None
 
 
@@ -371,8 +374,8 @@ def compile_text(text: str, target: str, exact: bool = True) -> Mapping[str, Any
     """
     try:
         return _compile_ir(text, target, exact, assembled=True)
-    except Exception as error:
-        lines = str(error).split("\n")
+    except Refused as refused:
+        lines = str(refused.error).split("\n")
         raise CannotCompile(f"Triton IR does not compile for {target}: {lines[0]}") from None
 
 
@@ -397,6 +400,9 @@ def compile_source(
         exact: The mode that the launcher is called with.
         assembled: Whether machine code is wanted, too; for NVIDIA it comes last and takes a third
             of the time.
+
+    Raises:
+        Refused: The compiler refuses it.
     """
     import triton
     from triton.backends.compiler import GPUTarget
@@ -408,8 +414,21 @@ def compile_source(
     else:
         gpu = GPUTarget("cuda", int(re.sub(r"\D", "", target)), 32)
     with nullcontext() if assembled or gpu.backend != "cuda" else _without_assembler():
-        made = triton.compile(source, target=gpu, options=settings)
+        try:
+            made = triton.compile(source, target=gpu, options=settings)
+        except (MemoryError, OSError):  # of this machine
+            raise
+        except Exception as error:
+            raise Refused(error) from error
     return {**made.asm, "shared": made.metadata.shared}
+
+
+class Refused(Exception):
+    """What Triton's compiler raises, and nothing else."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
 
 
 class _Reached(BaseException):

@@ -20,7 +20,7 @@ from stepforge.operations.formats import BY_TRITON
 from stepforge.verify.cases import inputs, locate, shrink
 from stepforge.verify.cases.bench import Bench, Case
 from stepforge.verify.cases.reference import failure
-from stepforge.verify.cases.sequences import single, trajectory
+from stepforge.verify.cases.sequences import at_edges, single, trajectory
 from stepforge.verify.cases.tensors import Tensor
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import Pair
@@ -152,11 +152,13 @@ def of_ptx(task: Task, text: str, aligned: bool) -> Verdict:
 
     bench: Bench | None = None
     try:
-        kernel = compiled.load(spec, task.folder)
-        launcher = Launcher(parse(text), kernel, spec, options, aligned)
-        bench = Compiled(spec, task.pair, launcher)
+        program = parse(text)
     except Unsupported as error:
         return verdict(Status.UNSUPPORTED, f"{name}: {error}")
+    kernel = compiled.load(spec, task.folder)  # it has been compiled
+    launcher = Launcher(program, kernel, spec, options, aligned)
+    try:
+        bench = Compiled(spec, task.pair, launcher)
     except Exception as error:  # whatever an edited file does when it is imported
         return verdict(Status.REFUTED, f"{name} cannot be run: {failure(error)}")
     rng = np.random.default_rng([task.seed, 6])
@@ -227,6 +229,8 @@ def cases(
         yield single(spec, options, inputs.ordinary(spec, options, n, kind, rng), rng)
     special = inputs.specials(spec, options, kind, rng)
     yield single(spec, options, inputs.everywhere(special, block), rng)
+    for _ in range(2 if brief else 4):
+        yield at_edges(spec, options, kind, rng)
     if aligned:
         yield trajectory(spec, options, kind, 3 if brief else 6, (37,), rng)
 

@@ -16,6 +16,8 @@ class Level(StrEnum):
     deep = "deep"
 
 
+TIME_LIMITS = {Level.fast: 120.0, Level.full: 300.0, Level.deep: 600.0}
+"""Seconds of processor time for one task, unless the user says something else."""
 TARGETS = ("sm_80", "sm_90", "sm_100", "sm_120")
 """The GPUs whose PTX is executed and proved; compiled with them is `AMD`."""
 AMD = "gfx942"

@@ -1,7 +1,8 @@
 """triton-ir-proof (R3) and ptx-proof (R7): code lifted to terms, against the rule.
 
 The proofs are for every `n` and every input. Stored terms that are the same object as the rule's,
-or become it whatever the comparisons in them come to, are proved to the bit. Others are decided
+or become it whatever the comparisons in them come to, are proved to the bit. In exact mode others
+do not pass: where they differ from the rule in a bit is looked for. In fast mode they are decided
 over the reals by `equality`; what that can only test is TESTED, with the probability of an error.
 
 In one file, because both compare with the same rule, and tell where the two part.
@@ -181,15 +182,20 @@ def bindings(
     return found
 
 
-def compare(subject: Subject, artefact: Artefact, lifted: Lifted, block: int) -> Outcome:
-    """Every access and every stored term of a lifted kernel against the rule."""
+def compare(
+    subject: Subject, artefact: Artefact, lifted: Lifted, block: int, exact: bool = True
+) -> Outcome:
+    """Every access and every stored term of a lifted kernel against the rule.
+
+    In exact mode the rounded operations have to be the rule's, in fast mode the formula.
+    """
     pairs: dict[tuple[str, Term], int] = {}
     for path in lifted.paths:
         for line, what in findings(path, block, subject.stored):
             return _refuted_at(artefact, line, what)
     for access in lifted.stores():
         pairs.setdefault((access.tensor, access.value), access.line)
-    found = [_value(subject, artefact, tensor, got) for tensor, got in pairs]
+    found = [_value(subject, artefact, tensor, got, exact) for tensor, got in pairs]
     return _worst(found)
 
 
@@ -216,7 +222,9 @@ def _refuted_at(artefact: Artefact, line: int, what: str) -> Outcome:
     return Outcome(Status.REFUTED, "", "\n  ".join([what, *filter(None, places)]))
 
 
-def _value(subject: Subject, artefact: Artefact, name: str, got: Term) -> Outcome:
+def _value(
+    subject: Subject, artefact: Artefact, name: str, got: Term, exact: bool = True
+) -> Outcome:
     """One stored term against the rule's."""
     spec, expected = subject.spec, subject.expected
     wanted = expected.stores[name] if name in expected.stores else expected.scalars[name]
@@ -242,14 +250,21 @@ def _value(subject: Subject, artefact: Artefact, name: str, got: Term) -> Outcom
     reals = Outcome(
         Status.PROVED, "reals", "equal over the reals; the rounded operations are not the rule's"
     )
-    meant = equality.meant(got)
-    if congruence.same_operations(meant, wanted):
+    meant = got if exact else equality.meant(got)
+    if not exact and congruence.same_operations(meant, wanted):
         return reals
     if (narrow := equality.narrowed(meant, wanted, expected.real)) is not None:
         detail = f"`{name}` is computed in {narrow.kind}, where the rule has more digits: {narrow}"
         at = _seen(subject, got, wanted, {})
         return undecided(f"{detail}, {_UNSEEN}") if at is None else refuted(detail, at)
     decision = _decided(spec, meant, wanted, subject.seed)
+    if exact and decision.status != "different":
+        reason = f"`{name}` may be another formula: {decision.reason}"
+        if decision.status in ("equal", "tested"):
+            first = f"{SAME_FORMULA}, but " if decision.status == "equal" else ""
+            reason = f"{first}`{name}` is not computed in its rounded operations"
+        at = _seen(subject, got, wanted, {})
+        return undecided(f"{reason}, {_UNSEEN}") if at is None else refuted(reason, at)
     if decision.status == "equal":
         return reals
     if decision.status == "tested":
@@ -264,6 +279,7 @@ def _value(subject: Subject, artefact: Artefact, name: str, got: Term) -> Outcom
     return undecided(decision.reason)
 
 
+SAME_FORMULA = "the formula is the rule's"
 _UNSEEN = "yet the same bits come out for every input that was tried"
 """A compiler may have computed with numbers what it then computes with other roundings."""
 
@@ -465,7 +481,7 @@ def of_ptx(
         lifted, block = _lifted(subject, folder, text, aligned, exact)
     except (Refuted, Unsupported) as error:
         return _not_lifted(error, artefact)
-    outcome = compare(subject, replace(artefact, origin=lifted.origin), lifted, block)
+    outcome = compare(subject, replace(artefact, origin=lifted.origin), lifted, block, exact)
     if outcome.status.passed:
         _PASSED[key] = outcome
     return outcome

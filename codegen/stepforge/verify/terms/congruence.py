@@ -19,12 +19,12 @@ from stepforge.verify.terms.algebra import Undecided
 from stepforge.verify.terms.terms import COMMUTATIVE, Term, apply, nodes
 
 SECONDS = 5.0
-"""For a proof, and for a test in the prime field."""
+"""Of processor time, for a proof, and for a test in the prime field."""
 
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Ends polynomial arithmetic that takes too long; possible in a main thread alone."""
+    """Ends polynomial arithmetic that computes for too long; possible in a main thread alone."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -32,13 +32,13 @@ def limited(seconds: float) -> Iterator[None]:
     def stop(*_: object) -> None:
         raise Undecided(f"no decision within {seconds:g} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 _ATOMS = ("lt", "le", "eq", "nan", "bits")

@@ -13,6 +13,7 @@ import numpy as np
 
 from stepforge.language.domains import Domains
 from stepforge.language.spec import Interval
+from stepforge.operations.formats import FORMATS
 from stepforge.verify.cases import inputs
 from stepforge.verify.terms import evaluation
 from stepforge.verify.terms.terms import FLOATS, Term, nodes
@@ -85,11 +86,71 @@ def bits_witness(
     """
     rng = np.random.default_rng([seed, 8])
     tried = itertools.chain(
-        points([got, expected], domains, rng, 4 * POINTS),
+        points([got, expected], domains, rng, POINTS),
+        _extremes(got, expected, domains, rng),
         _zeros(got, expected, domains, rng),
         _turning(got, expected, domains, rng),
     )
     return next((point for point in tried if bits_differ(got, expected, point)), None)
+
+
+EXTREMES = 1 << 13
+"""Points at which several leaves are extreme together."""
+
+
+def _extremes(
+    got: Term, expected: Term, domains: Mapping[str, Interval], rng: np.random.Generator
+) -> Iterator[dict[str, float]]:
+    """Points at which the two differ in a bit; the first ones have few extreme numbers.
+
+    Tensors have infinities, subnormal numbers and such as overflow in a product; numbers of the
+    host are at the closed ends of their domains.
+    """
+    leaves = [n for n in nodes([got, expected]) if n.op in ("load", "scalar")]
+    share = np.linspace(0.1, 0.9, EXTREMES)
+    columns = {}
+    for leaf in leaves:
+        domain = domains.get(leaf.data, Interval())
+        ordinary = FLOATS[leaf.kind](_ordinary(leaf, domain, rng))
+        is_extreme = rng.random(EXTREMES) < share
+        columns[leaf.data] = np.where(is_extreme, _extreme(leaf, domain, rng), ordinary)
+    a, b = (np.broadcast_to(evaluation.evaluate(t, columns), EXTREMES) for t in (got, expected))
+    wide = [np.asarray(values).astype(np.float64) for values in (a, b)]
+    differ = (wide[0] != wide[1]) | (np.signbit(wide[0]) != np.signbit(wide[1]))
+    for index in np.flatnonzero(differ & ~(np.isnan(wide[0]) & np.isnan(wide[1]))):
+        point = {name: float(values[index]) for name, values in columns.items()}
+        if is_allowed(point, domains):
+            yield point
+
+
+def _ordinary(leaf: Term, domain: Interval, rng: np.random.Generator) -> Any:
+    """Numbers of any size that is not extreme."""
+    if leaf.data == "t":
+        return rng.integers(1, 1000, EXTREMES).astype(np.float64)
+    values = inputs.log_uniform(EXTREMES, "float64", domain, rng, 3)
+    return np.where(_rounds_into(values, leaf.kind, domain), values, _middle(domain))
+
+
+def _extreme(leaf: Term, domain: Interval, rng: np.random.Generator) -> Any:
+    """Numbers at the ends of a domain, and for tensors at those of the type."""
+    if leaf.data == "t":
+        return rng.choice([1.0, 2.0, 1e3, 1e6], EXTREMES)
+    ends = [end for end in (domain.low, domain.high) if end in domain]
+    values = np.array([*ends, 0.0, 1.0])
+    if leaf.op == "load":
+        special = inputs.special_values(FORMATS[leaf.kind].numpy).astype(np.float64)
+        values = np.concatenate([values, np.abs(special) if domain.low >= 0 else special])
+    beyond = ~np.isfinite(values) & np.isinf(domain.high)
+    values = values[_rounds_into(values, leaf.kind, domain) | beyond]
+    values = values if len(values) else np.array([_middle(domain)])
+    return rng.choice(values, EXTREMES).astype(FLOATS[leaf.kind])
+
+
+def _rounds_into(values: Any, kind: str, domain: Interval) -> Any:
+    """Which numbers are in a domain once they are of a kind."""
+    with np.errstate(all="ignore"):
+        rounded = np.asarray(values).astype(FLOATS[kind]).astype(np.float64)
+    return np.array([x in domain for x in rounded])
 
 
 def _zeros(
