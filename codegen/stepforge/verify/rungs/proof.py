@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 
 from stepforge.backends.triton import WARPS
-from stepforge.language.domains import Domains
-from stepforge.language.spec import Interval, Options, Spec
+from stepforge.language.spec import Domains, Interval, Options, Spec
 from stepforge.operations.formats import Layout
 from stepforge.verify.cases import inputs
 from stepforge.verify.certificate import Counterexample, Status, Verdict
@@ -247,11 +246,17 @@ def _value(
         detail = f"{artefact.name}: `{name}` cannot be decided: {reason}"
         return Outcome(Status.UNSUPPORTED, "", detail)
 
-    if (narrow := equality.narrowed(got, wanted, expected.real)) is not None:
+    reals = Outcome(
+        Status.PROVED, "reals", "equal over the reals; the rounded operations are not the rule's"
+    )
+    meant = got if exact else equality.meant(got)
+    if not exact and congruence.same_operations(meant, wanted):
+        return reals
+    if (narrow := equality.narrowed(meant, wanted, expected.real)) is not None:
         detail = f"`{name}` is computed in {narrow.kind}, where the rule has more digits: {narrow}"
         at = _seen(subject, got, wanted, {})
         return undecided(f"{detail}, {_UNSEEN}") if at is None else refuted(detail, at)
-    decision = _decided(spec, got, wanted, subject.seed)
+    decision = _decided(spec, meant, wanted, subject.seed)
     if exact and decision.status != "different":
         reason = f"`{name}` may be another formula: {decision.reason}"
         if decision.status in ("equal", "tested"):
@@ -260,8 +265,7 @@ def _value(
         at = _seen(subject, got, wanted, {})
         return undecided(f"{reason}, {_UNSEEN}") if at is None else refuted(reason, at)
     if decision.status == "equal":
-        note = "equal over the reals; the rounded operations are not the rule's"
-        return Outcome(Status.PROVED, "reals", note)
+        return reals
     if decision.status == "tested":
         note = f"equal in a prime field; the probability of an error is below {decision.error:.1g}"
         return Outcome(Status.TESTED, "", note)

@@ -12,15 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Options, Spec
-from stepforge.verify.cases import inputs, reference, trace
+from stepforge.verify.cases import inputs, reference, refusals, trace
 from stepforge.verify.cases.memory import watched
 from stepforge.verify.cases.reference import ARITHMETIC, failure, state_type
 from stepforge.verify.cases.tensors import Tensor
@@ -375,6 +376,10 @@ def interpreted(task: Task) -> tuple[Difference | None, int]:
         bench = Bench(task.spec, task.folder)
     except Exception as error:  # whatever an edited file does when it is imported
         return Difference(f"{task.pair.multi_tensor} cannot be imported: {failure(error)}"), 0
+    scalars = {s.name: 0.5 for s in task.spec.active_states(task.options) if s.scalar}
+    empty = partial(bench.module.step, SimpleNamespace(size=0), scalars)
+    if reason := refusals.wrong(empty, task.spec, task.options):
+        return Difference(f"{task.pair.multi_tensor}: {reason}"), 0
     rng = np.random.default_rng([task.seed, 22])
     for dtype, mode in (("float32", "host"), ("float64", "device"), ("float16", "scaled")):
         found = bench.steps(task.options, dtype, rng, 0, _watched, mode=mode)
