@@ -12,10 +12,10 @@ from pathlib import Path
 
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import copied
-from stepforge.mutate import generator
-from stepforge.mutate.mutant import FILES, GENERATOR, LEVELS, SURROUNDINGS, WARNED, Mutant
+from stepforge.mutate import copies
+from stepforge.mutate.mutant import FILES, GENERATOR, LEVELS, SURROUNDINGS, TARGET, Mutant, shown
 from stepforge.output import emit, manifest
-from stepforge.verify.certificate import Status, Verdict
+from stepforge.verify.certificate import Status
 from stepforge.verify.files.generated import KERNELS, LAUNCHERS, ON_HOST, Variant
 from stepforge.verify.files.inspection import inspect
 from stepforge.verify.run import tasks
@@ -23,7 +23,6 @@ from stepforge.verify.run.workers import Pools, reason
 from stepforge.verify.rungs.registry import Rung
 from stepforge.verify.rungs.task import Task
 
-TARGET = "sm_90"
 TABLES = "multi_tensor/_tables.py"
 SECONDS = 60.0
 """Of processor time, for one mutant in one kind of worker."""
@@ -63,7 +62,7 @@ def judged(
             missing[mutant.name] -= 1
             if not missing[mutant.name]:
                 yield mutant, found.pop(mutant.name)
-    yield from generator.judged([m for m in mutants if m.level == GENERATOR], jobs)
+    yield from copies.judged([m for m in mutants if m.level == GENERATOR], jobs)
 
 
 def applicable(mutant: Mutant) -> tuple[Rung, ...]:
@@ -146,15 +145,6 @@ def _each(
             yield rung.number, shown(tasks.run(task))
         except Exception as error:  # our fault, and no kill
             yield rung.number, f"{Status.UNSUPPORTED}: {type(error).__name__}: {error}"
-
-
-def shown(verdict: Verdict) -> str:
-    """Status, strength and the first line of the reason."""
-    if verdict.status is Status.PROVED:
-        return f"{verdict.status} ({verdict.strength})"
-    if verdict.status is Status.TESTED:
-        return f"{WARNED}: {verdict.warnings[0]}" if verdict.warnings else str(verdict.status)
-    return f"{verdict.status}: {verdict.detail.split(chr(10))[0][:200]}"
 
 
 def processes() -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stepforge.language.spec import Options, Spec
+from stepforge.verify.certificate import Status, Verdict
 
 CLASSES = {
     "A": "arithmetic: another operator, an operand dropped, doubled or negated",
@@ -25,6 +26,8 @@ CLASSES = {
     "EQ": "equivalent: has to pass",
 }
 """Every class of mutants; EQ are none."""
+TARGET = "sm_90"
+"""The GPU that rungs compile mutants for."""
 GENERATOR = "generator"
 SURROUNDINGS = "surroundings"
 LEVELS = {
@@ -94,3 +97,12 @@ class Mutant:
         chosen = ",".join(k for k, v in self.options.items() if v)
         where = f"{self.spec.name}[{chosen}]" if chosen else self.spec.name
         return f"{where} {self.level} {self.kind} {self.operator}: {self.what}"
+
+
+def shown(verdict: Verdict) -> str:
+    """Status, strength and the first line of the reason."""
+    if verdict.status is Status.PROVED:
+        return f"{verdict.status} ({verdict.strength})"
+    if verdict.status is Status.TESTED:
+        return f"{WARNED}: {verdict.warnings[0]}" if verdict.warnings else str(verdict.status)
+    return f"{verdict.status}: {verdict.detail.split(chr(10))[0][:200]}"

@@ -91,7 +91,7 @@ def main(folder: Path, rungs: list[str]) -> None:
             for file in backend.copied:
                 path.with_name(file).write_text(copied(f"{backend.name}/{file}"), encoding="utf-8")
         return
-    from stepforge.mutate.judge import TARGET, shown
+    from stepforge.mutate.mutant import TARGET, shown
     from stepforge.verify.certificate import Status
     from stepforge.verify.run import tasks
     from stepforge.verify.rungs.registry import RUNGS
@@ -115,9 +115,7 @@ def main(folder: Path, rungs: list[str]) -> None:
 
 def executed(action: list[str]) -> None:
     """Prints the lines of the package that building runs, by file."""
-    import stepforge
-
-    package = str(Path(stepforge.__file__).parent)
+    package = str(Path(__file__).parents[1])
     found: dict[str, set[int]] = {}
 
     def trace(frame, event, _):  # type: ignore[no-untyped-def]

@@ -18,8 +18,8 @@ import numpy as np
 from stepforge.backends.registry import verified
 from stepforge.language.spec import Options, Spec
 from stepforge.mutate import artefacts, generator, rules, surroundings, texts
-from stepforge.mutate.judge import TARGET, Statuses, judged, processes
-from stepforge.mutate.mutant import GENERATOR, LEVELS, Mutant
+from stepforge.mutate.judge import Statuses, judged, processes
+from stepforge.mutate.mutant import GENERATOR, LEVELS, TARGET, Mutant
 from stepforge.mutate.report import Report, Result
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.rungs import compiled

@@ -146,7 +146,7 @@ def shifted(m: Mnemonic, a: Value, by: Value) -> Value:
     if not isinstance(first, Float) or a.width != width_of(m.source) or amount is None:
         return unknown(m)
     count, rest = divmod(amount, first.width)
-    if rest or not 0 < count < len(a.parts) or m.operation == "shr" and m.source.startswith("s"):
+    if rest or not 0 < count < len(a.parts) or (m.operation == "shr" and m.source.startswith("s")):
         return unknown(m)  # of a signed type, copies of the sign come in
     empty = (zero(first.term.kind),) * count
     return Packed(
