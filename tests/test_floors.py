@@ -104,7 +104,7 @@ def test_a_long_file_says_why(name: str) -> None:
 
 JUDGES = ("reading", "cases", "terms", "ptx", "rounding", "rungs")
 """The rooms of `verify` that say what is right. Where files are is the business of `files`."""
-MODEL = {"language.spec", "language.names", "language.expression", "language.source"}
+MODEL = {f"language.{n}" for n in ("constraints", "expression", "names", "source", "spec")}
 """What a spec consists of, without what reads a rule or decides what it means."""
 SETTINGS = {
     "verify.rungs.static": {"language.reader"},

@@ -13,11 +13,12 @@ from support import small
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import render
 from stepforge.backends.torch_class import OF_TORCH, class_name
+from stepforge.language.constraints import constant
 from stepforge.language.diagnostics import Span, SpecError
 from stepforge.language.expression import Apply, Name, Number
 from stepforge.language.names import GENERATED, kernel_name, name_problem
 from stepforge.language.reader import load, loads
-from stepforge.language.spec import Interval, constant, holds
+from stepforge.language.spec import Interval, holds
 from stepforge.language.values import MAX_DIAGNOSTICS
 from stepforge.lowering.kernel import lets
 from stepforge.lowering.lower import lower

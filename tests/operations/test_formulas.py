@@ -172,6 +172,17 @@ def test_a_rule_with_functions_is_proved_to_the_bit(rule: str, tmp_path: Path) -
         assert rung == "R6" or verdict.strength == "bits"
 
 
+def test_a_formula_is_known_in_fast_mode_where_its_sums_are_fused(tmp_path: Path) -> None:
+    spec = small("p = p - lr*tanh(g*p + g)")
+    emit.apply(emit.changes([spec], tmp_path, whole=False))
+    task = Task(
+        RUNGS["R7"], spec, {}, tmp_path, 0, ("sm_90",), ("fp32",), exact=False,
+        kernels=(("triton", "host"),),
+    )  # fmt: skip
+    verdict = run(task)
+    assert (verdict.status, verdict.strength) == (Status.PROVED, "reals"), verdict
+
+
 def test_every_function_is_in_one_of_the_rules() -> None:
     text = " ".join(RULES).replace("**", "pow")
     assert all(function in text for function in formulas.names())

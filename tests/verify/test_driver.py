@@ -128,7 +128,7 @@ def test_a_file_that_is_not_text_is_an_error(tmp_path: Path) -> None:
 
 def test_a_rule_that_is_written_otherwise_is_called_edited(tmp_path: Path) -> None:
     folder = copy_of("lion", tmp_path / "generated")
-    edit(folder / "numpy" / "lion.py", [("p = p - lr * c", "p = p - c * lr")])
+    edit(folder / "numpy" / "lion.py", [("p = p - lr * u", "p = p - u * lr")])
     verdict = inspect(stock("lion"), folder).verdict
     assert verdict.status is Status.TESTED
     assert "the rule is not as build writes it: " in verdict.detail
@@ -144,7 +144,8 @@ def test_an_edited_optimizer_class_is_refuted_because_no_rung_runs_it(
     path.write_text(path.read_text() + "edited = True\n")
     verdict = inspect(stock("lion"), folder).verdict
     assert verdict.status is Status.REFUTED
-    assert f"{name}.py differs from what build writes" in verdict.detail
+    assert f"{name}.py:" in verdict.detail
+    assert "differs from what build writes" in verdict.detail
     path.unlink()
     verdict = inspect(stock("lion"), folder).verdict
     assert verdict.status is Status.REFUTED

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from support import ROOT, numpy_of
 
-from stepforge.language.domains import Domains
 from stepforge.language.reader import load, loads
+from stepforge.language.spec import Domains
 from stepforge.output import emit
 from stepforge.verify.cases import inputs
 from stepforge.verify.rungs import proof

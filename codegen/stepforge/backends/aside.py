@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from stepforge.language.constraints import Constraint
 from stepforge.language.expression import Apply, Assign, Expression, If, Name, Number, Statement
 from stepforge.language.names import GENERATED, author_names, kernel_name, owned, stepped_aside
-from stepforge.language.spec import Constraint, Spec, Torch
+from stepforge.language.spec import Spec, Torch
 
 _ASCII = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _HIDDEN = "".join(map(chr, (*range(0x10428, 0x10442), *range(0x10400, 0x1041A))))

@@ -13,7 +13,7 @@ from stepforge.backends.writer import Writer
 from stepforge.language.kinds import Kind
 from stepforge.language.names import OF_TRITON, kernel_name, owned, stepped_aside
 from stepforge.language.spec import Spec, State
-from stepforge.lowering.kernel import Argument, Kernel, Tensor, lets
+from stepforge.lowering.kernel import Argument, Kernel, Let, Step, Tensor, lets
 from stepforge.operations import formulas
 
 WARPS = 4
@@ -21,6 +21,9 @@ WARPS = 4
 GROUP, FEW_TENSORS = 4, 3
 """Elements of one thread come in groups, so that float32 moves 128 bits an access."""
 ELEMENTS = 2 * GROUP
+MOST_VALUES, MOST_ROOTS = 6, 3
+"""Of an element: values that a thread has at once, and divisions and roots, which keep some more.
+Beyond that the registers for two groups run out; `benchmarks/elements.py` measures it."""
 
 
 SETTINGS = {
@@ -37,9 +40,45 @@ def wide(kernel: Kernel) -> bool:
     """Whether its threads have registers for twice as many elements.
 
     Each thread's own work, such as indices and the conversion of arguments, costs an element half
-    then. Exact divisions and square roots need the registers themselves.
+    then. Exact divisions and square roots need the registers themselves, and so do two signs.
     """
-    return len(kernel.tensors) <= FEW_TENSORS and not _operations(kernel) & {"div", "sqrt"}
+    body = kernel.stages[0].body
+    few = len(kernel.tensors) <= FEW_TENSORS and _count(body, {"sign"}) <= 1
+    return few and not _operations(kernel) & {"div", "sqrt"}
+
+
+def _count(steps: Iterable[Step], operations: Collection[str]) -> int:
+    """How many operations of some kinds an element takes, with the options that take most."""
+    count = 0
+    for step in steps:
+        if isinstance(step, Let):
+            count += sum(node.op in operations for node in step.value.operations())
+        else:
+            count += max(_count(step.body, operations), _count(step.orelse, operations))
+    return count
+
+
+def _values(kernel: Kernel) -> int:
+    """How many values of an element there are at once, at most: those that are needed later."""
+    most = 0
+
+    def before(steps: Iterable[Step], needed: frozenset[str]) -> frozenset[str]:
+        nonlocal most
+        for step in reversed([*steps]):
+            if isinstance(step, Let):
+                read = frozenset(
+                    node.text
+                    for node in step.value.operations()
+                    if node.op == "name" and node.kind is Kind.TENSOR
+                )
+                most = max(most, len(needed | read | {step.name}))
+                needed = (needed - {step.name}) | read
+            else:
+                needed = before(step.body, needed) | before(step.orelse, needed)
+        return needed
+
+    before(kernel.stages[0].body, frozenset(t.name for t in kernel.tensors if t.stored))
+    return most
 
 
 def _operations(kernel: Kernel) -> set[str]:
@@ -47,8 +86,10 @@ def _operations(kernel: Kernel) -> set[str]:
 
 
 def block(kernel: Kernel) -> int:
-    """Elements of one program; formulas of many operations keep much in registers."""
-    if _operations(kernel) & set(formulas.names()):
+    """Elements of one program; what keeps much in registers has fewer of them."""
+    roots = _count(kernel.stages[0].body, {"div", "sqrt"})
+    has_formulas = _operations(kernel) & set(formulas.names())
+    if has_formulas or roots > MOST_ROOTS or _values(kernel) > MOST_VALUES:
         return GROUP * WARPS * 32
     return (2 * ELEMENTS if wide(kernel) else ELEMENTS) * WARPS * 32
 

@@ -17,6 +17,7 @@ EXAMPLES = (
     "stepforge mutate                 # 1,000 faults over all specs: takes a while",
     "stepforge mutate lion --count 50",
     "stepforge mutate lion --level surroundings",
+    "stepforge mutate --level generator --count 200  # faults of stepforge itself",
     "stepforge mutate --keep log.json # goes on where a run was interrupted",
 )
 
@@ -36,7 +37,7 @@ def mutate(
             "--level",
             metavar="LEVEL",
             help="Where faults are planted (repeatable), by default everywhere: "
-            "spec, rule, numpy, triton, multi_tensor, ttir, ptx, surroundings.",
+            "spec, rule, numpy, triton, multi_tensor, ttir, ptx, surroundings, generator.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice.")] = 0,
@@ -50,14 +51,14 @@ def mutate(
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
-    """Plant faults in rule, generated files, Triton IR and PTX; see which checks find them.
+    """Plant faults in rule, generated files, Triton IR, PTX and stepforge itself: which are found.
 
     Rungs are the checks of verify; `stepforge explain` says what each of them does.
     """
     from stepforge.commands.terminal import mutations as summary
     from stepforge.commands.terminal import report
     from stepforge.mutate.log import Log
-    from stepforge.mutate.mutant import LEVELS
+    from stepforge.mutate.mutant import GENERATOR, LEVELS
     from stepforge.mutate.score import mutate as run
     from stepforge.verify.processes import scratch
 
@@ -65,6 +66,8 @@ def mutate(
         if name not in LEVELS:
             help = nearest(name, LEVELS) or f"there are {', '.join(LEVELS)}"
             raise SpecError([Diagnostic("E006", f"no level named `{name}`", "mutate", help=help)])
+    # Faults of stepforge itself are not those of an optimizer.
+    levels = level or [name for name in LEVELS if not (specs and name == GENERATOR)]
     warnings: list[Diagnostic] = []
     loaded = {spec.name: spec for spec in load_held(specs, folder, warnings, [])}
     with scratch(), report.progress(sys.stderr) as advance, Log(keep) as log:
@@ -77,7 +80,7 @@ def mutate(
             jobs,
             log.known,
             lambda mutant, rungs, total: advance(log.add(mutant.name, rungs), total, mutant.kind),
-            tuple(level or LEVELS),
+            levels,
         )
     status = 0 if found.passed else 1
     if as_json:

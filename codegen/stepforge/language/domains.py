@@ -1,29 +1,17 @@
-"""Which values hyperparameters may have: each for itself, and several together."""
+"""Which values hyperparameters may have together, from the text of a spec."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from stepforge.language.constraints import Constraint, constant
 from stepforge.language.diagnostics import nearest, short
 from stepforge.language.expression import Apply, Expression, Name, names
 from stepforge.language.parser import parse_expression
 from stepforge.language.source import KeyPath
-from stepforge.language.spec import Constraint, Hyperparameter, Interval, constant
+from stepforge.language.spec import Hyperparameter, Interval
 from stepforge.language.values import Values, kind_of
-
-
-class Domains(dict[str, Interval]):
-    """The values that names may have, each for itself and several together."""
-
-    def __init__(
-        self, intervals: Mapping[str, Interval], together: tuple[Constraint, ...] = ()
-    ) -> None:
-        super().__init__(intervals)
-        self.together = together
-
-
-# From the text of a spec.
 
 
 def together(

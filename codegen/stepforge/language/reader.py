@@ -14,6 +14,7 @@ from typing import Any
 
 from stepforge.language import domains, rules
 from stepforge.language.constants import with_constants
+from stepforge.language.constraints import constant
 from stepforge.language.diagnostics import Diagnostic, Span, SpecError, nearest, order, short
 from stepforge.language.expression import Apply, Expression, Number, Statement, names
 from stepforge.language.names import GENERATED, malformed, name_problem
@@ -25,7 +26,6 @@ from stepforge.language.spec import (
     Option,
     Spec,
     State,
-    constant,
     holds,
     is_option_condition,
     option_sets,

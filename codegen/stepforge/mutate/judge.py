@@ -12,9 +12,10 @@ from pathlib import Path
 
 from stepforge.backends.registry import BACKENDS
 from stepforge.backends.render import copied
-from stepforge.mutate.mutant import FILES, LEVELS, SURROUNDINGS, WARNED, Mutant
+from stepforge.mutate import copies
+from stepforge.mutate.mutant import FILES, GENERATOR, LEVELS, SURROUNDINGS, TARGET, Mutant, shown
 from stepforge.output import emit, manifest
-from stepforge.verify.certificate import Status, Verdict
+from stepforge.verify.certificate import Status
 from stepforge.verify.files.generated import KERNELS, LAUNCHERS, ON_HOST, Variant
 from stepforge.verify.files.inspection import inspect
 from stepforge.verify.run import tasks
@@ -22,7 +23,6 @@ from stepforge.verify.run.workers import Pools, reason
 from stepforge.verify.rungs.registry import Rung
 from stepforge.verify.rungs.task import Task
 
-TARGET = "sm_90"
 TABLES = "multi_tensor/_tables.py"
 SECONDS = 60.0
 """Of processor time, for one mutant in one kind of worker."""
@@ -46,6 +46,8 @@ def judged(
     missing: dict[str, int] = {}
     with closing(Pools(jobs, jobs)) as pools:
         for mutant in mutants:
+            if mutant.level == GENERATOR:
+                continue
             for compiles in (False, True):
                 rungs = tuple(r for r in applicable(mutant) if r.compiles == compiles)
                 if rungs or (mutant.level == SURROUNDINGS and not compiles):
@@ -60,6 +62,7 @@ def judged(
             missing[mutant.name] -= 1
             if not missing[mutant.name]:
                 yield mutant, found.pop(mutant.name)
+    yield from copies.judged([m for m in mutants if m.level == GENERATOR], jobs)
 
 
 def applicable(mutant: Mutant) -> tuple[Rung, ...]:
@@ -110,7 +113,7 @@ def _around(mutant: Mutant, rungs: Sequence[Rung], place: Path, seed: int) -> St
         path.write_bytes(content.encode("utf-8"))
     verdict = inspect(mutant.spec, place, manifest.read(place)).verdict
     found = dict(_each(mutant, rungs, place, seed)) if verdict.status.passed else {}
-    return {FILES: _shown(verdict), **found}
+    return {FILES: shown(verdict), **found}
 
 
 def _each(
@@ -139,18 +142,9 @@ def _each(
             yield rung.number, reason
             continue
         try:
-            yield rung.number, _shown(tasks.run(task))
+            yield rung.number, shown(tasks.run(task))
         except Exception as error:  # our fault, and no kill
             yield rung.number, f"{Status.UNSUPPORTED}: {type(error).__name__}: {error}"
-
-
-def _shown(verdict: Verdict) -> str:
-    """Status, strength and the first line of the reason."""
-    if verdict.status is Status.PROVED:
-        return f"{verdict.status} ({verdict.strength})"
-    if verdict.status is Status.TESTED:
-        return f"{WARNED}: {verdict.warnings[0]}" if verdict.warnings else str(verdict.status)
-    return f"{verdict.status}: {verdict.detail.split(chr(10))[0][:200]}"
 
 
 def processes() -> int:

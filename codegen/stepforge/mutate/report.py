@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from stepforge.mutate.mutant import CLASSES, FILES, WARNED, Mutant
+from stepforge.mutate.mutant import AROUND, BUILD, CLASSES, FILES, SAME, WARNED, Mutant
 from stepforge.verify.certificate import Status
 from stepforge.verify.rungs.proof import SAME_FORMULA
 from stepforge.verify.rungs.registry import RUNGS
 
-GOALS = {**dict.fromkeys("ABCDEFJKL", 1.0), **dict.fromkeys("GHI", 0.95), "S": 0.0}
+GOALS = {**dict.fromkeys("ABCDEFJKLM", 1.0), **dict.fromkeys("GHI", 0.95), "S": 0.0}
 """Share of each class that has to be killed; of S, what torch has no options for cannot be."""
 
 
@@ -53,6 +53,8 @@ class Result:
         """
         if FILES in self.alarms:
             return (FILES,)
+        if self.rungs.get(BUILD, "").startswith(Status.REFUTED):
+            return (BUILD,)
         costs = WARNED if "PROVED (bits)" in self.rungs.values() else Status.REFUTED
         each = (self._saying(said) for said in (Status.REFUTED, costs))
         return next(filter(None, each), ())
@@ -64,10 +66,15 @@ class Result:
     def same(self) -> bool:
         """Whether it is no fault, by proof.
 
-        Either it performs the rule's own rounded operations, or the rule itself was changed to one
-        that is equal over the reals for all states and hyperparameters of the declared domains, and
-        no input was found for which a bit differs.
+        Either no file changes, or it performs the rule's own rounded operations and changes
+        nothing around them, or the rule itself was changed to one that is equal over the reals for
+        all states and hyperparameters of the declared domains, and no input was found for which a
+        bit differs.
         """
+        if self.rungs.get(BUILD) == SAME:
+            return True
+        if self.rungs.get(AROUND, SAME) != SAME:
+            return False
         proofs = {said for r, said in self.rungs.items() if r in RUNGS and RUNGS[r].proves}
         if self.level == "rule" and self.kind in "ABCDEI":
             proofs = {"PROVED (bits)" if SAME_FORMULA in said else said for said in proofs}
@@ -76,7 +83,7 @@ class Result:
     @property
     def alarms(self) -> tuple[str, ...]:
         """The rungs that do not pass it."""
-        passing = (Status.PROVED, Status.TESTED)
+        passing = (Status.PROVED, Status.TESTED, SAME)
         return tuple(r for r, status in self.rungs.items() if not status.startswith(passing))
 
 

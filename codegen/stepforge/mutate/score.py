@@ -1,9 +1,9 @@
 """mutation-score (R12), how good the verifier is: mutants of all classes, judged by every rung.
 
-`mutant` says what a mutant is. `rules`, `texts`, `surroundings` and `artefacts` make them in the
-rule, in generated files, around the rule, in Triton IR and PTX; `judge` runs the rungs, `report`
-counts. A mutant that a proof shows to perform the rule's own rounded operations is no fault, and is
-left out.
+`mutant` says what a mutant is. `rules`, `texts`, `surroundings`, `artefacts` and `generator` make
+them in the rule, in generated files, around the rule, in Triton IR and PTX, and in stepforge
+itself; `judge` runs the rungs, `report` counts. A mutant that a proof shows to perform the rule's
+own rounded operations is no fault, and is left out.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 
 from stepforge.backends.registry import verified
 from stepforge.language.spec import Options, Spec
-from stepforge.mutate import artefacts, rules, surroundings, texts
-from stepforge.mutate.judge import TARGET, Statuses, judged, processes
-from stepforge.mutate.mutant import LEVELS, Mutant
+from stepforge.mutate import artefacts, generator, rules, surroundings, texts
+from stepforge.mutate.judge import Statuses, judged, processes
+from stepforge.mutate.mutant import GENERATOR, LEVELS, TARGET, Mutant
 from stepforge.mutate.report import Report, Result
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.rungs import compiled
@@ -80,6 +80,8 @@ def collect(
             else:
                 key = (mutant.spec.name, mutant.level, mutant.kind)
                 groups.setdefault(key, []).append(mutant)
+    for mutant in generator.mutants() if GENERATOR in levels else ():
+        groups.setdefault((mutant.what.split(":")[0], mutant.level, mutant.kind), []).append(mutant)
     faults = _spread(list(groups.values()), count - len(named), rng)
     return [*named[:count], *faults, *_spread(list(same.values()), equivalents, rng)]
 
@@ -145,7 +147,8 @@ def _of_compiled(spec: Spec, folder: Path) -> Iterator[Mutant]:
 
 def score(spec: Spec, folder: Path, seed: int, count: int = 60, jobs: int | None = None) -> Verdict:
     """Of one optimizer: some of its mutants, and whether the other rungs kill them."""
-    report = mutate({spec.name: spec}, folder, count, count // 6, seed, jobs)
+    levels = [level for level in LEVELS if level != GENERATOR]  # no faults of an optimizer
+    report = mutate({spec.name: spec}, folder, count, count // 6, seed, jobs, levels=levels)
     status = Status.TESTED if report.passed else Status.REFUTED
     detail = f"{report.killed} of {report.faults} mutants killed"
     if report.survivors:

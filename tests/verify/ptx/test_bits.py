@@ -23,6 +23,9 @@ SAME_BITS = {
     "the upper of two, moved down": JOIN + "shr.u64 %rd34, %rd33, 32;\ncvt.u32.u64 %r60, %rd34;",
     "packed arithmetic on them": JOIN + "mul.rn.f32x2 %rd34, %rd33, %rd33;\n"
     "mov.b64 {%r60, %r4}, %rd34;",
+    "the upper of four of 16 bits": "cvt.rn.bf16x2.f32 %r52, %r51, %r50;\n"
+    + JOIN.replace("%r50", "%r52").replace("%r51", "%r52")
+    + "mov.b64 {%r53, %r54}, %rd33;\nmov.b32 {%rs1, %rs2}, %r54;\ncvt.f32.bf16 %r60, %rs2;",
     "a negative by its sign bit": "xor.b32 %r60, %r50, -2147483648;",
     "an absolute value by its sign bit": "and.b32 %r60, %r50, 2147483647;",
 }

@@ -34,6 +34,7 @@ def test_a_wrong_reference_is_refuted_at_its_line(
     assert verdict.status is Status.REFUTED
     if verdict.counterexample is not None:  # an exception has none
         assert line in verdict.counterexample.spec_line
+        assert " = " in verdict.counterexample.generated_line
     else:
         assert "NumPy fails" in verdict.detail
 

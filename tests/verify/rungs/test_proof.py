@@ -10,7 +10,7 @@ import pytest
 from support import ROOT, stock
 
 from stepforge.verify.certificate import Status, Verdict
-from verify.support import Edit, copy_of, edit, task, workers
+from verify.support import Edit, copy_of, edit, here, task, workers
 
 PLAIN = {"amsgrad": False, "maximize": False}
 DECAY = "    p = p - lr_times_weight_decay * p\n"
@@ -256,12 +256,46 @@ def test_a_wrong_numpy_file_is_refuted_by_r3(tmp_path: Path) -> None:
     (verdict,) = run(folder, ("R3",))
     assert verdict.status is Status.REFUTED
     assert verdict.counterexample is not None
-    assert "numpy/adamw.py:" in verdict.counterexample.artefact_line
-    assert "np.sqrt(v_hat + eps)" in verdict.counterexample.artefact_line
+    assert "numpy/adamw.py:" in verdict.counterexample.generated_line
+    assert "np.sqrt(v_hat + eps)" in verdict.counterexample.generated_line
+    assert verdict.counterexample.artefact_line == ""
     assert P in verdict.counterexample.spec_line
 
 
 # What cannot be lifted.
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "    n = p.numel()\n",
+            "    n = p.numel()\n    for _ in ():\n        pass\n",
+            "for _ in ():",
+        ),
+        ("(triton.cdiv(n, BLOCK),)", "(triton.cdiv(n, BLOCK) + 1,)", "BLOCK) + 1,)"),
+    ],
+)
+def test_a_launcher_that_cannot_be_lifted_is_cited_by_its_own_line(
+    old: str, new: str, line: str, tmp_path: Path
+) -> None:
+    """Also where it is PTX that was to be lifted."""
+    folder = copy_of("momentum", tmp_path / "generated")
+    path = folder / "triton" / "momentum.py"
+    edit(path, [(old, new)])
+    number = next(n for n, text in enumerate(path.read_text().split("\n"), 1) if line in text)
+    for rung in ("R3", "R7"):
+        verdict = here(
+            rung,
+            stock("momentum"),
+            folder,
+            {"maximize": False},
+            targets=("sm_80",),
+            dtypes=("fp32",),
+        )
+        assert not verdict.status.passed
+        assert f"{path}:{number}:" in verdict.detail, verdict.detail
+        assert "PTX" not in verdict.detail
 
 
 def _loop(text: str) -> str:

@@ -93,7 +93,8 @@ def test_it_is_run_reported_certified_and_kept(tmp_path: Path, command: Command)
 @pytest.mark.usefixtures("made_up")
 def test_it_refutes(tmp_path: Path, command: Command) -> None:
     folder = copy_of("lion", tmp_path / "generated")
-    edit(folder / "triton" / "lion.py", [("\nBLOCK = ", f"\n{PLANTED}\nBLOCK = ")])
+    rule = "    if MAXIMIZE:\n"
+    edit(folder / "triton" / "lion.py", [(rule, f"    {PLANTED}\n{rule}")])
     done = command("verify", "lion", "--generated", folder)
     assert done.returncode == 1
     assert "REFUTED made-up (R99) lion [maximize=False] sm_90 fp32\n" in done.stdout

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from stepforge.commands.terminal import screen as terminal
 from stepforge.commands.terminal import table
-from stepforge.mutate.mutant import CLASSES, FILES
+from stepforge.mutate.mutant import BUILD, CLASSES, FILES
 from stepforge.mutate.report import GOALS, Report
 from stepforge.verify.rungs import registry
 from stepforge.verify.rungs.registry import RUNGS
@@ -21,7 +21,9 @@ def print_report(report: Report, stream: IO[str], wide: bool = False) -> None:
     def say(line: str) -> None:
         table.say(screen, line, columns)
 
-    asked = [r for r in (FILES, *RUNGS) if any(r in result.rungs for result in report.results)]
+    asked = [
+        r for r in (FILES, BUILD, *RUNGS) if any(r in result.rungs for result in report.results)
+    ]
     meanings = {kind: CLASSES[kind] for kind in report.kinds}
     meanings["alone"] = "killed by this rung and no other"
     rows: list[list[table.Cell | str]] = []

@@ -47,7 +47,8 @@ class Mismatch:
     """Where the two files differ.
 
     Attributes:
-        kind: "value", "bounds" for an access outside of a tensor, or "failure" for an exception.
+        kind: "value", "start" for one before the first step, "bounds" for an access outside of a
+            tensor, or "failure" for an exception.
         tensor: Name of the tensor or state.
         element: Index of the first wrong element.
         step: Index of the step.
@@ -168,7 +169,11 @@ class _Run:
             if type(self.device) is not dict:
                 raise reference.Malformed(f"init returns {self.device!r:.50}, not a dict")
 
-        return self._both(0, ours, theirs) or (None if self.ended else self._compare(0, None))
+        if (mismatch := self._both(0, ours, theirs)) or self.ended:
+            return mismatch
+        mismatch = self._compare(0, None)
+        is_value = mismatch is not None and mismatch.kind == "value"
+        return replace(mismatch, kind="start") if mismatch and is_value else mismatch
 
     def step(self, index: int, step: Step) -> Mismatch | None:
         """One step of both files, and every bit that it leaves."""

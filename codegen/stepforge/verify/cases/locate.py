@@ -63,9 +63,12 @@ def _tensor(value: Any, element: int) -> str:
 def _lines(bench: Bench, case: Case, mismatch: Mismatch) -> tuple[str, str]:
     """Spec line and generated line where the first difference appears."""
     spec, options, text = bench.spec, case.options, Text(bench.pair.triton)
+    if mismatch.kind == "start":
+        start = text.first(f'state["{mismatch.tensor}"] =', "def init(")
+        return trace.state_line(spec, mismatch.tensor), start
     last = trace.spec_line(spec, options, trace.last_assignment(spec, options, mismatch.tensor))
     if mismatch.kind == "bounds":
-        return last, _first_line(text, ["mask = ", "tl.store("])
+        return last, text.first("mask = ", "tl.store(")
     if 0 <= mismatch.element < case.p.size:
         case = elements(case, slice(mismatch.element, mismatch.element + 1))
     kernel = _recorded(bench, bench.pair, bench.pair.triton, case)
@@ -129,18 +132,9 @@ def _store_line(bench: Bench, text: Text, mismatch: Mismatch) -> str:
     """The line that stores the wrong tensor, or would have to."""
     name = mismatch.tensor
     if any(s.scalar and s.name == name for s in bench.spec.states):
-        return _first_line(text, [f'state["{name}"] =', "tl.store("])
+        return text.first(f'state["{name}"] =', "tl.store(")
     store, size = f"tl.store({name}_ptr", mismatch.before[0].size
     in_tail = mismatch.element >= size // bench.block * bench.block
     if in_tail and not any("mask" in text.lines[n - 1] for n in text.containing(store)):
-        return _first_line(text, ["else:"], last=True)
-    return _first_line(text, [store, "tl.store("], last=in_tail)
-
-
-def _first_line(text: Text, wanted: list[str], last: bool = False) -> str:
-    """The first line with one of the texts, in their order; or the last one."""
-    for piece in wanted:
-        lines = list(text.containing(piece))
-        if lines:
-            return text.at(lines[-1] if last else lines[0])
-    return ""
+        return text.first("else:", last=True)
+    return text.first(store, "tl.store(", last=in_tail)

@@ -131,6 +131,18 @@ class Text:
         """`file:line: text`."""
         return f"{self.path}:{line}: {self.lines[line - 1].strip()}"
 
+    def first(self, *wanted: str, last: bool = False) -> str:
+        """`file:line: text` of a line with the first of the texts that is there, "" without one.
+
+        Args:
+            wanted: The texts.
+            last: Whether it is the last line with that text, not the first.
+        """
+        for piece in wanted:
+            if lines := list(self.containing(piece)):
+                return self.at(lines[-1 if last else 0])
+        return ""
+
     def containing(self, text: str) -> Iterator[int]:
         """The lines that hold a text."""
         for number, line in enumerate(self.lines, 1):

@@ -1,7 +1,7 @@
 """What verification starts with: which generated files are there, whole, and of this spec.
 
-A file is judged by its meaning, so a formatter may have been at work. In those that rungs look at,
-the rule may be written otherwise, by what `reading` knows; all else is what `build` writes, or the
+A file is judged by its meaning, so a formatter may have been at work. Where rungs look at it, the
+rule may be written otherwise, by what `permitted` knows; all else is what `build` writes, or the
 file is not run. The rungs run on every kernel whose own files are whole, whatever is wrong with the
 files beside them.
 """
@@ -21,7 +21,7 @@ from stepforge.language.spec import Spec
 from stepforge.output import emit, manifest
 from stepforge.output.manifest import Entry, Manifest
 from stepforge.verify.certificate import Status, Verdict
-from stepforge.verify.files import reading, strays, surroundings
+from stepforge.verify.files import permitted, strays, surroundings
 from stepforge.verify.files.generated import LAUNCHERS, expected_text
 from stepforge.verify.files.surroundings import UNREADABLE
 from stepforge.version import __version__
@@ -153,7 +153,7 @@ class Folder:
             return
         own = surroundings.compared(built, around).rule
         library = _COLUMNS[backend.column]
-        if unread := reading.unread(compared.rule, own, compared.tree, library):
+        if unread := permitted.unread(compared.rule, own, compared.tree, library):
             line, what = unread
             found.unread.append(f"{path}:{line}: in a rule, {what} is not supported")
             found.broken.add(backend.name)

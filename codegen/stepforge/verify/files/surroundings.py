@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,8 @@ from typing import Any
 from stepforge.backends import meaning
 from stepforge.backends.render import CUT
 
-_LINES = 8
-"""Of a difference, in a message."""
+_LINES, _WIDTH = 8, 100
+"""Lines of a difference in a message, and characters of a line."""
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What Python raises of a text that is no program."""
 
@@ -102,9 +103,22 @@ def _line(found: Any, wanted: Any, line: int) -> int:
 
 def _difference(wanted: str, found: str) -> Iterator[str]:
     """The lines of two texts that the other does not have; not all if there are many."""
-    lines = difflib.unified_diff(wanted.split("\n"), found.split("\n"), lineterm="", n=0)
-    changed = [line for line in list(lines)[2:] if not line.startswith("@@")]
-    for line in changed[:_LINES]:
-        yield f"{line[0]} {line[1:].strip()[:160]}"
+    texts = [line.strip() for line in wanted.split("\n")], [s.strip() for s in found.split("\n")]
+    changed = []
+    for tag, i, i_end, j, j_end in difflib.SequenceMatcher(None, *texts, False).get_opcodes():
+        if tag == "equal":
+            continue
+        for old, new in itertools.zip_longest(texts[0][i:i_end], texts[1][j:j_end], fillvalue=""):
+            same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False))
+            first = sum(1 for _ in same)
+            changed += [f"{mark} {_part(s, first)}" for mark, s in (("-", old), ("+", new)) if s]
+    yield from changed[:_LINES]
     if len(changed) > _LINES:
         yield f"… and {len(changed) - _LINES} more lines"
+
+
+def _part(line: str, first: int) -> str:
+    """What a long line has around the character at which it differs."""
+    start = max(first - _WIDTH // 2, 0) if len(line) > _WIDTH else 0
+    end = start + _WIDTH
+    return f"{'…' if start else ''}{line[start:end]}{'…' if end < len(line) else ''}"

@@ -136,32 +136,37 @@ def united(m: Mnemonic, a: Value, b: Value) -> Value:
 
 
 def shifted(m: Mnemonic, a: Value, by: Value) -> Value:
-    """Two floats in a register, moved by one of them: zero bits come in, which are a +0."""
-    if not isinstance(a, Packed) or len(a.parts) != 2:
+    """Floats in a register, moved by some of them: zero bits come in, which are a +0 each."""
+    if not isinstance(a, Packed):
         amount, logical = constant_of(by), m.operation == "shr" and not m.source.startswith("s")
         if amount is None or not 0 <= amount < width_of(m.source):
             return unknown(m)  # PTX clamps the amount, where the terms have none
         return computed("iushr" if logical else f"i{m.operation}")(m, a, by)
-    low, high = a.parts
-    if not isinstance(low, Float) or a.width != width_of(m.source) or constant_of(by) != low.width:
+    first, amount = a.parts[0], constant_of(by)
+    if not isinstance(first, Float) or a.width != width_of(m.source) or amount is None:
         return unknown(m)
-    if m.operation == "shr" and m.source.startswith("s"):
-        return unknown(m)  # copies of the sign come in
-    empty = zero(low.term.kind)
-    return Packed((empty, low) if m.operation == "shl" else (high, empty))
+    count, rest = divmod(amount, first.width)
+    if rest or not 0 < count < len(a.parts) or (m.operation == "shr" and m.source.startswith("s")):
+        return unknown(m)  # of a signed type, copies of the sign come in
+    empty = (zero(first.term.kind),) * count
+    return Packed(
+        (*empty, *a.parts[:-count]) if m.operation == "shl" else (*a.parts[count:], *empty)
+    )
 
 
 def widened(m: Mnemonic, a: Value) -> Value:
-    """`cvt` of an unsigned type to twice its width: zero bits above a float, which are a +0."""
-    if isinstance(a, Float) and a.width == width_of(m.source):
-        return Packed((a, zero(a.term.kind)))
+    """`cvt` of an unsigned type to twice its width: zero bits above floats, which are +0."""
+    parts = a.parts if isinstance(a, Packed) else (a,)
+    floats = [part for part in parts if isinstance(part, Float)]
+    if len(floats) == len(parts) and sum(p.width for p in floats) == width_of(m.source):
+        return Packed((*floats, *(zero(part.term.kind) for part in floats)))
     return unknown(m)
 
 
 def lower(m: Mnemonic, a: Value) -> Value:
-    """`cvt` to half the width, which is the lower of two numbers."""
-    if isinstance(a, Packed) and len(a.parts) == 2 and a.width == width_of(m.source):
-        return a.parts[0]
+    """`cvt` to half the width, which is the lower half of the numbers."""
+    if isinstance(a, Packed) and len(a.parts) % 2 == 0 and a.width == width_of(m.source):
+        return together(a.parts[: len(a.parts) // 2])
     return unknown(m)
 
 

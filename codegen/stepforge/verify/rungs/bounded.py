@@ -137,7 +137,8 @@ def _of_ptx(task: Task, subject: proof.Subject, text: str, found: list[Rounding]
     try:
         artefact, stores = proof.lifted_stores(subject, task.folder, target, text, task.exact)
     except (lifted.Refuted, lifted.Unsupported) as error:
-        reason = f"{target}, {subject.dtype}: {error}"
+        artefact = proof.artefact_of(subject, task.folder, target, text, True)
+        reason = f"{target}, {subject.dtype}: {proof.not_lifted(error, artefact).detail}"
         return _verdict(task, Status.UNSUPPORTED, reason, found)
     for tensor, got in stores:
         try:

@@ -211,7 +211,10 @@ def _of_tables(task: Task, subject: proof.Subject, texts: Mapping[bool, str], mo
         return _PASSED[key]
     is_unknown = "Unsupported: " in found.detail
     status = Status.UNSUPPORTED if is_unknown else Status.REFUTED
-    return task.verdict(status, f"{name}: {found.detail}", compared, found.counterexample)
+    counter = found.counterexample
+    if counter is not None:
+        counter = _located(counter, subject, task.folder, texts[True], name)
+    return task.verdict(status, f"{name}: {found.detail}", compared, counter)
 
 
 _PASSED: dict[Any, Verdict] = {}

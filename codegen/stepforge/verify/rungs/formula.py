@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from stepforge.language.spec import Interval, Options, Spec
-from stepforge.verify.cases import inputs, reference, trace
+from stepforge.verify.cases import inputs, reference, refusals, trace
 from stepforge.verify.cases.reference import ARITHMETIC, failure, raised_at
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import Text, fresh, same_bits
@@ -117,6 +118,11 @@ def check(task: Task) -> Verdict:
         reference.check_signatures(module, spec)
     except Exception as error:  # whatever an edited file does when it is imported
         return verdict(Status.REFUTED, f"{path} cannot be imported: {failure(error)}")
+    p, g = np.ones(0, np.float32), np.ones(1, np.float32)
+    state = {s.name: 0.5 if s.scalar else p for s in spec.active_states(options)}
+    right, misshapen = (partial(module.step, p, other, state) for other in (p, g))
+    if reason := refusals.wrong(right, spec, options, misshapen):
+        return verdict(Status.REFUTED, f"{path}: {reason}")
     rng = np.random.default_rng([task.seed, 1])
     for dtype in ("float64", "float32"):
         for draw in range(amount.draws):
@@ -271,7 +277,7 @@ def _counterexample(spec: Spec, path: Path, module: ModuleType, fault: _Outside)
     if case.t:
         given |= {k: inputs.shown(v[0]) for k, v in {"p": p, "g": g}.items()}
         given |= {k: inputs.shown(np.asarray(v).reshape(-1)[0]) for k, v in state.items()}
-        line = next(iter(text.containing(f'new["{fault.tensor}"] =')), 1)
+        place = text.first(f'new["{fault.tensor}"] =', "return p")
         index = trace.last_assignment(spec, options, fault.tensor)
 
         def step() -> None:
@@ -288,17 +294,17 @@ def _counterexample(spec: Spec, path: Path, module: ModuleType, fault: _Outside)
             if event is None or event.value is None or vector is None:
                 continue
             if event.value not in _at(vector, 0):
-                index, line = number, event.line
+                index, place = number, text.at(event.line)
                 break
         spec_line = trace.spec_line(spec, options, index)
     else:
-        line = next(iter(text.containing(f'state["{fault.tensor}"] =')), 1)
+        place = text.first(f'state["{fault.tensor}"] =', "def init(")
         spec_line = trace.state_line(spec, fault.tensor)
     e = fault.enclosure
     expected = f"{_digits(e.value)} in [{_digits(e.low)}, {_digits(e.high)}]"
     return Counterexample(
         fault.tensor, case.dtype, 1, 0, int(case.t > 0), given, expected,
-        inputs.shown(fault.value), spec_line, text.at(line),
+        inputs.shown(fault.value), spec_line, place,
     )  # fmt: skip
 
 

@@ -7,12 +7,13 @@ or a launcher that remembers something, shows in a later step. There is no toler
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from stepforge.language.spec import Options
-from stepforge.verify.cases import locate, shrink
+from stepforge.verify.cases import locate, refusals, shrink
 from stepforge.verify.cases.bench import Bench
 from stepforge.verify.cases.reference import failure
 from stepforge.verify.cases.sequences import cases, few_cases
@@ -64,12 +65,13 @@ def _single(task: Task) -> Verdict:
             case, mismatch = shrink.smallest(bench, case, mismatch)
             detail = {
                 "value": f"the kernel's `{mismatch.tensor}` differs from NumPy's",
+                "start": f"the kernel's `{mismatch.tensor}` starts otherwise than NumPy's",
                 "bounds": f"the kernel {mismatch.got.split()[0]} outside of `{mismatch.tensor}`",
                 "failure": f"one of the files fails: {mismatch.got}",
             }[mismatch.kind]
             found = locate.counterexample(bench, case, mismatch)
             return verdict(Status.REFUTED, detail, found)
-    if reason := refusals(bench, options):
+    if reason := refused(bench, options):
         return verdict(Status.REFUTED, reason)
     if bench.kernel.contracts:
         reason = f"{pair.triton}: a launch in exact mode does not pass enable_fp_fusion=False"
@@ -83,27 +85,14 @@ def _single(task: Task) -> Verdict:
     return verdict(Status.TESTED, f"in {steps} steps")
 
 
-def refusals(bench: Bench, options: Options) -> str:
-    """What a file accepts although it must raise a ValueError: a bad `t`, or bad shapes."""
-    spec, values = bench.spec, {h.name: h.default for h in bench.spec.hyperparameters}
-    wrong = [("t = 0", 0, 3), ("t = -1", -1, 3), ("t = 1.5", 1.5, 3), ("g of another shape", 1, 4)]
-    for what, t, n in wrong:
-        p, g = np.ones(3, np.float32), np.ones(n, np.float32)
-        state: dict[str, Any] = {
-            s.name: 0.5 if s.scalar else np.ones(3, np.float32) for s in spec.active_states(options)
-        }
-        device = {k: v if np.ndim(v) == 0 else Tensor(v) for k, v in state.items()}
-        calls = {
-            bench.pair.numpy: (bench.numpy, p, g, state),
-            bench.pair.triton: (bench.triton, Tensor(p), Tensor(g), device),
-        }
-        for path, (module, *given) in calls.items():
-            try:
-                with np.errstate(all="ignore"):
-                    module.step(*given, t, **values, **options)
-            except ValueError:
-                continue
-            except Exception as error:
-                return f"{path}: with {what}, {failure(error)}"
-            return f"{path}: step accepts {what}"
-    return ""
+def refused(bench: Bench, options: Options) -> str:
+    """What the kernel's file takes although it must not, or refuses although it must not."""
+    spec = bench.spec
+    state = {
+        s.name: 0.5 if s.scalar else Tensor(np.ones(0, np.float32))
+        for s in spec.active_states(options)
+    }
+    p, g = Tensor(np.ones(0, np.float32)), Tensor(np.ones(1, np.float32))
+    right, misshapen = (partial(bench.triton.step, p, other, state) for other in (p, g))
+    reason = refusals.wrong(right, spec, options, misshapen)
+    return f"{bench.pair.triton}: {reason}" if reason else ""

@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 
 from stepforge.backends.triton import WARPS
-from stepforge.language.domains import Domains
-from stepforge.language.spec import Interval, Options, Spec
+from stepforge.language.spec import Domains, Interval, Options, Spec
 from stepforge.operations.formats import Layout
 from stepforge.verify.cases import inputs
 from stepforge.verify.certificate import Counterexample, Status, Verdict
-from stepforge.verify.files.generated import KERNELS, Pair, Text
+from stepforge.verify.files.generated import KERNELS, Pair
 from stepforge.verify.ptx import lifter, parser
 from stepforge.verify.reading import reader
 from stepforge.verify.rungs import compiled
@@ -247,11 +246,17 @@ def _value(
         detail = f"{artefact.name}: `{name}` cannot be decided: {reason}"
         return Outcome(Status.UNSUPPORTED, "", detail)
 
-    if (narrow := equality.narrowed(got, wanted, expected.real)) is not None:
+    reals = Outcome(
+        Status.PROVED, "reals", "equal over the reals; the rounded operations are not the rule's"
+    )
+    meant = got if exact else equality.meant(got)
+    if not exact and congruence.same_operations(meant, wanted):
+        return reals
+    if (narrow := equality.narrowed(meant, wanted, expected.real)) is not None:
         detail = f"`{name}` is computed in {narrow.kind}, where the rule has more digits: {narrow}"
         at = _seen(subject, got, wanted, {})
         return undecided(f"{detail}, {_UNSEEN}") if at is None else refuted(detail, at)
-    decision = _decided(spec, got, wanted, subject.seed)
+    decision = _decided(spec, meant, wanted, subject.seed)
     if exact and decision.status != "different":
         reason = f"`{name}` may be another formula: {decision.reason}"
         if decision.status in ("equal", "tested"):
@@ -260,8 +265,7 @@ def _value(
         at = _seen(subject, got, wanted, {})
         return undecided(f"{reason}, {_UNSEEN}") if at is None else refuted(reason, at)
     if decision.status == "equal":
-        note = "equal over the reals; the rounded operations are not the rule's"
-        return Outcome(Status.PROVED, "reals", note)
+        return reals
     if decision.status == "tested":
         note = f"equal in a prime field; the probability of an error is below {decision.error:.1g}"
         return Outcome(Status.TESTED, "", note)
@@ -341,15 +345,18 @@ def _guarded(run: Callable[[], Outcome], path: Path) -> Outcome:
     try:
         return run()
     except (Refuted, Unsupported) as error:
-        return _not_lifted(error, Artefact(str(path), "\n".join(Text(path).lines), {}))
+        return not_lifted(error, Artefact.of(path, {}))
 
 
-def _not_lifted(error: Refuted | Unsupported, artefact: Artefact) -> Outcome:
+def not_lifted(error: Refuted | Unsupported, artefact: Artefact) -> Outcome:
+    """The outcome where an artefact, or the generated file that launches it, is not lifted."""
+    if error.file:
+        artefact = Artefact.of(Path(error.file), {})
     if isinstance(error, Refuted):
         return _refuted_at(artefact, error.line, str(error))
-    places = [artefact.line(error.line) or artefact.name, artefact.source_line(error.line)]
-    detail = "\n  ".join([f"cannot be lifted: {error}", *filter(None, places)])
-    return Outcome(Status.UNSUPPORTED, "", detail)
+    places = [artefact.line(error.line), artefact.source_line(error.line)]
+    known = list(filter(None, places)) or [artefact.name]
+    return Outcome(Status.UNSUPPORTED, "", "\n  ".join([f"cannot be lifted: {error}", *known]))
 
 
 def _numpy(subject: Subject, folder: Path) -> Outcome:
@@ -359,7 +366,7 @@ def _numpy(subject: Subject, folder: Path) -> Outcome:
     source = Source(text)
     kinds = storage(spec, subject.options, subject.dtype)
     values = reference_proof.values(source, spec, subject.options, kinds)
-    artefact = Artefact(str(path), text, source.origin)
+    artefact = Artefact.of(path, source.origin)
     found = []
     for name, got in {**values.stores, **values.scalars}.items():
         wanted = kinds.get(name, rule.HOST)
@@ -375,7 +382,16 @@ def _launch(subject: Subject, folder: Path, exact: bool) -> tuple[Launch, list[B
     Numbers on the device are those that the launch from the host passes, in its order; the last of
     them is the scale.
     """
-    source = Source(subject.file(folder).read_text(encoding="utf-8"))
+    path = subject.file(folder)
+    try:
+        return _launched(subject, path, exact)
+    except (Refuted, Unsupported) as error:
+        error.file = str(path)
+        raise
+
+
+def _launched(subject: Subject, path: Path, exact: bool) -> tuple[Launch, list[Binding]]:
+    source = Source(path.read_text(encoding="utf-8"))
     spec, options = subject.spec, subject.options
     kinds = storage(spec, options, subject.dtype)
     made = launch(source, spec, options, exact, subject.backend == "multi_tensor")
@@ -395,7 +411,7 @@ def _launcher(subject: Subject, folder: Path) -> Outcome:
         source = Source(path.read_text(encoding="utf-8"))
         tabular = subject.backend == "multi_tensor"
         made = launch(source, subject.spec, subject.options, exact, tabular, subject.mode)
-        artefact = Artefact(str(path), "\n".join(Text(path).lines), source.origin)
+        artefact = Artefact.of(path, source.origin)
         for line, what in launcher.findings(
             subject.spec, made, subject.options, exact, WARPS, subject.mode
         ):
@@ -425,7 +441,7 @@ def of_triton(subject: Subject, folder: Path, text: str) -> Outcome:
         made, given = _launch(subject, folder, True)
         lifted = ttir.lift(text, given, made.block)
     except (Refuted, Unsupported) as error:
-        return _not_lifted(error, Artefact(name, text, {}, lines, path))
+        return not_lifted(error, Artefact(name, text, {}, lines, path))
     return compare(subject, Artefact(name, text, lifted.origin, lines, path), lifted, made.block)
 
 
@@ -471,11 +487,11 @@ def of_ptx(
     key = (proof_key(subject, folder, text), aligned, exact)
     if (known := _PASSED.get(key)) is not None:
         return known
-    artefact = _artefact(subject, folder, target, text, aligned)
+    artefact = artefact_of(subject, folder, target, text, aligned)
     try:
         lifted, block = _lifted(subject, folder, text, aligned, exact)
     except (Refuted, Unsupported) as error:
-        return _not_lifted(error, artefact)
+        return not_lifted(error, artefact)
     outcome = compare(subject, replace(artefact, origin=lifted.origin), lifted, block, exact)
     if outcome.status.passed:
         _PASSED[key] = outcome
@@ -506,7 +522,7 @@ def lifted_stores(
         Refuted, Unsupported: It cannot be lifted.
     """
     lifted, _ = _lifted(subject, folder, text, True, exact)
-    artefact = replace(_artefact(subject, folder, target, text, True), origin=lifted.origin)
+    artefact = replace(artefact_of(subject, folder, target, text, True), origin=lifted.origin)
     stores = [(a.tensor, a.value) for a in lifted.stores()]
     return artefact, list(dict.fromkeys(stores))
 
@@ -549,7 +565,8 @@ def variant(subject: Subject) -> str:
     return f", multi-tensor{where[subject.mode]}"
 
 
-def _artefact(subject: Subject, folder: Path, target: str, text: str, aligned: bool) -> Artefact:
+def artefact_of(subject: Subject, folder: Path, target: str, text: str, aligned: bool) -> Artefact:
+    """PTX of which nothing is known yet."""
     name = f"PTX for {target}, {subject.dtype}{'' if aligned else ', unaligned'}{variant(subject)}"
     path = subject.file(folder)
     return Artefact(name, text, {}, parser.source_lines(text), path)

@@ -12,15 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Options, Spec
-from stepforge.verify.cases import inputs, reference, trace
+from stepforge.verify.cases import inputs, reference, refusals, trace
 from stepforge.verify.cases.memory import watched
 from stepforge.verify.cases.reference import ARITHMETIC, failure, state_type
 from stepforge.verify.cases.tensors import Tensor
@@ -311,12 +312,14 @@ class Bench:
         given |= {k: inputs.shown(v[at]) for k, v in batch.before.items()}
         given |= {k: inputs.shown(v) for k, v in batch.scalars.items()}
         text = Text(self.pair.multi_tensor)
-        line = next(iter(text.containing(f"tl.store({name}_ptr")), 1)
-        index = trace.last_assignment(self.spec, options, name) if name != "g" else 0
+        spec_line = ""  # of a gradient that is scaled there is none
+        if name != "g":
+            index = trace.last_assignment(self.spec, options, name)
+            spec_line = trace.spec_line(self.spec, options, index)
         counter = Counterexample(
             name, ours.dtype.name, batch.sizes[tensor], element, 1, given,
             inputs.shown(ours[at]), inputs.shown(theirs[at]),
-            trace.spec_line(self.spec, options, index), text.at(line),
+            spec_line, text.first(f"tl.store({name}_ptr"),
         )  # fmt: skip
         where = f"tensor {tensor} of {len(batch.sizes)}"
         what = f"the multi-tensor kernel's `{name}` differs from NumPy's in {where}"
@@ -373,6 +376,10 @@ def interpreted(task: Task) -> tuple[Difference | None, int]:
         bench = Bench(task.spec, task.folder)
     except Exception as error:  # whatever an edited file does when it is imported
         return Difference(f"{task.pair.multi_tensor} cannot be imported: {failure(error)}"), 0
+    scalars = {s.name: 0.5 for s in task.spec.active_states(task.options) if s.scalar}
+    empty = partial(bench.module.step, SimpleNamespace(size=0), scalars)
+    if reason := refusals.wrong(empty, task.spec, task.options):
+        return Difference(f"{task.pair.multi_tensor}: {reason}"), 0
     rng = np.random.default_rng([task.seed, 22])
     for dtype, mode in (("float32", "host"), ("float64", "device"), ("float16", "scaled")):
         found = bench.steps(task.options, dtype, rng, 0, _watched, mode=mode)

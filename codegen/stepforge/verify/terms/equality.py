@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stepforge.language.domains import Domains
-from stepforge.language.spec import Interval
+from stepforge.language.spec import Domains, Interval
 from stepforge.operations import formulas
 from stepforge.operations.formats import UNIT
 from stepforge.verify.reading import reader
@@ -63,6 +62,24 @@ class Decision:
     witness: dict[str, float] = field(default_factory=dict)
     values: tuple[str, str] = ("", "")
     reason: str = ""
+
+
+def meant(term: Term) -> Term:
+    """What a term stands for over the reals, where sums are fused and quotients approximate.
+
+    The same rounded operations without that may be a function's formula, which is known by them.
+    """
+    found: dict[Term, Term] = {}
+    for part in nodes([term]):
+        args = tuple(found[a] for a in part.args)
+        op = plain(part.op) if plain(part.op) in ("div", "sqrt") else part.op
+        if op == "fma":
+            found[part] = apply("add", apply("mul", args[0], args[1]), args[2])
+        elif (op, args) == (part.op, part.args):
+            found[part] = part
+        else:
+            found[part] = apply(op, *args, kind=part.kind, data=part.data)
+    return found[term]
 
 
 def decide(got: Term, expected: Term, domains: Mapping[str, Interval], seed: int) -> Decision:

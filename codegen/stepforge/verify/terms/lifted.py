@@ -22,19 +22,24 @@ from stepforge.verify.terms.terms import Term
 
 
 class Refuted(Exception):
-    """The kernel does what no kernel may, with the line of the artefact where it does."""
+    """The kernel does what no kernel may, with the line where it does.
 
-    def __init__(self, line: int, what: str) -> None:
+    Attributes:
+        line: The line.
+        file: The generated file that it is of; "" for the artefact that is lifted.
+    """
+
+    def __init__(self, line: int, what: str, file: str = "") -> None:
         super().__init__(what)
-        self.line = line
+        self.line, self.file = line, file
 
 
 class Unsupported(Exception):
-    """The kernel holds something that the lifter does not know, with its line."""
+    """The kernel holds something that the lifter does not know; `line` and `file` as above."""
 
-    def __init__(self, line: int, what: str) -> None:
+    def __init__(self, line: int, what: str, file: str = "") -> None:
         super().__init__(what)
-        self.line = line
+        self.line, self.file = line, file
 
 
 @dataclass(frozen=True, slots=True)

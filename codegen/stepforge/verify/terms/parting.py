@@ -23,28 +23,36 @@ class Artefact:
         name: Such as "PTX for sm_90, fp32".
         text: Its text.
         origin: The first line of it that computes a term.
-        source: Its lines → lines of the generated file, as far as they are known.
+        source: Its lines → lines of the generated file, as far as they are known; None for that
+            file itself.
         path: The generated file.
     """
 
     name: str
     text: str
     origin: Mapping[Term, int]
-    source: Mapping[int, int] = field(default_factory=dict)
+    source: Mapping[int, int] | None = field(default_factory=dict)
     path: Path | None = None
+
+    @classmethod
+    def of(cls, path: Path, origin: Mapping[Term, int]) -> Artefact:
+        """A generated file itself, which has no lines but its own."""
+        return cls(str(path), "", origin, None, path)
 
     def line(self, number: int) -> str:
         """`name:line: text`, or "" for no line."""
-        lines = self.text.split("\n")
+        lines = self.text.split("\n") if self.text else []
         if not 0 < number <= len(lines):
             return ""
         return f"{self.name}:{number}: {' '.join(lines[number - 1].split())}"
 
     def source_line(self, number: int) -> str:
         """`file:line: text` of the generated line that a line was compiled from, or ""."""
-        if self.path is None or number not in self.source:
+        if self.path is None:
             return ""
-        return Text(self.path).at(self.source[number])
+        text = Text(self.path)
+        line = number if self.source is None else self.source.get(number, 0)
+        return text.at(line) if 0 < line <= len(text.lines) else ""
 
 
 def counterexample(

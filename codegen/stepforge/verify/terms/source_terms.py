@@ -183,7 +183,7 @@ class Source:
 
     def statement(self, s: ast.stmt, scope: Scope) -> None:
         """Runs one statement."""
-        if _only_raises(s):
+        if self.only_raises(s):
             return
         match s:
             case ast.Assign(targets=[target]):
@@ -203,6 +203,37 @@ class Source:
                 self.expression(call, scope)
             case _:
                 raise Unsupported(s.lineno, f"the statement `{type(s).__name__.lower()}`")
+
+    def only_raises(self, s: ast.stmt) -> bool:
+        """Whether a statement refuses inputs and does nothing else.
+
+        A check of a generated file calls only what looks at a value, and binds only what it goes
+        through in a loop. Whether it refuses the right numbers is tried elsewhere.
+        """
+        match s:
+            case ast.Raise():
+                return True
+            case ast.If(test=test, body=body, orelse=orelse) if body and self.only_looks(test):
+                return all(map(self.only_raises, [*body, *orelse]))
+            case ast.For(iter=of, body=body, orelse=[]) if self.only_looks(of):
+                return all(map(self.only_raises, body))
+        return False
+
+    def only_looks(self, e: ast.expr) -> bool:
+        """Whether an expression changes nothing."""
+        for node in ast.walk(e):
+            match node:
+                case ast.NamedExpr() | ast.Await() | ast.Yield() | ast.YieldFrom():
+                    return False
+                case ast.Call(func=ast.Attribute(attr=name)) if name in _LOOKS:
+                    pass
+                case ast.Call(func=ast.Name(id=name)):
+                    called = self.globals.get(name, Library(name))
+                    if name in self.functions or called != Library("int"):
+                        return False
+                case ast.Call():
+                    return False
+        return True
 
     def assign(self, target: ast.expr, value: Any, scope: Scope) -> None:
         """Binds a name, several, or an entry of a dictionary."""
@@ -569,32 +600,6 @@ def _is_plain(function: ast.FunctionDef) -> bool:
     return not any(more) and not function.decorator_list
 
 
-def _only_raises(s: ast.stmt) -> bool:
-    """Whether a statement refuses inputs and does nothing else.
-
-    A check of a generated file calls only what looks at a value, and binds only what it goes
-    through in a loop; whether it is there, and refuses the right numbers, is looked at elsewhere.
-    """
-    match s:
-        case ast.Raise():
-            return True
-        case ast.If(test=test, body=body, orelse=orelse):
-            return _only_looks(test) and bool(body) and all(map(_only_raises, [*body, *orelse]))
-        case ast.For(iter=of, body=body, orelse=[]):
-            return _only_looks(of) and all(map(_only_raises, body))
-    return False
-
-
-def _only_looks(e: ast.expr) -> bool:
-    """Whether an expression changes nothing."""
-    for node in ast.walk(e):
-        if isinstance(node, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom | ast.Lambda):
-            return False
-        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] not in _LOOKS:
-            return False
-    return True
-
-
 def _copied(scope: Scope) -> Scope:
     return {name: dict(v) if isinstance(v, dict) else v for name, v in scope.items()}
 
@@ -603,8 +608,8 @@ def _same(a: Any, b: Any) -> bool:
     return a is b or (type(a) is type(b) and not isinstance(a, Offset) and bool(a == b))
 
 
-_LOOKS = ("int", "items", "shape", "is_floating_point", "is_contiguous")
-"""What the checks of generated files call."""
+_LOOKS = ("items", "shape", "is_floating_point", "is_contiguous")
+"""What the checks of generated files call, beside `int`."""
 _UNBOUND = object()
 """The value of a name of a function that is not assigned yet, or not on every way."""
 _BITWISE: dict[type[ast.operator], str] = {ast.BitAnd: "and", ast.BitOr: "or"}

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stepforge.language.domains import Domains
-from stepforge.language.spec import Interval
+from stepforge.language.spec import Domains, Interval
 from stepforge.operations.formats import FORMATS
 from stepforge.verify.cases import inputs
 from stepforge.verify.terms import evaluation

@@ -1,0 +1,187 @@
+"""Only the rule of a generated file may be another one, and all of it is looked at."""
+
+from __future__ import annotations
+
+import os
+import py_compile
+from pathlib import Path
+
+import pytest
+from support import stock
+
+from stepforge.mutate import surroundings as planted
+from stepforge.mutate.mutant import Mutant
+from stepforge.output import emit, manifest
+from stepforge.verify.certificate import Status, Verdict
+from stepforge.verify.files.generated import fresh
+from stepforge.verify.files.inspection import inspect
+from verify.support import edit
+
+SPEC = stock("adamw")
+RULE = "    v = beta2 * v + one_minus_beta2 * (g * g)\n"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder; whoever changes it changes it back."""
+    folder = tmp_path_factory.mktemp("built")
+    emit.build([SPEC], folder, whole=False)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    emit.build([SPEC], tmp_path, whole=False)
+    return tmp_path
+
+
+def look(folder: Path) -> Verdict:
+    return inspect(SPEC, folder, manifest.read(folder)).verdict
+
+
+def looked_at(mutant: Mutant, folder: Path) -> Verdict:
+    """The verdict on a folder that has the fault for a moment."""
+    before = {f: (folder / f).read_bytes() for f in mutant.files if (folder / f).is_file()}
+    for file, text in mutant.files.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(text.encode("utf-8"))
+    try:
+        return look(folder)
+    finally:
+        for file in mutant.files:
+            if file in before:
+                (folder / file).write_bytes(before[file])
+                continue
+            place = folder / file
+            place.unlink()
+            while not any((place := place.parent).iterdir()):
+                place.rmdir()
+
+
+def test_every_kind_of_fault_around_the_rule_is_found(built: Path) -> None:
+    kinds = {m.operator: m for m in planted.mutants(SPEC)}
+    assert len(kinds) > 60
+    for mutant in kinds.values():
+        verdict = looked_at(mutant, built)
+        assert not verdict.status.passed, mutant.name
+        assert next(iter(mutant.files)).split("/")[0] in verdict.detail, mutant.name
+    assert look(built).detail == "as built"
+
+
+def test_no_other_layout_is_one(built: Path) -> None:
+    layouts = list(planted.equivalents(SPEC))
+    assert len(layouts) > 10
+    for mutant in layouts:
+        verdict = looked_at(mutant, built)
+        assert (verdict.status, verdict.detail) == (Status.TESTED, "as built"), mutant.name
+
+
+def test_what_differs_is_shown_with_its_line(folder: Path) -> None:
+    path = folder / "triton" / "adamw.py"
+    edit(path, [("num_warps=4,", "num_warps=4,\n            num_ctas=2,")])
+    line = path.read_text().split("\n").index("            num_ctas=2,") + 1
+    head, *difference = look(folder).detail.split("\n")
+    assert head == f"{path}:{line} differs from what build writes, outside of the rule"
+    assert [text[:6] for text in difference] == ["    - ", "    + "]
+    assert [text.count("num_ctas=2") for text in difference] == [0, 1]
+
+
+# The rule.
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        "    v = one_minus_beta2 * (g * g) + v * beta2\n",
+        "    square_of_g = g * g\n    v = beta2 * v + one_minus_beta2 * square_of_g\n",
+        "    v = tl.fma(beta2, v, one_minus_beta2 * (g * g))\n",
+        "    v = (beta2 * v).to(real) + one_minus_beta2 * (g * g)\n",
+        "    if AMSGRAD:\n        v = beta2 * v + one_minus_beta2 * g * g\n    else:\n    " + RULE,
+        "    v *= beta2\n    v += one_minus_beta2 * (g * g)\n",
+        "",
+    ],
+)
+def test_a_rule_may_be_written_otherwise(new: str, folder: Path) -> None:
+    path = folder / "triton" / "adamw.py"
+    edit(path, [(RULE, new)])
+    verdict = look(folder)
+    assert (verdict.status, verdict.detail) == (
+        Status.TESTED, f"the rule is not as build writes it: {path}",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("    v = (v := g)\n", "the expression `(v := g)`"),
+        ("    v: tl.constexpr = g\n", "the statement `v: tl.constexpr = g`"),
+        ("    v = step(v)\n", "the expression `step(v)`"),
+        ("    v = tl.load(v_ptr)\n", "the expression `tl.load(v_ptr)`"),
+        ("    v = adamw_kernel(v)\n", "the expression `adamw_kernel(v)`"),
+        ("    v = [g for _ in (1,)]\n", "the expression `[g for _ in (1,)]`"),
+        ("    v = tl.where(**g)\n", "the expression `**g`"),
+        ("    v = v if __debug__ else g\n", "the expression `__debug__`"),
+        ("    v = v.to(tl.float32, bitcast=print)\n", "the expression `print`"),
+        ("    v = v.device\n", "the expression `v.device`"),
+        ("    mask = g\n", "an assignment to `mask`, which means something outside of the rule"),
+        ("    div = g\n", "an assignment to `div`, which means something outside of the rule"),
+        ("    print = g\n", "an assignment to `print`, which means something outside of the rule"),
+        ("    return\n", "the statement `return`"),
+    ],
+)
+def test_what_a_rule_has_no_use_for_is_not_run(line: str, what: str, folder: Path) -> None:
+    path = folder / "triton" / "adamw.py"
+    edit(path, [(RULE, RULE + line)])
+    number = path.read_text().split("\n").index(line.rstrip("\n")) + 1
+    found = inspect(SPEC, folder, manifest.read(folder))
+    assert found.verdict.status is Status.UNSUPPORTED
+    assert found.verdict.detail == f"{path}:{number}: in a rule, {what} is not supported"
+    assert found.launchers == ("multi_tensor",)
+
+
+# Files beside them.
+
+
+def test_files_that_belong_to_somebody_else_are_no_fault(folder: Path) -> None:
+    """A folder may be somebody's package, and other optimizers may have been edited in it."""
+    (folder / "__init__.py").unlink()
+    held = manifest.read(folder)
+    assert held is not None
+    del held.files["__init__.py"]  # type: ignore[attr-defined]
+    (folder / "__init__.py").write_text("from .torch import AdamW\n")
+    (folder / "schedules.py").write_text("x = 1\n")
+    (folder / "more").mkdir()
+    (folder / "numpy" / "README.md").write_text("Notes.\n")
+    (folder / "numpy" / "py.typed").write_text("")
+    verdict = inspect(SPEC, folder, held).verdict
+    assert verdict.status is Status.TESTED
+    (warning,) = verdict.warnings
+    assert "__init__.py is not of build" in warning
+
+
+def test_edited_files_of_optimizers_that_are_not_looked_at_are_named(tmp_path: Path) -> None:
+    emit.build([SPEC, stock("lion")], tmp_path, whole=False)
+    assert look(tmp_path).warnings == ()
+    edit(tmp_path / "numpy" / "lion.py", [("p = p - lr * u", "p = p - u * lr")])
+    (warning,) = look(tmp_path).warnings
+    assert warning.startswith("1 files of optimizers that are not looked at, such as numpy/lion.py")
+
+
+def test_compiled_files_hold_the_code_of_their_sources(folder: Path) -> None:
+    source = folder / "numpy" / "adamw.py"
+    text = source.read_text()
+    for level in (0, 1, 2):
+        py_compile.compile(str(source), optimize=level, doraise=True)
+    assert look(folder).detail == "as built"
+    source.write_text(text.replace("0.999", "0.998"))
+    os.utime(source, (1e9, 1e9))
+    cached = py_compile.compile(str(source), doraise=True)
+    source.write_text(text)
+    assert look(folder).detail == "as built", "Python compiles it anew, as the times differ"
+    os.utime(source, (1e9, 1e9))
+    assert look(folder).detail == f"{cached} holds other code than adamw.py: move it away"
+    assert fresh(source).step.__kwdefaults__["beta2"] == 0.999
+    data = Path(cached).read_bytes()
+    Path(cached).write_bytes(b"0000" + data[4:])
+    (warning,) = look(folder).warnings
+    assert warning == f"{cached} is of another version of Python, and was not looked at"
