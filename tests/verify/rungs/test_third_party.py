@@ -80,6 +80,19 @@ def test_a_neighbour_of_adamw_is_refuted(what: str, tmp_path: Path) -> None:
     assert "(torch)" in verdict.counterexample.expected
 
 
+def test_a_decay_of_zero_that_is_multiplied_is_refuted(tmp_path: Path) -> None:
+    """An infinite parameter becomes NaN by it, which torch's class leaves alone."""
+    text = (ROOT / "specs" / "adam.toml").read_text()
+    guard = "    if weight_decay != 0:\n        g = g"
+    assert guard in text
+    path = build(text.replace(guard, "    g = g"), tmp_path)
+    spec = load(path)[0]
+    verdict = here("R8", spec, tmp_path / "generated", next(spec.option_sets()), seed=0)
+    assert verdict.status is Status.REFUTED
+    assert verdict.counterexample is not None
+    assert "inf" in verdict.counterexample.inputs["p"]
+
+
 def test_a_state_under_the_wrong_name_is_refuted(tmp_path: Path) -> None:
     text = (ROOT / "specs" / "adamw.toml").read_text()
     path = build(text.replace('m = "exp_avg"', 'm = "momentum"'), tmp_path)
