@@ -13,7 +13,7 @@ from stepforge.backends.writer import Writer
 from stepforge.language.kinds import Kind
 from stepforge.language.names import OF_TRITON, kernel_name, owned, stepped_aside
 from stepforge.language.spec import Spec, State
-from stepforge.lowering.kernel import Argument, Kernel, Let, Step, Tensor, lets
+from stepforge.lowering.kernel import Argument, Kernel, Let, Step, Tensor, lets, values
 from stepforge.operations import formulas
 
 WARPS = 4
@@ -151,7 +151,7 @@ def program(
     device = replace(writer, option=str.upper, literal=_constant, decided=Kind.OPTION)
     body = kernel.stages[0].body
     host_lines = HOST.steps(kernel.host, 1)
-    host_values = [let.value for let in lets(kernel.host)]
+    host_values = list(values(kernel.host))
     read = {name for value in host_values for name in value.names()}
     read |= {argument.name for argument in kernel.arguments}
     imports = ["import math"] if any("math." in line for line in host_lines) else []
