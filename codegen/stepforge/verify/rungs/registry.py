@@ -112,7 +112,7 @@ _ALL = (
         "division by zero, a domain that does not hold, a sign that may be wrong.",
         "stepforge.verify.rungs.static:check", ("spec",),
         assumptions=(
-            "{rungs}: where no warning says otherwise, states keep their domains in exact arithmetic",
+            "{rungs}: where no warning says otherwise, states keep their domains, over the reals",
             "{rungs}: hyperparameters are in the usual ranges: {ranges}",
         ),
     ),
