@@ -36,7 +36,6 @@ from stepforge.verify.terms.nodes import (
     node,
 )
 from stepforge.verify.terms.spans import ANY, OTHERS, Span, sign
-from stepforge.verify.terms.sums import up_to_sign
 from stepforge.verify.terms.zeros import is_no_negative_zero
 
 WIDTH = {"i32": 32, "i64": 64}
@@ -225,6 +224,8 @@ def _masked(x: Term, mask: int) -> Term:
         return integer(0, x.kind)
     if x.op == "iand" and x.args[1].is_constant:
         return _masked(x.args[0], mask & pattern(x.args[1]))
+    if x.op == "asint" and x.args[0].op in ("mul", "div") and mask == bits >> 1:
+        return apply("asint", apply("abs", x.args[0]))  # whose factors have no signs
     if x.op == "isum":
         # Nothing is carried downwards, so what is above the mask does not count.
         first, factors = x.data
@@ -362,8 +363,8 @@ def _asint(_: str, x: Term) -> Term:
         return apply("select", x.args[0], *(apply("asint", a) for a in x.args[1:]))
     if x.op == "neg":
         return apply("iadd", apply("asint", x.args[0]), integer(1 << (width - 1), kind))
-    if (bare := up_to_sign(x)) is not x and apply("abs", x) is x:
-        return apply("iand", apply("asint", bare), integer((1 << (width - 1)) - 1, kind))
+    if x.op == "abs":
+        return apply("iand", apply("asint", x.args[0]), integer((1 << (width - 1)) - 1, kind))
     return node("asint", kind, (x,))
 
 

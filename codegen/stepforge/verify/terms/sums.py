@@ -68,15 +68,15 @@ def _mul(_: str, a: Term, b: Term) -> Term:
         if x.is_constant and x.number == 2:
             return _signed(negative, apply("add", y, y))
     if a is b:
-        a = b = up_to_sign(a)
+        a = b = _up_to_sign(a)
     return _signed(negative, plain("mul", a.kind, (a, b)))
 
 
-def up_to_sign(x: Term) -> Term:
+def _up_to_sign(x: Term) -> Term:
     """A number of the same size, without the signs and sizes that it is made of."""
     if x.op in ("abs", "neg"):
-        return up_to_sign(x.args[0])
-    return apply(x.op, *map(up_to_sign, x.args)) if x.op in ("mul", "div") else x
+        return _up_to_sign(x.args[0])
+    return apply(x.op, *map(_up_to_sign, x.args)) if x.op in ("mul", "div") else x
 
 
 def _div(_: str, a: Term, b: Term) -> Term:
