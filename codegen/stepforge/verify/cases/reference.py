@@ -89,8 +89,8 @@ def failure(error: BaseException) -> str:
 def blame(error: Exception, path: Path) -> None:
     """Raises an exception again that is a fault of this package, and none of a generated file.
 
-    It is to blame, or one beside it, for what passes through one of its lines, unless the executor of PTX raised
-    it, and for every exception that this package has for such faults.
+    It is to blame, or one beside it, for what passes through one of its lines, unless the executor
+    of PTX raised it, and for every exception that this package has for such faults.
     """
     if type(error).__module__.startswith("stepforge."):
         return
