@@ -9,15 +9,14 @@ from stepforge.backends.helpers import definitions
 from stepforge.backends.python import expression
 from stepforge.backends.writer import Writer
 from stepforge.language.spec import State
-from stepforge.lowering.kernel import Kernel, lets
+from stepforge.lowering.kernel import Kernel, values
 
 
 def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
     """What `templates/numpy.py.jinja` needs."""
     spec = kernel.spec
-    values = [let.value for let in lets(kernel.rule)]
     rule = writer.steps(kernel.rule, 1)
-    read = [name for value in values for name in value.names()]
+    read = [name for value in values(kernel.rule) for name in value.names()]
     positional = ["p", "g", "state", "t"]
     shared = python.common(spec, read, positional, "tuple[np.ndarray, dict]")
     scalars = "".join(f'name != "{s.name}" and ' for s in spec.states if s.scalar)
@@ -43,7 +42,7 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
         "load": "\n".join(python.each(spec.states, _load)),
         "rule": "\n".join(rule),
         "store": "\n".join(python.each(spec.states, _store)),
-        "helpers": definitions("numpy", writer.helpers(values)),
+        "helpers": definitions("numpy", writer.helpers(values(kernel.rule))),
     }
 
 

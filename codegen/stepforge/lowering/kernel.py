@@ -163,6 +163,16 @@ def lets(steps: Iterable[Step]) -> Iterator[Let]:
             yield from lets(step.orelse)
 
 
+def values(steps: Iterable[Step]) -> Iterator[Value]:
+    """Everything that is computed, conditions of branches included, whatever the options."""
+    for step in steps:
+        if isinstance(step, Let):
+            yield step.value
+        else:
+            yield step.condition
+            yield from values((*step.body, *step.orelse))
+
+
 def without_paths(steps: Iterable[Step], known: Collection[str] = ()) -> tuple[Step, ...]:
     """Steps on the host with choices in place of branches on host scalars.
 
