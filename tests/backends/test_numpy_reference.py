@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from support import ROOT, STOCK, module, numpy_of, stock
 
+from stepforge.language.reader import loads
+
 STEPS = 4
 SPECIAL = np.float32(
     [0.0, -0.0, 1e-45, -1e-45, 1e-40, 3e-39, 1e-30, 1e30, -1e38, 3e38, np.inf, -np.inf, np.nan]
@@ -338,3 +340,31 @@ def test_what_is_outside_of_a_domain_is_refused(
     adamw = numpy_of(stock("adamw"))
     with pytest.raises(error):
         adamw.step(p, np.ones(3), adamw.init(np.ones(3)), 1, **keywords)
+
+
+CONDITION = """
+name = "condition"
+title = "Condition"
+summary = "S."
+reference = "R"
+[hyperparameters]
+low = { default = 1, domain = "low >= 0", doc = "L." }
+high = { default = 2, domain = "high < 8", doc = "H." }
+[rule]
+update = '''
+rate = 0.5
+if sign(high - low) > 0:
+    rate = 0.25
+p = p - rate*g
+'''
+"""
+
+
+def test_what_only_a_condition_reads_is_checked_and_computed() -> None:
+    step = numpy_of(loads(CONDITION)[0]).step
+    p = np.ones(2, np.float32)
+    assert step(p, p, {}, 1)[0].tolist() == [0.75, 0.75]
+    assert step(p, p, {}, 1, low=3)[0].tolist() == [0.5, 0.5]
+    for wrong in ({"low": -1}, {"high": 8}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            step(p, p, {}, 1, **wrong)

@@ -95,6 +95,27 @@ def test_a_default_learning_rate_of_zero_hides_no_direction() -> None:
     assert "moves the other way" in look(up, PLAIN).warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("rule", "kept"),
+    [
+        ("v = 0.5*v + abs(g)", True),
+        ("v = max(v - 0.0005, 0)", True),
+        ("v = v - 0.0005 + lr/100", False),  # it leaves the domain where lr is small, or grows
+        ("v = exp(v) - 1", False),  # it is kept, but that does not follow from ranges
+        ("v = lr*v/(1 + v)", True),
+        ("v = abs(v) if g > 0 else min(v, -g)", False),
+    ],
+)
+def test_that_a_domain_is_kept_is_shown_or_a_warning_says_that_it_is_assumed(
+    rule: str, kept: bool
+) -> None:
+    text = RULE.replace("v = v + g**2\n{rule}", "{rule}\np = p - lr*g")
+    verdict = look(loads(text.format(rule=rule))[0], {})
+    assert verdict.status is Status.TESTED, verdict
+    assumed = [w for w in verdict.warnings if "`v` keeps its domain `v >= 0`" in w]
+    assert bool(assumed) is not kept
+
+
 WAITING = {
     "a product with p": ("p = p*exp(-lr*g)", "stays at 0"),
     "a soft threshold": ("p = sign(p - lr*g)*max(abs(p - lr*g) - lr*60, 0)", "stays at 0"),

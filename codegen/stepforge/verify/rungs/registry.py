@@ -111,6 +111,10 @@ _ALL = (
         "keep every state in its domain; a warning where they do not go downhill. Finds a "
         "division by zero, a domain that does not hold, a sign that may be wrong.",
         "stepforge.verify.rungs.static:check", ("spec",),
+        assumptions=(
+            "{rungs}: where no warning says otherwise, states keep their domains, over the reals",
+            "{rungs}: hyperparameters are in the usual ranges: {ranges}",
+        ),
     ),
     Rung(
         "R1", "formula-in-50-digits",

@@ -1,7 +1,8 @@
 """static-rules (R0): on the spec, and its first steps at the defaults.
 
 A step that has no value, or that leaves a state outside of its domain, is a fault. One that does
-not go downhill is a warning: a rule may wait, start from elsewhere, or climb on purpose.
+not go downhill is a warning: a rule may wait, start from elsewhere, or climb on purpose. So is a
+domain of which it is not shown that every step keeps it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.rounding.enclosure import Evaluator, first_state
 from stepforge.verify.rounding.intervals import mp
 from stepforge.verify.rungs.task import Task
-from stepforge.verify.terms import evaluation, rule
+from stepforge.verify.terms import evaluation, invariants, rule
 
 _GRADIENTS = (0.0, 1.0, -1.0, 1e-3, -1e-3, 50.0)
 _STEPS = 3
@@ -47,8 +48,15 @@ def check(task: Task) -> Verdict:
         return fault.verdict
     warnings = from_source(spec.source, None)[1]
     detail = "; ".join(f"{w.code} {w.message}" for w in warnings) or "no findings"
-    direction = _direction(task, moved) if moved else ()
-    return task.verdict(Status.TESTED, detail, compared, seed=None, warnings=direction)
+    found = [*(_direction(task, moved) if moved else ()), *_assumed(task)]
+    return task.verdict(Status.TESTED, detail, compared, seed=None, warnings=tuple(found))
+
+
+def _assumed(task: Task) -> Iterator[str]:
+    """The domains that other rungs take for granted without a reason."""
+    texts = {s.name: s.domain_text for s in task.spec.states}
+    for name in invariants.assumed(task.spec, task.options):
+        yield f"that `{name}` keeps its domain `{texts[name]}` in every step is assumed, not shown"
 
 
 def _moving(spec: Spec, defaults: dict[str, float], rate: str) -> Iterator[dict[str, float]]:

@@ -16,12 +16,14 @@ from stepforge.verify.rungs.task import Task
 STEPS = 100
 ELEMENTS = 48
 DRAWS = 3
+LATE, JUMP = 10, 990
+"""After so many steps, one draw goes on with step numbers that are larger by so much."""
 TOLERANCE = 1e-12
 """Relative to the largest magnitude that the element has had on the way."""
 
 
 def check(task: Task) -> Verdict:
-    """Trajectories from the first step; the defaults first, then random hyperparameters.
+    """Trajectories from the first step; the defaults first, then random hyperparameters, some late.
 
     Last are infinite parameters, which a weight decay of zero leaves alone or makes NaN.
     """
@@ -64,9 +66,12 @@ def check(task: Task) -> Verdict:
         named = {**values, **options}
         state = module.init(p, **{k: v for k, v in named.items() if k in _keywords(module.init)})
         scale: dict[str, Any] = {}
-        for t in range(1, STEPS + 1):
+        for number in range(1, STEPS + 1):
             g = rng.standard_normal(ELEMENTS) * 10 ** rng.uniform(-3, 1, ELEMENTS)
             parameter.grad = torch.tensor(g)
+            if draw == 1 and number == LATE + 1 and "step" in optimizer.state[parameter]:
+                optimizer.state[parameter]["step"] += JUMP
+            t = number + (JUMP if draw == 1 and number > LATE else 0)
             optimizer.step()
             before = (p, state)
             with np.errstate(all="ignore"):
