@@ -33,7 +33,7 @@ def test_every_optimizer_has_mutants_of_every_class_and_level() -> None:
     assert {m.level for m in chosen} == set(LEVELS)
     assert {m.kind for m in chosen} == set(CLASSES)
     count = Counter(m.spec.name for m in chosen)
-    assert min(count.values()) >= 100
+    assert min(count.values()) >= 70
     names = [m.name for m in chosen]
     assert len(set(names)) == len(names)
 
@@ -115,7 +115,7 @@ def test_the_rungs_find_planted_faults_and_pass_rewritings() -> None:
     """One of several classes, on several levels; the verdicts of all others are known."""
     chosen = collect({"sgd": stock("sgd")}, FOLDER, 15, 1, seed=3)
     judged = {m.kind: m for m in chosen if m.kind in ("A", "F", "S", "EQ")}
-    assert {m.level for m in judged.values()} == {"rule", "triton", "spec", "surroundings"}
+    assert {m.level for m in judged.values()} == {"rule", "triton", "spec"}
     names = {m.name for m in judged.values()}
     known = {m.name: {"R2": REFUTED} for m in chosen if m.name not in names}
     report = mutate({"sgd": stock("sgd")}, FOLDER, 15, 1, seed=3, jobs=1, known=known)

@@ -15,9 +15,8 @@ from stepforge.lowering.kernel import Kernel, values
 def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
     """What `templates/numpy.py.jinja` needs."""
     spec = kernel.spec
-    computed = list(values(kernel.rule))
     rule = writer.steps(kernel.rule, 1)
-    read = [name for value in computed for name in value.names()]
+    read = [name for value in values(kernel.rule) for name in value.names()]
     positional = ["p", "g", "state", "t"]
     shared = python.common(spec, read, positional, "tuple[np.ndarray, dict]")
     scalars = "".join(f'name != "{s.name}" and ' for s in spec.states if s.scalar)
@@ -43,7 +42,7 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
         "load": "\n".join(python.each(spec.states, _load)),
         "rule": "\n".join(rule),
         "store": "\n".join(python.each(spec.states, _store)),
-        "helpers": definitions("numpy", writer.helpers(computed)),
+        "helpers": definitions("numpy", writer.helpers(values(kernel.rule))),
     }
 
 

@@ -24,7 +24,7 @@ from stepforge.backends.torch_class import (
 from stepforge.backends.writer import Writer
 from stepforge.language.kinds import Kind
 from stepforge.language.spec import TORCH_SETTINGS, Hyperparameter, Spec, Torch
-from stepforge.lowering.kernel import Kernel, lets, without_paths
+from stepforge.lowering.kernel import Kernel, values, without_paths
 
 _CLASS = re.compile(r"(?m)^class (\w+)\(Optimizer\):$")
 
@@ -103,8 +103,7 @@ def _numbers(kernel: Kernel, writer: Writer) -> tuple[list[str], list[str]]:
     host = without_paths(
         kernel.host, ["t", *(h.name for h in spec.hyperparameters), *(s.name for s in scalars)]
     )
-    values = [let.value for let in lets(host)]
-    read = {name for value in values for name in value.names()}
+    read = {name for value in values(host) for name in value.names()}
     read |= {argument.name for argument in kernel.arguments}
     given = [*(h.name for h in spec.hyperparameters), *(o.name for o in spec.options)]
     lines = [f'        {name} = values["{name}"]' for name in given if name in read]
@@ -117,7 +116,7 @@ def _numbers(kernel: Kernel, writer: Writer) -> tuple[list[str], list[str]]:
     inline = f"        return [{', '.join(names)}]"
     exploded = ["        return [", *(f"            {name}," for name in names), "        ]"]
     lines += [inline] if len(inline) <= WIDTH else exploded
-    return lines, writer.helpers(values)
+    return lines, writer.helpers(values(host))
 
 
 def _arguments(spec: Spec, table: Torch) -> Iterator[Argument]:

@@ -151,8 +151,7 @@ def program(
     device = replace(writer, option=str.upper, literal=_constant, decided=Kind.OPTION)
     body = kernel.stages[0].body
     host_lines = HOST.steps(kernel.host, 1)
-    host_values = list(values(kernel.host))
-    read = {name for value in host_values for name in value.names()}
+    read = {name for value in values(kernel.host) for name in value.names()}
     read |= {argument.name for argument in kernel.arguments}
     imports = ["import math"] if any("math." in line for line in host_lines) else []
     loaded = [tensor for tensor in kernel.tensors if tensor.loaded]
@@ -164,7 +163,7 @@ def program(
     arrive += [_arrives(kernel, a) for a in kernel.arguments if not a.decides]
     decisive = [(a.name, parameter(kernel, a)) for a in kernel.arguments if a.decides]
     arrive += [f"    {name} = {passed}" for name, passed in decisive if name != passed]
-    helpers = {*also, *device.helpers(let.value for let in lets(body))}
+    helpers = {*also, *device.helpers(values(body))}
     return {
         **python.common(spec, list(read), positional, "None", SETTINGS),
         "imports": "\n\n".join([*imports, "import triton\nimport triton.language as tl"]),
@@ -181,7 +180,7 @@ def program(
         "rule": "\n".join(device.steps(body, 1)),
         "store_full": _access(device, stored, _STORE),
         "store_tail": _access(device, stored, _STORE, ", mask=mask"),
-        "helpers": definitions("triton", [*helpers, *HOST.helpers(host_values)]),
+        "helpers": definitions("triton", [*helpers, *HOST.helpers(values(kernel.host))]),
     }
 
 

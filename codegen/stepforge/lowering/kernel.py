@@ -164,7 +164,7 @@ def lets(steps: Iterable[Step]) -> Iterator[Let]:
 
 
 def values(steps: Iterable[Step]) -> Iterator[Value]:
-    """Everything that is computed, conditions of branches included."""
+    """Everything that is computed, conditions of branches included, whatever the options."""
     for step in steps:
         if isinstance(step, Let):
             yield step.value

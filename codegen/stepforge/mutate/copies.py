@@ -22,11 +22,9 @@ from stepforge.verify import processes
 from stepforge.verify.certificate import Status
 from stepforge.verify.files import surroundings
 from stepforge.verify.files.generated import expected_text
+from stepforge.verify.rungs.registry import OF_COPIES, RUNGS
 
 PACKAGE = Path(__file__).parents[1]
-ORDER = (("R1", "R3"), ("R2",), ("R5", "R6"))
-"""The rungs, the quick ones first, those of one process together. R7 shows the same of PTX as R3 of
-Triton IR; between the two is the compiler, which has no fault here."""
 BUILDING, JUDGING = 60, 300
 """Seconds of processor time of a program that builds, and of one that asks rungs."""
 
@@ -101,9 +99,9 @@ class Copy:
         if found == self.built:
             return {BUILD: SAME}
         said: dict[str, str] = {}
-        for rungs in ORDER:
+        for rungs in OF_COPIES:
             arguments = [str(folder), *rungs]
-            done = program(self.root, arguments, JUDGING, int(rungs == ("R2",)))
+            done = program(self.root, arguments, JUDGING, not any(RUNGS[r].compiles for r in rungs))
             said |= _weakest([json.loads(line) for line in done.stdout.splitlines()])
             if done.returncode:
                 unsaid = f"{Status.UNSUPPORTED}: {_last_words(done)}"

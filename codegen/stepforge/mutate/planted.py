@@ -69,8 +69,6 @@ p = p - q/r*n/(d + 1e-3) - lr**(2 - 1)*sign(decay)*abs(decay)*2.5e-1 + floor(bou
 '''
 """A rule with all operations, states, blocks, powers and choices: no part of what generates files
 could be wrong without a change of one of them."""
-QUICK = ("R1", "R3")
-"""The rungs that look at all option sets; the others at the one with most options."""
 
 
 def main(folder: Path, rungs: list[str]) -> None:
@@ -94,14 +92,15 @@ def main(folder: Path, rungs: list[str]) -> None:
     from stepforge.mutate.mutant import TARGET, shown
     from stepforge.verify.certificate import Status
     from stepforge.verify.run import tasks
-    from stepforge.verify.rungs.registry import RUNGS
+    from stepforge.verify.rungs.registry import OF_COPIES, RUNGS
     from stepforge.verify.rungs.task import Task
 
+    # The quick rungs look at all option sets, the others at the one with most options.
     sets = list(spec.option_sets())
     most = max(sets, key=lambda options: sum(options.values()))
     for number in rungs:
         rung = RUNGS[number]
-        for options in sets if number in QUICK else [most]:
+        for options in sets if number in OF_COPIES[0] else [most]:
             task = Task(rung, spec, options, folder, 0, (TARGET,), ("fp32",), brief=True)
             try:
                 verdict = tasks.run(task)

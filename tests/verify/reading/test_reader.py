@@ -18,7 +18,7 @@ from stepforge.language.reader import loads
 from stepforge.language.spec import Interval, Spec
 from stepforge.lowering.lower import tensors_of
 from stepforge.operations.powers import MAX_PRODUCT
-from stepforge.verify.reading import reader, tree
+from stepforge.verify.reading import agreement, reader, tree
 
 RANDOM = 150
 
@@ -64,7 +64,7 @@ def test_both_read_the_same() -> None:
     count = found = 0
     for spec in specs():
         text = reader.of(spec)
-        assert reader.disagreement(spec) == ""
+        assert agreement.disagreement(spec) == ""
         walked = list(kinds.walk(spec))
         for ours, (theirs, known) in zip(tree.everything(text.rule), walked, strict=True):
             assert ours.before == {n for n, kind in known.items() if kind is kinds.Kind.TENSOR}
@@ -120,4 +120,4 @@ def test_a_fault_of_the_reader_is_noticed() -> None:
         replace(spec, options=spec.options[:1]),
         replace(spec, states=states),
     ):
-        assert reader.disagreement(wrong)
+        assert agreement.disagreement(wrong)

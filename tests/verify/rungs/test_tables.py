@@ -94,8 +94,11 @@ def test_an_edit_is_refuted_by_the_rungs_that_can_see_it(what: str, tmp_path: Pa
             kernels=(("multi_tensor", MODES.get(what, "host")),),
         )  # fmt: skip
         (verdict,) = run(here) if rung == "R2" else [verify.run(here)]
-        assert verdict.status is Status.REFUTED, rung
-        assert verdict.detail
+        if rung == "R5":  # what a kernel costs is no fault
+            assert verdict.warnings
+        else:
+            assert verdict.status is Status.REFUTED, rung
+            assert verdict.detail
 
 
 def test_a_difference_comes_with_the_input_and_both_lines(tmp_path: Path) -> None:

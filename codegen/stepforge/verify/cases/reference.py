@@ -89,8 +89,8 @@ def failure(error: BaseException) -> str:
 def blame(error: Exception, path: Path) -> None:
     """Raises an exception again that is a fault of this package, and none of a generated file.
 
-    The file is to blame for what passes through one of its lines, unless the executor of PTX raised
-    it, and for every exception that this package has for such faults.
+    It is to blame, or one beside it, for what passes through one of its lines, unless the executor
+    of PTX raised it, and for every exception that this package has for such faults.
     """
     if type(error).__module__.startswith("stepforge."):
         return
@@ -99,7 +99,8 @@ def blame(error: Exception, path: Path) -> None:
     while cause is not None:
         files += [frame.filename for frame in traceback.extract_tb(cause.__traceback__)]
         cause = cause.__cause__
-    if str(path) not in files or Path(files[-1]).parent == _EXECUTOR:
+    beside = [file for file in files if Path(file).parent == path.parent]
+    if not beside or Path(files[-1]).parent == _EXECUTOR:
         raise error
 
 

@@ -3,8 +3,8 @@
 What is generated comes from `language`, which has positions, messages and limits. A fault there
 would be in every file, and in a judge that asked `language` what the rule says. So what judges asks
 here: `tomllib` and `ast` read the text again, with a table of their own of what operators mean, and
-with their own answers to which names are tensors and what a constant is. `disagreement` compares
-what both have read.
+with their own answers to which names are tensors and what a constant is. `agreement`
+compares what both have read.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from stepforge.verify.reading.tree import (
     everything,
     holds,
     names,
+    operations,
+    power,
     straight,
 )
 
@@ -118,6 +120,17 @@ class Reading:
     def straight(self, options: Options) -> list[Assign]:
         """The assignments that may run under these options."""
         return list(straight(self.rule, options))
+
+    @property
+    def functions(self) -> set[str]:
+        """The operations that tensors have; of powers those that no product or root computes."""
+        found = set()
+        for s in everything(self.rule):
+            for part in operations(s.value if isinstance(s, Assign) else s.condition):
+                is_tensor = not s.before.isdisjoint(names(part))
+                if is_tensor and (part.op != "pow" or power(part.args[1], is_tensor) is None):
+                    found.add(part.op)
+        return found
 
     def tensors(self, options: Options | None = None) -> tuple[Tensor, ...]:
         """`p`, `g` and the tensor states, of an option set or all of them."""
@@ -349,37 +362,6 @@ class _Rule:
                 right, other = self.block(orelse, before)
                 return If(self.expression(test), left, right, before, behind | other)
         raise ValueError(f"a rule with `{ast.unparse(node)}`")
-
-
-def disagreement(spec: Spec) -> str:
-    """Where the declarations that files are generated from are not those of the text; "" if not."""
-    text = of(spec)
-
-    def domain(own: Domain, read: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        ends = ("low", "high", "low_open", "high_open")
-        return tuple(getattr(own, e) for e in ends), tuple(getattr(read, e) for e in ends)
-
-    pairs: list[tuple[str, Any, Any]] = [
-        ("hyperparameters", list(text.defaults), [h.name for h in spec.hyperparameters]),
-        ("options", dict(text.options), {o.name: o.default for o in spec.options}),
-        ("option sets", list(text.option_sets()), list(spec.option_sets())),
-        ("states", [s.name for s in text.states], [s.name for s in spec.states]),
-    ]
-    for h in spec.hyperparameters:
-        if h.name in text.defaults:
-            pairs.append((f"default of `{h.name}`", text.defaults[h.name], h.default))
-            pairs.append((f"domain of `{h.name}`", *domain(text.domains[h.name], h.domain)))
-            pairs.append((f"usual range of `{h.name}`", *domain(text.usual[h.name], h.usual)))
-    for own, s in zip(text.states, spec.states, strict=False):
-        pairs.append((f"domain of `{s.name}`", *domain(own.domain, s.domain)))
-        pairs.append((f"`scalar` of `{s.name}`", own.scalar, s.scalar))
-    for options in text.option_sets():
-        active = [s.name for s in text.active_states(options)]
-        pairs.append(("states", active, [s.name for s in spec.active_states(options)]))
-    for what, own, read in pairs:
-        if own != read:
-            return f"the {what} of the spec's text are {own}, generated from were {read}"
-    return ""
 
 
 def place(spec: Spec, statement: Assign) -> str:

@@ -88,13 +88,19 @@ COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 """Their names in the table of operations."""
 
 
+def operations(e: Expression) -> Iterator[Apply]:
+    """The operations of an expression."""
+    if isinstance(e, Apply):
+        yield e
+        for argument in e.args:
+            yield from operations(argument)
+
+
 def compared(e: Expression) -> Iterator[tuple[Expression, str, Expression]]:
     """The comparisons in an expression: left side, operation, right side."""
-    if isinstance(e, Apply):
-        if e.op in COMPARISONS:
-            yield e.args[0], e.op, e.args[1]
-        for argument in e.args:
-            yield from compared(argument)
+    for part in operations(e):
+        if part.op in COMPARISONS:
+            yield part.args[0], part.op, part.args[1]
 
 
 def holds(e: Expression | None, options: Options) -> bool | None:

@@ -17,11 +17,13 @@ import ml_dtypes
 import numpy as np
 
 from stepforge.language.spec import Interval, Options, Spec
+from stepforge.operations import formulas
 from stepforge.verify.cases import inputs, reference, refusals, trace
 from stepforge.verify.cases.reference import ARITHMETIC, failure, raised_at
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import Text, fresh, same_bits
-from stepforge.verify.reading import reader
+from stepforge.verify.reading import agreement, reader
+from stepforge.verify.rounding import functions
 from stepforge.verify.rounding.enclosure import Evaluator, Vector
 from stepforge.verify.rounding.intervals import DIGITS, Enclosure, mp
 from stepforge.verify.rungs.task import Task
@@ -111,8 +113,12 @@ def check(task: Task) -> Verdict:
     ) -> Verdict:
         return task.verdict(status, detail, tally.compared, found, **more)
 
-    if reason := reader.disagreement(spec):
+    if reason := agreement.disagreement(spec):
         return verdict(Status.REFUTED, f"{reason}; that is a fault of stepforge")
+    for function in sorted(reader.of(spec).functions.intersection(formulas.names())):
+        for kind in formulas.FORMATS:
+            if reason := functions.fault(function, kind):
+                return verdict(Status.REFUTED, f"{reason}; that is a fault of stepforge")
     try:
         module = fresh(path)
         reference.check_signatures(module, spec)

@@ -212,6 +212,11 @@ _ALL = (
 RUNGS: dict[str, Rung] = {rung.number: rung for rung in _ALL}
 """By number, in the order of the report. R4, R10 and R11 are not used."""
 
+OF_COPIES = (("R1", "R3"), ("R2",), ("R5", "R6"))
+"""The rungs that judge faults of stepforge itself, the quick ones first, those of one process
+together. R7 shows the same of PTX as R3 of Triton IR; between the two is the compiler, which has no
+fault."""
+
 
 def named(text: str) -> Rung | None:
     """The rung with a number or a name, in any case."""
