@@ -43,6 +43,7 @@ from stepforge.verify.terms import (
     ttir_text,
     witnesses,
 )
+from stepforge.verify.terms.algebra import Undecided
 from stepforge.verify.terms.launcher import Launch, launch
 from stepforge.verify.terms.lifted import (
     Binding,
@@ -293,11 +294,16 @@ def _seen(
     try:
         if at and witnesses.bits_differ(got, wanted, at):
             return at
-        return witnesses.bits_witness(got, wanted, domains(subject.spec), subject.seed)
+        with congruence.limited(SEARCH):
+            return witnesses.bits_witness(got, wanted, domains(subject.spec), subject.seed)
+    except Undecided:
+        return None
     except NoValue:
         return at
 
 
+SEARCH = 10.0
+"""Seconds for a search of an input at which a bit differs."""
 _DECISIONS: dict[Any, equality.Decision] = {}
 """Of this process, by the terms and the domains of their leaves."""
 

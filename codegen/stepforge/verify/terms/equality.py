@@ -19,7 +19,7 @@ from stepforge.operations import formulas
 from stepforge.operations.formats import UNIT
 from stepforge.verify.reading import reader
 from stepforge.verify.reading.tree import Expression
-from stepforge.verify.terms import congruence, functions, rule, terms
+from stepforge.verify.terms import functions, rule, terms
 from stepforge.verify.terms.algebra import (
     PRIME,
     Algebra,
@@ -65,54 +65,7 @@ class Decision:
 
 
 def meant(term: Term) -> Term:
-    """What a term stands for over the reals, where sums are fused and quotients approximate.
-
-    The same rounded operations without that may be a function's formula, which is known by them.
-    """
-    found: dict[Term, Term] = {}
-    for part in nodes([term]):
-        args = tuple(found[a] for a in part.args)
-        op = plain(part.op) if plain(part.op) in ("div", "sqrt") else part.op
-        if op == "fma":
-            found[part] = apply("add", apply("mul", args[0], args[1]), args[2])
-        elif (op, args) == (part.op, part.args):
-            found[part] = part
-        else:
-            found[part] = apply(op, *args, kind=part.kind, data=part.data)
-    return found[term]
-
-
-def decide(got: Term, expected: Term, domains: Mapping[str, Interval], seed: int) -> Decision:
-    """Compares two terms over the reals.
-
-    Args:
-        got: The one.
-        expected: The other.
-        domains: Of the leaves; others may be any real number.
-        seed: Of the random points.
-    """
-    rng = np.random.default_rng([seed, 7])
-    got, expected = correct(got), correct(expected)
-    if congruence.same_operations(got, expected):
-        return Decision("equal")
-    try:
-        found = _witness(got, expected, domains, rng)
-        if found is not None:
-            return found
-        try:
-            with limited(SECONDS):
-                if _proved(got, expected, domains):
-                    return Decision("equal")
-        except Undecided as error:
-            with limited(SECONDS):
-                return _tested(got, expected, domains, rng, str(error))
-        return Decision("undecided", reason="no point of difference was found, nor a proof")
-    except (Undecided, NoValue) as error:
-        return Decision("undecided", reason=str(error))
-
-
-def correct(term: Term) -> Term:
-    """With what approximate and contracted instructions stand for, the same over the reals.
+    """A term with what approximate and contracted instructions stand for over the reals.
 
     So they have the normal forms of the rule's operations, and what comes to the operations of a
     function's formula is that function.
@@ -136,6 +89,32 @@ def correct(term: Term) -> Term:
         else:
             done[part] = apply(part.op, *args, kind=part.kind, data=part.data)
     return done[term]
+
+
+def decide(got: Term, expected: Term, domains: Mapping[str, Interval], seed: int) -> Decision:
+    """Compares two terms over the reals.
+
+    Args:
+        got: The one.
+        expected: The other.
+        domains: Of the leaves; others may be any real number.
+        seed: Of the random points.
+    """
+    rng = np.random.default_rng([seed, 7])
+    try:
+        found = _witness(got, expected, domains, rng)
+        if found is not None:
+            return found
+        try:
+            with limited(SECONDS):
+                if _proved(got, expected, domains):
+                    return Decision("equal")
+        except Undecided as error:
+            with limited(SECONDS):
+                return _tested(got, expected, domains, rng, str(error))
+        return Decision("undecided", reason="no point of difference was found, nor a proof")
+    except (Undecided, NoValue) as error:
+        return Decision("undecided", reason=str(error))
 
 
 # A point of difference.

@@ -70,9 +70,17 @@ def bits_differ(got: Term, expected: Term, point: Mapping[str, float]) -> bool:
     Raises:
         NoValue: One of them holds an operation that is not known.
     """
-    columns = {name: np.asarray([value]) for name, value in point.items()}
-    a, b = (float(np.ravel(evaluation.evaluate(t, columns))[0]) for t in (got, expected))
-    return (a != b or np.signbit(a) != np.signbit(b)) and not (np.isnan(a) and np.isnan(b))
+    return bool(_differ(got, expected, {name: np.array([x]) for name, x in point.items()})[0])
+
+
+def _differ(got: Term, expected: Term, columns: Mapping[str, Any]) -> Any:
+    """At which of many points they do."""
+    count = max(map(len, columns.values()), default=1)
+    a, b = (
+        np.broadcast_to(evaluation.evaluate(t, columns), count).astype(np.float64)
+        for t in (got, expected)
+    )
+    return ((a != b) | (np.signbit(a) != np.signbit(b))) & ~(np.isnan(a) & np.isnan(b))
 
 
 def bits_witness(
@@ -90,9 +98,16 @@ def bits_witness(
         _zeros(got, expected, domains, rng),
         _turning(got, expected, domains, rng),
     )
-    return next((point for point in tried if bits_differ(got, expected, point)), None)
+    for first in tried:
+        found = [first, *itertools.islice(tried, TOGETHER - 1)]
+        columns = {name: np.array([point[name] for point in found]) for name in first}
+        for index in np.flatnonzero(_differ(got, expected, columns)):
+            return found[index]
+    return None
 
 
+TOGETHER = POINTS
+"""Points that are looked at at once."""
 EXTREMES = 1 << 13
 """Points at which several leaves are extreme together."""
 
@@ -113,10 +128,7 @@ def _extremes(
         ordinary = FLOATS[leaf.kind](_ordinary(leaf, domain, rng))
         is_extreme = rng.random(EXTREMES) < share
         columns[leaf.data] = np.where(is_extreme, _extreme(leaf, domain, rng), ordinary)
-    a, b = (np.broadcast_to(evaluation.evaluate(t, columns), EXTREMES) for t in (got, expected))
-    wide = [np.asarray(values).astype(np.float64) for values in (a, b)]
-    differ = (wide[0] != wide[1]) | (np.signbit(wide[0]) != np.signbit(wide[1]))
-    for index in np.flatnonzero(differ & ~(np.isnan(wide[0]) & np.isnan(wide[1]))):
+    for index in np.flatnonzero(_differ(got, expected, columns)):
         point = {name: float(values[index]) for name, values in columns.items()}
         if is_allowed(point, domains):
             yield point
