@@ -62,7 +62,7 @@ def test_ci_runs_exactly_what_the_readme_says() -> None:
 def test_ci_verifies_the_whole_catalogue_and_one_optimizer_with_all_types_and_gpus() -> None:
     """The tests rely on it, and look at few specs themselves."""
     script = (ROOT / ".ci" / "run").read_text("utf-8")
-    assert ".venv/bin/stepforge verify --level fast && " in script
+    assert ".venv/bin/stepforge verify --level fast --strict && " in script
     assert " && .venv/bin/stepforge verify momentum --level full\n" in script
 
 
