@@ -41,7 +41,9 @@ def _detail(function: str, *args: Term) -> Term:
 
 
 def expanded(term: Term, kept: Collection[Term] = ()) -> Term:
-    """A term with all operations of its formulas.
+    """A term with all operations of its formulas, in normal form with what stands around them.
+
+    Leaves get other names, of which no operations are known as those of a function.
 
     Args:
         term: The term.
@@ -52,8 +54,12 @@ def expanded(term: Term, kept: Collection[Term] = ()) -> Term:
         args = tuple(done[a] for a in part.args)
         if part.op.endswith(SUFFIX) and part not in kept:
             done[part] = _detail(part.op.removesuffix(SUFFIX), *args)
+        elif part.is_constant:
+            done[part] = part
+        elif not args:
+            done[part] = node(part.op, part.kind, (), f"{part.data}, spelled out")
         else:
-            done[part] = part if args == part.args else node(part.op, part.kind, args, part.data)
+            done[part] = apply(part.op, *args, kind=part.kind, data=part.data)
     return done[term]
 
 
