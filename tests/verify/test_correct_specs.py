@@ -48,11 +48,6 @@ def test_first_steps_are_no_fault(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("name", FAST_MODE)
-def test_compiled_kernels_are_proved(
-    name: str, exact: bool, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if (name, exact) == ("cube_root", False):
-        reason = "a known false alarm: fast mode's roots in a formula of bits are refuted"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+def test_compiled_kernels_are_proved(name: str, exact: bool, tmp_path: Path) -> None:
     found = verdict(name, "R7", tmp_path, exact=exact)
     assert (found.status, found.strength) == (Status.PROVED, "bits" if exact else "reals"), found
