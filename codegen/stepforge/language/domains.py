@@ -1,4 +1,4 @@
-"""Which values hyperparameters may have together, from the text of a spec."""
+"""Which values hyperparameters may have, each for itself and several together, from the text."""
 
 from __future__ import annotations
 

@@ -270,10 +270,6 @@ def export_of(out: Path, name: str, spec: str) -> str:
     return backend.exports.found(text) if backend.exports and is_ours(text) else ""
 
 
-def _hash(path: Path) -> str:
-    return manifest.sha256(_read(path) or "")
-
-
 def _is_foreign(path: Path) -> bool:
     """Whether there is a file that no build wrote."""
     text = _read(path)

@@ -7,17 +7,8 @@ from collections.abc import Sequence
 from stepforge.language.spec import Spec
 from stepforge.verify.run import coverage
 from stepforge.verify.run.tasks import rungs
-from stepforge.verify.rungs.levels import (
-    AMD,
-    ARCHITECTURES,
-    DTYPES,
-    FAST_TARGETS,
-    MIXED,
-    TARGETS,
-    Level,
-    fast_mode,
-    mixed,
-)  # fmt: skip
+from stepforge.verify.rungs import levels
+from stepforge.verify.rungs.levels import ARCHITECTURES, DTYPES, MIXED, Level
 
 Scope = dict[str, list[str]]
 """By kind, "dtypes", "mixtures", "targets", "modes", "rungs" and "options": which of them."""
@@ -30,13 +21,11 @@ def looked_at(level: Level, targets: Sequence[str] | None = None) -> Scope:
         level: The level.
         targets: GPUs that the user names, instead of those of the level.
     """
-    fast = level is Level.fast
-    modes = ["exact mode", *_modes(fast_mode(level))]
     return {
-        "dtypes": list(DTYPES[:1] if fast else DTYPES),
-        "mixtures": list(mixed(level)),
-        "targets": list(targets or (FAST_TARGETS if fast else (*TARGETS, AMD))),
-        "modes": modes,
+        "dtypes": list(levels.dtypes(level)),
+        "mixtures": list(levels.mixed(level)),
+        "targets": list(targets or levels.targets(level)),
+        "modes": ["exact mode", *_modes(levels.fast_mode(level))],
     }
 
 
@@ -54,7 +43,7 @@ def left_out(specs: Sequence[Spec], level: Level, targets: Sequence[str] | None 
         "dtypes": [name for name in DTYPES if name not in seen["dtypes"]],
         "mixtures": [name for name in MIXED if name not in seen["mixtures"]],
         "targets": [name for name in ARCHITECTURES if name not in seen["targets"]],
-        "modes": _modes([name for name in DTYPES if name not in fast_mode(level)]),
+        "modes": _modes([name for name in DTYPES if name not in levels.fast_mode(level)]),
         "rungs": sorted({r.number for s in specs for r in rungs(s) if r not in rungs(s, level)}),
         "options": [f"{name}: {text}" for name, text in sets.items()],
     }

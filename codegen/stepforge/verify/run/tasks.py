@@ -15,15 +15,8 @@ from stepforge.language.spec import Spec
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import LAUNCHERS, ON_HOST
 from stepforge.verify.run import coverage
-from stepforge.verify.rungs.levels import (
-    AMD,
-    DTYPES,
-    FAST_TARGETS,
-    TARGETS,
-    Level,
-    fast_mode,
-    mixed,
-)  # fmt: skip
+from stepforge.verify.rungs import levels
+from stepforge.verify.rungs.levels import AMD, Level
 from stepforge.verify.rungs.registry import RUNGS, Need, Rung
 from stepforge.verify.rungs.task import Task
 
@@ -46,12 +39,12 @@ def run(task: Task) -> Verdict:
 
 def rungs(spec: Spec, level: Level = Level.full, backends: Sequence[str] = LAUNCHERS) -> list[Rung]:
     """The rungs that have something to look at, which need not be all that they need."""
-    levels = list(Level)[: list(Level).index(level) + 1]
+    included = list(Level)[: list(Level).index(level) + 1]
     is_there = {Need.torch_class: bool(spec.torch_class), Need.kernel: bool(backends)}
     return [
         rung
         for rung in RUNGS.values()
-        if rung.level in levels and all(is_there.get(need, True) for need in rung.needs)
+        if rung.level in included and all(is_there.get(need, True) for need in rung.needs)
     ]
 
 
@@ -67,8 +60,8 @@ def groups(
     reference.
     """
     fast = level is Level.fast
-    chosen = targets or (FAST_TARGETS if fast else (*TARGETS, AMD))
-    dtypes = DTYPES[:1] if fast else DTYPES
+    chosen = targets or levels.targets(level)
+    dtypes = levels.dtypes(level)
 
     def at(task: Task, target: str, dtype: str, exact: bool = True) -> Task:
         required = bool(targets) or target != AMD or Need.ptx not in task.rung.needs
@@ -88,7 +81,7 @@ def groups(
             group += [at(task, target, dtype) for target in chosen for task in compiled]
             if group:
                 yield tuple(group)
-        for dtype in fast_mode(level):
+        for dtype in levels.fast_mode(level):
             group = [
                 at(task, target, dtype, exact=False)
                 for target in chosen
@@ -99,12 +92,12 @@ def groups(
             if group:
                 yield tuple(group)
         mixing = [task for task in tasks if task.rung.mixes_types]
-        group = [replace(t, dtypes=mixed(level)) for t in mixing if not t.rung.for_each_gpu]
+        group = [replace(t, dtypes=levels.mixed(level)) for t in mixing if not t.rung.for_each_gpu]
         if level is Level.deep:
             host = tuple(kernel for kernel in ON_HOST if kernel[0] in backends)
             group += [
                 replace(at(task, chosen[0], layout), kernels=host)
-                for layout in mixed(Level.full)
+                for layout in levels.mixed(Level.full)
                 for task in mixing
                 if task.rung.for_each_gpu
             ]

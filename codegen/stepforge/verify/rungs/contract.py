@@ -179,9 +179,7 @@ def _traffic(
 
 def _access(name: str) -> tuple[str, int] | None:
     """What an instruction does to global memory, and how many bytes."""
-    found = re.fullmatch(
-        r"(ld|st)(?:\.[\w:]+)*?\.global(?:\.[\w:]+)*?(?:\.v(\d))?\.[a-z]+(\d+)", name
-    )
+    found = _ACCESS.fullmatch(name)
     return (found[1], int(found[2] or 1) * int(found[3]) // 8) if found else None
 
 

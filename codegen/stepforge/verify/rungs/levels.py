@@ -55,6 +55,16 @@ def mixed(level: Level) -> tuple[str, ...]:
     return tuple(name for name in every if name in MIXED)
 
 
+def dtypes(level: Level) -> tuple[str, ...]:
+    """The types of parameters and gradients that a level looks at."""
+    return DTYPES[:1] if level is Level.fast else DTYPES
+
+
+def targets(level: Level) -> tuple[str, ...]:
+    """The GPUs that a level looks at, unless the user names others; `AMD` is compiled only."""
+    return FAST_TARGETS if level is Level.fast else (*TARGETS, AMD)
+
+
 def fast_mode(level: Level) -> tuple[str, ...]:
     """The types of tensors with which a level looks at fast mode."""
     return {Level.fast: (), Level.full: DTYPES[:1], Level.deep: DTYPES}[level]
