@@ -119,7 +119,8 @@ class Cache:
         """Writes down what there is, but for what came from a library that changed meanwhile."""
         self._written = time.monotonic()
         now = int(time.time())
-        sound = {names: environment.unchanged(names) for _, names in self._pending.values()}
+        sets = {names for _, names in self._pending.values()}
+        sound = {names: environment.unchanged(names) for names in sets}  # it looks at every file
         rows = [
             (key, data, len(data), now)
             for key, (data, names) in self._pending.items()
