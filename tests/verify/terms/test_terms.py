@@ -469,6 +469,57 @@ def test_operations_may_move_into_the_arms_of_choices(name: str, number_of_condi
     assert not same_operations(inside.term(), op(name, outside, x).term())
 
 
+def test_comparisons_of_one_number_are_decided_together() -> None:
+    x, y, z, a, b, c = (leaf(n, "f32") for n in "xyzabc")
+    zero, one, nan = (number(v, "f32") for v in (0.0, 1.0, math.nan))
+    negative, positive = op("lt", x, zero), op("lt", zero, x)
+    same = [
+        # A negative number is not 1; what is not NaN, here, is not NaN there.
+        (op("select", negative, op("select", op("eq", x, one), a, b), c), (negative, b, c)),
+        (op("select", negative, op("select", op("nan", x, x), a, b), c), (negative, b, c)),
+        (
+            op("select", op("nan", x, y), op("select", op("nan", x, x), a, b), c),
+            (op("nan", x, x), a, op("select", op("nan", y, y), b, c)),
+        ),
+        (op("select", op("eq", y, nan), a, op("select", negative, b, c)), (negative, b, c)),
+    ]
+    for one_way, other in same:
+        assert same_operations(one_way.term(), op("select", *other).term())
+    different = [
+        (op("select", negative, a, op("select", positive, a, b)), op("select", negative, a, a)),
+        (op("select", op("eq", x, nan), a, b), a),
+        (
+            op("select", op("nan", x, y), op("select", op("nan", x, x), a, b), c),
+            op("select", op("nan", x, y), a, c),
+        ),
+        (
+            op("select", op("lt", x, one), op("select", op("lt", x, zero), a, b), z),
+            op("select", op("lt", x, one), b, z),
+        ),
+    ]
+    for one_way, other_way in different:
+        assert not same_operations(one_way.term(), other_way.term())
+
+
+def test_a_fused_product_of_constants_is_a_number_where_nothing_is_rounded_away() -> None:
+    def fused(*values: float) -> Term:
+        return op("fma", *(number(v, "f32") for v in values)).term()
+
+    assert fused(-1.0, 0.0, 1.0) is number(1.0, "f32").term()
+    assert fused(3.0, 0.5, -1.5) is number(0.0, "f32").term()
+    assert fused(-1.0, 0.0, -0.0) is number(-0.0, "f32").term()
+    assert fused(1 + 2.0**-20, 1 + 2.0**-20, 1.0).op == "fma"  # it has 41 digits
+    assert fused(3e38, 2.0, 0.0).op == "fma"
+
+
+def test_a_condition_says_nothing_that_another_says_already() -> None:
+    x, y = leaf("x", "f32"), leaf("y", "f32")
+    first, second = op("lt", x, y), op("eq", x, number(1.0, "f32"))
+    both = op("not", op("and", first, second))
+    assert op("and", first, both).term() is op("and", first, op("not", second)).term()
+    assert op("and", op("not", first), both).term() is op("not", first).term()
+
+
 @settings(max_examples=200)
 @given(_conditions("f32", 2), _conditions("f32", 2), _trees("f32", 1), st.integers(0, 80))
 def test_choices_that_are_the_same_have_the_same_values(

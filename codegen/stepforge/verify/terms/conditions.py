@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Collection
+
 from stepforge.verify.terms.nodes import (
     INTEGERS,
     RULES,
@@ -28,9 +31,14 @@ def _not(_: str, x: Term) -> Term:
 def _and(_: str, a: Term, b: Term) -> Term:
     """Conditions that hold together, each once, in an order that depends on nothing but them.
 
-    That a number is not NaN is left out where a comparison says so already.
+    That a number is not NaN is left out where a comparison says so already, and so is what the
+    others say of one that they are not to hold with: `x and not (x and y)` is `x and not y`.
     """
     parts = dict.fromkeys(part for x in (a, b) for part in _conjuncts(x))
+    lifted = {p: _less(p, parts) for p in parts if p.op == "not" and p.args[0].op == "and"}
+    if any(p is not less for p, less in lifted.items()):
+        rest = [lifted.get(p, p) for p in parts]
+        return functools.reduce(lambda x, y: _and("", x, y), rest)
     if truth(False) in parts or any(_not("", part) in parts for part in parts):
         return truth(False)
     parts.pop(truth(True), None)
@@ -51,6 +59,17 @@ def _conjuncts(x: Term) -> list[Term]:
     if x.op == "not" and x.args[0].op == "nan":
         return [_not("", _nan("", a, a)) for a in dict.fromkeys(x.args[0].args)]
     return [x]
+
+
+def _less(x: Term, parts: Collection[Term]) -> Term:
+    """That conditions do not hold together, less those of them that hold by other parts."""
+    inner = _conjuncts(x.args[0])
+    if any(_not("", c) in parts for c in inner):
+        return truth(True)
+    left = [c for c in inner if c not in parts]
+    if len(left) == len(inner):
+        return x
+    return _not("", functools.reduce(lambda a, b: _and("", a, b), left, truth(True)))
 
 
 def _is_number(x: Term) -> bool:

@@ -8,14 +8,16 @@ comparisons, each of which has to leave the same operations.
 from __future__ import annotations
 
 import itertools
+import math
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from stepforge.verify.terms import functions, terms
 from stepforge.verify.terms.algebra import Undecided
+from stepforge.verify.terms.spans import Span, span
 from stepforge.verify.terms.terms import COMMUTATIVE, Term, apply, nodes
 
 SECONDS = 5.0
@@ -59,7 +61,7 @@ def same_operations(got: Term, expected: Term) -> bool:
             got, expected = (functions.expanded(x, shared) for x in (got, expected))
             if _Congruence().same(got, expected):
                 return True
-            return _Splits().same(got, expected, frozenset())
+            return _Splits().same(got, expected, {})
     except Undecided:
         return False
 
@@ -81,7 +83,7 @@ class _Congruence:
         if key not in self.known:
             self.known[key] = False
             self.known[key] = self.of_operands(got, expected) or _Splits().same(
-                *_abstracted(got, expected), frozenset()
+                *_abstracted(got, expected), {}
             )
         return self.known[key]
 
@@ -122,54 +124,82 @@ def _abstracted(got: Term, expected: Term) -> tuple[Term, Term]:
     return terms.substitute(got, leaves), terms.substitute(expected, leaves)
 
 
+Case = tuple[dict[Term, Term], Mapping[Term, Span]]
+"""What comparisons come to, and the numbers that are not NaN then, with where they lie."""
+
+
 class _Splits:
     """Compares two terms for every outcome of their comparisons."""
 
     def __init__(self) -> None:
-        self.known: dict[tuple[Term, Term, frozenset[Term]], bool] = {}
+        self.known: dict[tuple[Term, Term, frozenset[tuple[Term, Span]]], bool] = {}
 
-    def same(self, got: Term, expected: Term, numbers: frozenset[Term]) -> bool:
+    def same(self, got: Term, expected: Term, numbers: Mapping[Term, Span]) -> bool:
         """Whether they are the same.
 
         Args:
             got: The one.
             expected: The other.
-            numbers: Terms that are not NaN here.
+            numbers: Terms that are not NaN here, and where they lie.
         """
         if got is expected:
             return True
-        key = got, expected, numbers
+        key = got, expected, frozenset(numbers.items())
         if key not in self.known:
             if len(self.known) >= MAX_SPLITS:
                 raise Undecided(f"more than {MAX_SPLITS} cases")
             self.known[key] = False
-            atom = next((n for n in nodes([got, expected]) if n.op in _ATOMS), None)
-            self.known[key] = atom is not None and all(
+            atoms = [n for n in nodes([got, expected]) if n.op in _ATOMS]
+            self.known[key] = bool(atoms) and all(
                 self.same(terms.substitute(got, case), terms.substitute(expected, case), more)
-                for case, more in _outcomes(atom, numbers)
+                for case, more in _outcomes(atoms, numbers)
             )
         return self.known[key]
 
 
-def _outcomes(
-    atom: Term, numbers: frozenset[Term]
-) -> Iterator[tuple[dict[Term, Term], frozenset[Term]]]:
-    """What a comparison, and others of the same two numbers, can come to; what is not NaN then."""
+def _outcomes(atoms: Sequence[Term], numbers: Mapping[Term, Span]) -> Iterator[Case]:
+    """What the first comparison, and others of the same numbers, can come to."""
+    atom = atoms[0]
     if atom.op == "bits":
         for holds in (True, False):
             yield {atom: terms.truth(holds)}, numbers
-        return
-    a, b = atom.args
-    are_numbers = all(x.is_constant or x in numbers for x in (a, b))
-    orders = ("lt", "gt", "eq") if a is not b else ("eq",)
-    for order in orders if are_numbers else (*orders, "nan"):
+    elif any(x.is_constant and x.number != x.number for x in atom.args):
+        yield {atom: terms.truth(atom.op == "nan")}, numbers
+    elif perhaps_nan := [x for x in atom.args if not x.is_constant and x not in numbers]:
+        yield from _nan_or_not(perhaps_nan[0], atoms, numbers)
+    else:
+        a, b = atom.args
+        yield from _orders(a, b, numbers)
+
+
+def _nan_or_not(x: Term, atoms: Sequence[Term], numbers: Mapping[Term, Span]) -> Iterator[Case]:
+    """NaN is in no order with anything."""
+    compared = [n for n in atoms if x in n.args and n.op != "bits"]
+    yield {n: terms.truth(n.op == "nan") for n in compared}, numbers
+    nans = {n: [y for y in n.args if y is not x] for n in compared if n.op == "nan"}
+    case = {
+        n: apply("nan", *2 * other) if other else terms.truth(False) for n, other in nans.items()
+    }
+    yield case, {**numbers, x: span(x)}
+
+
+def _orders(a: Term, b: Term, numbers: Mapping[Term, Span]) -> Iterator[Case]:
+    """Which of two numbers can be the larger one, and where they lie then."""
+    (low, high), (least, most) = (numbers.get(x) or span(x) for x in (a, b))
+    below, above = math.nextafter(most, -math.inf), math.nextafter(least, math.inf)
+    orders = {
+        "lt": ((low, min(high, below)), (max(least, math.nextafter(low, math.inf)), most)),
+        "gt": ((max(low, above), high), (least, min(most, math.nextafter(high, -math.inf)))),
+        "eq": ((max(low, least), min(high, most)),) * 2,
+    }
+    for order, spans in orders.items():
+        if any(first > last for first, last in spans) or (a is b and order != "eq"):
+            continue
         outcomes = {
             ("lt", a, b): order == "lt", ("lt", b, a): order == "gt", ("eq", a, b): order == "eq",
             ("le", a, b): order in ("lt", "eq"), ("le", b, a): order in ("gt", "eq"),
-            ("nan", a, b): order == "nan",
+            ("nan", a, b): False,
         }  # fmt: skip
-        if order != "nan":
-            outcomes |= {("nan", a, a): False, ("nan", b, b): False}
         case: dict[Term, Term] = {}
         for (op, *args), holds in outcomes.items():
             made = apply(op, *args)
@@ -178,4 +208,5 @@ def _outcomes(
                 case[inner] = terms.truth(holds != (made.op == "not"))
         if order == "eq":  # zeros of two signs are equal, too
             case |= {x: y for x, y in ((a, b), (b, a)) if y.is_constant and y.number != 0}
-        yield case, numbers if order == "nan" else numbers | {a, b}
+        pairs = zip((a, b), spans, strict=True)
+        yield case, {**numbers, **{x: found for x, found in pairs if not x.is_constant}}

@@ -6,6 +6,8 @@ What IEEE 754 does not allow is not done: `(a + b) + c` is not `a + (b + c)` (1e
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import ml_dtypes
 import numpy as np
 
@@ -124,7 +126,21 @@ def _fma(_: str, a: Term, b: Term, c: Term) -> Term:
             b = _neg("", b)
         else:  # the sign went into the arms of a choice
             a, b = sorted((_neg("", a), b), key=lambda x: x.digest)
+    if (number := _exact_fma(a, b, c)) is not None:
+        return number
     return node("fma", a.kind, (a, b, c))
+
+
+def _exact_fma(*parts: Term) -> Term | None:
+    """The number that constants come to, if nothing of it is rounded away."""
+    if not all(x.is_constant and np.isfinite(x.number) for x in parts):
+        return None
+    a, b, c = (x.number for x in parts)
+    exact = Fraction(a) * Fraction(b) + Fraction(c)
+    if exact == 0:
+        return constant(a * b + c, parts[0].kind)  # with the sign that it has
+    number = constant(exact, parts[0].kind)
+    return number if np.isfinite(number.number) and Fraction(number.number) == exact else None
 
 
 def _cvt(kind: str, x: Term) -> Term:
