@@ -13,7 +13,14 @@ import numpy as np
 from stepforge.language.spec import Interval
 from stepforge.relations import formulas, trajectories
 from stepforge.relations.correspondences import factors
-from stepforge.relations.hypotheses import LEARNING_RATE, Translation, is_share, shown, variables
+from stepforge.relations.hypotheses import (
+    LEARNING_RATE,
+    Translation,
+    is_share,
+    shown,
+    usual,
+    variables,
+)
 from stepforge.relations.numbers import columns, drawn
 from stepforge.relations.reals import ONE, replaced
 from stepforge.relations.sides import Side, T
@@ -219,10 +226,14 @@ def _lines(a: Side, b: Side, translation: Translation, witness: Witness) -> tupl
     """The first statements whose values the other side has not, in the step that differs.
 
     A value may be a multiple of one on the other side, unless that gives another value to the same
-    name.
+    name. Hyperparameters that are not 0 in the witness are random: small numbers are often equal.
     """
     problem = trajectories.random_problem(3)
-    values = {name: np.array([[value]]) for name, value in witness.values.items()}
+    rng, spans = np.random.default_rng(9), usual(a, b, translation)
+    row = {n: drawn(spans[n], rng) if x else 0.0 for n, x in witness.values.items()}
+    if not _allowed(a, b, translation, row):
+        row = dict(witness.values)
+    values = {name: np.array([[value]]) for name, value in row.items()}
     given = [partial(columns, _given(s, use), values) for s, use in ((a, None), (b, translation))]
     runs = [trajectories.run(side, own, problem) for side, own in zip((a, b), given, strict=True)]
     steps = zip(*([run["p"] for run in found] for found in runs), strict=True)
@@ -240,7 +251,14 @@ def _lines(a: Side, b: Side, translation: Translation, witness: Witness) -> tupl
 
 
 def _first_line(side: Side, own: Values, other: Side, others: Values) -> str:
+    """The first statement with an effect whose value is none of the other side's.
+
+    A name that both give a value has to have one of the other side's statements; another name that
+    of any operation, or a multiple of it.
+    """
     needed = {*nodes(side.after.values())}
+    assigned = [others[term.digest.hex()] for _, term in other.trace]
+    stated = np.array([trajectories.shape(value, 1)[0] for value in assigned], float)
     table = np.array([trajectories.shape(value, 1)[0] for value in others.values()], float)
     names = {statement.name for statement, _ in other.trace}
     last = ""
@@ -248,7 +266,8 @@ def _first_line(side: Side, own: Values, other: Side, others: Values) -> str:
         if term not in needed:
             continue
         value = trajectories.shape(own[term.digest.hex()], 1)[0].astype(float)
-        if not _has(table, value, proportional=statement.name not in names):
+        is_common = statement.name in names
+        if not _has(stated if is_common else table, value, proportional=not is_common):
             return place(side.spec, statement)
         if statement.name == "p":
             last = place(side.spec, statement)
