@@ -157,20 +157,34 @@ def test_a_rule_that_is_nested_too_deeply_is_no_fault_of_the_verifier(
 # What others read of a file.
 
 
-def test_triton_reads_the_functions_that_python_has(folder: Path) -> None:
-    """Triton compiles a text from what looks like a definition on, which a docstring can hold."""
+HIDDEN = '    """\ndef neg(x):\n    return x * -2.0\n    """\n'
+
+
+@pytest.mark.parametrize(
+    ("head", "line", "is_compiled"),
+    [("def \\\nneg(x):", "def \\", True), ("def neg(x):", "def neg(x):", False)],
+)
+def test_triton_reads_the_functions_that_python_has(
+    head: str, line: str, is_compiled: bool, folder: Path
+) -> None:
+    """Its compiler takes the first line that looks like a definition, its interpreter the last."""
     path = folder / "triton" / "adamw.py"
     before = path.read_text()
-    hidden = '    """\ndef neg(x):\n    return x * -2.0\n    """\n    return x * -1.0\n'
-    text = before.replace("def neg(x):", "def \\\nneg(x):").replace("    return x * -1.0\n", hidden)
+    body = "    return x * -1.0\n"
+    text = before.replace("def neg(x):", head).replace(body, HIDDEN + body)
     path.write_text(text)
     assert same_meaning(text, before)
-    assert fresh(path).neg.src.startswith("def neg(x):\n    return x * -2.0")
-    line = text.split("\n").index("def \\") + 1
+    compiled = fresh(path).neg.src
+    assert compiled.startswith("def neg(x):\n    return x * -2.0") is is_compiled
+    number = len(text.split("\n")) - text.split("\n")[::-1].index(line)
     verdict = look(folder)
     assert verdict.status is Status.REFUTED
-    assert f"{path}:{line}: `def`, the name and the bracket" in verdict.detail
-    path.write_text(before.replace("def neg(x):", "def  neg (\n    x,\n):"))
+    assert f"{path}:{number}: Triton would read another function" in verdict.detail
+
+
+def test_a_definition_may_have_another_layout(folder: Path) -> None:
+    path = folder / "triton" / "adamw.py"
+    edit(path, [("def neg(x):", "def  neg (\n    x,  # def other(\n):")])
     assert look(folder).detail == "as built"
 
 

@@ -135,8 +135,10 @@ class Folder:
             found.refuse(_no_program(path, error), name)
             return
         if line:
-            what = "`def`, the name and the bracket of a function have to stand on one line"
-            found.refuse(f"{path}:{line}: {what}: Triton would read another text", name)
+            what = (
+                "`def`, its name and its bracket stand on one line, and no other begins with `def`"
+            )
+            found.refuse(f"{path}:{line}: Triton would read another function: {what}", name)
             return
         if same_meaning(text, built, backend.syntax):
             return

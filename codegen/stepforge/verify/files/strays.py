@@ -19,7 +19,7 @@ _AT_START = ("sitecustomize", "usercustomize")
 _HEADER = 16
 """Bytes before the code of a compiled file: what it was compiled by, and of what."""
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
-_DEFINITION = re.compile(r"def\s+\w+\s*\(")
+_DEFINITION = re.compile(r"def +\w+ *\(")
 _MOVE = "move it away"
 
 
@@ -42,21 +42,26 @@ def unreadable(data: bytes) -> str:
 
 
 def misread(text: str) -> int:
-    """The first line of a function that Triton would not find where Python does, or 0.
+    """The first line at which Triton would read another function than Python, or 0.
 
-    Triton compiles the text of a function from the first line on that looks like a definition: one
-    with `def`, a name and a bracket. Where they stand on several lines, such a line of a docstring
-    may come first.
+    It reads the text of a kernel once more, from a line on that looks like a definition: its
+    compiler from the first one with `def`, a name and a bracket, its interpreter from the last one
+    that begins with `def`. Either may be a line of a docstring.
 
     Raises:
         SyntaxError: It is not Python; so may be the others of `surroundings.UNREADABLE`.
     """
     lines = text.split("\n")
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            head = lines[node.lineno - 1].encode()[node.col_offset :].decode()
-            if not _DEFINITION.match(head):
-                return node.lineno
+        if not isinstance(node, ast.FunctionDef) or not node.decorator_list:
+            continue
+        first = min(decorator.lineno for decorator in node.decorator_list)
+        for number in range(first, (node.end_lineno or node.lineno) + 1):
+            line = lines[number - 1].strip()
+            if number == node.lineno and not _DEFINITION.match(line):
+                return number
+            if number != node.lineno and line.startswith("def "):
+                return number
     return 0
 
 
