@@ -124,7 +124,6 @@ STATEMENTS = {
     "def step(x):\n    return x * (True and 0.5)": (6, "no condition"),
     "def step(x):\n    return ((x > 0) + (x > 1)) * x": (6, "conditions of elements"),
     "def step(x):\n    return (x > 0) * 9007199254740992": (6, "conditions of elements"),
-    "def step(x):\n    return float(x)": (6, "an array"),
 }
 
 

@@ -671,8 +671,6 @@ def _float(s: Source, node: ast.AST, x: Any) -> Any:
     if isinstance(x, Integer):
         return Value(x.term, True)
     value = s.number(x, node)
-    if not value.weak:
-        raise Unsupported(_line(node), "an array as a number of Python")
     return s.noted(apply("cvt", _arithmetic(value.term), kind=rule.HOST), True, node)
 
 
