@@ -269,7 +269,7 @@ def cbrt_float64(x):
     size = tl.abs(x)
     finite = size < float("inf")
     subnormal = size < 2.2250738585072014e-308
-    up = tl.where(subnormal, tl.full((), 1.8014398509481984e+16, tl.float64), 1.0)
+    up = tl.where(subnormal, tl.full((), 1.8014398509481984e16, tl.float64), 1.0)
     scaled = tl.where(finite, x, 1.0) * up
     magnitude = tl.abs(scaled)
     # A third of the bits, 1/4 + 1/16 + 1/64 and so on, divides the logarithm by 3.

@@ -256,8 +256,8 @@ def pow_float64(x, y):
     log_rest = log_low - ((log_high - straight) - curved)
     # Beyond these bounds of y, powers are 1, infinite or zero. No product overflows within.
     known = np.where(y == y, y, 0.0)
-    y_above = np.where(known > 1e+19, 1e+19, known)
-    bounded = np.where(y_above < -1e+19, -1e+19, y_above)
+    y_above = np.where(known > 1e19, 1e19, known)
+    bounded = np.where(y_above < -1e19, -1e19, y_above)
     y_high = from_bits((to_bits(bounded) >> 27) << 27)
     high = y_high * log_high
     low = (bounded - y_high) * log_high + bounded * log_rest

@@ -77,7 +77,7 @@ def step(
     if _checked and not weight_decay >= 0:
         raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"g": g, **state}.items():
-        if name != "eta" and name != "mu" and np.shape(tensor) != p.shape:
+        if name not in ("eta", "mu") and np.shape(tensor) != p.shape:
             raise ValueError(f"{name} has shape {np.shape(tensor)}, p has {p.shape}")
     dtype, real = p.dtype, np.result_type(p, np.float32)
     p, g = p.astype(real), g.astype(real)

@@ -131,7 +131,7 @@ def cbrt_float64(x):
     size = np.abs(x)
     finite = size < np.inf
     subnormal = size < 2.2250738585072014e-308
-    up = np.where(subnormal, np.float64(1.8014398509481984e+16), 1.0)
+    up = np.where(subnormal, np.float64(1.8014398509481984e16), 1.0)
     scaled = np.where(finite, x, 1.0) * up
     magnitude = np.abs(scaled)
     # A third of the bits, 1/4 + 1/16 + 1/64 and so on, divides the logarithm by 3.

@@ -68,7 +68,9 @@ def step(
     if _checked and not eps >= 0:
         raise ValueError(f"eps is {eps}, not eps >= 0")
     if _checked and not beta_low <= beta_high:
-        raise ValueError(f"beta_high = {beta_high}, beta_low = {beta_low}, not beta_low <= beta_high")
+        raise ValueError(
+            f"beta_high = {beta_high}, beta_low = {beta_low}, not beta_low <= beta_high"
+        )
     for name, tensor in {"g": g, **state}.items():
         if np.shape(tensor) != p.shape:
             raise ValueError(f"{name} has shape {np.shape(tensor)}, p has {p.shape}")

@@ -83,7 +83,7 @@ def step(
     if _checked and not weight_decay >= 0:
         raise ValueError(f"weight_decay is {weight_decay}, not weight_decay >= 0")
     for name, tensor in {"p": p, "g": g, **state}.items():
-        if name != "eta" and name != "mu" and (
+        if name not in ("eta", "mu") and (
             tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous()
         ):
             raise ValueError(f"{name} is not contiguous, of p's shape and on its device")

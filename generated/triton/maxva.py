@@ -84,7 +84,9 @@ def step(
     if _checked and not eps >= 0:
         raise ValueError(f"eps is {eps}, not eps >= 0")
     if _checked and not beta_low <= beta_high:
-        raise ValueError(f"beta_high = {beta_high}, beta_low = {beta_low}, not beta_low <= beta_high")
+        raise ValueError(
+            f"beta_high = {beta_high}, beta_low = {beta_low}, not beta_low <= beta_high"
+        )
     for name, tensor in {"p": p, "g": g, **state}.items():
         if tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous():
             raise ValueError(f"{name} is not contiguous, of p's shape and on its device")

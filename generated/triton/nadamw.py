@@ -166,9 +166,8 @@ def nadamw_kernel(
 
     m = beta1 * m + one_minus_beta1 * g
     v = beta2 * v + one_minus_beta2 * (g * g)
-    m_hat = (
-        div(beta1 * m, one_minus_beta1_to_t_plus_one, EXACT)
-        + div(one_minus_beta1 * g, one_minus_beta1_to_t, EXACT)
+    m_hat = div(beta1 * m, one_minus_beta1_to_t_plus_one, EXACT) + div(
+        one_minus_beta1 * g, one_minus_beta1_to_t, EXACT
     )
     v_hat = div(v, one_minus_beta2_to_t, EXACT)
     p = p - lr * (div(m_hat, sqrt(v_hat, EXACT) + eps, EXACT) + weight_decay * p)

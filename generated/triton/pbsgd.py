@@ -268,21 +268,19 @@ def pow_float64(x, y):
     triple_low = beside - (triple - product)
     # Times 2/3, plus k * log(2) and log(c): 42 bits of log(2) times k are exact.
     curved = 0.6666666716337204 * triple
-    small = (
-        k * 5.497923018708371e-14
-        + tl.where(far, tl.full((), -1.094708713660664e-13, tl.float64), 0.0)
+    small = k * 5.497923018708371e-14 + tl.where(
+        far, tl.full((), -1.094708713660664e-13, tl.float64), 0.0
     )
     log_low = -4.967053731282552e-09 * triple + triple_low * 0.6666666666666666 + small
-    straight = (
-        k * 0.6931471805598903
-        + tl.where(far, tl.full((), 0.40546510810827385, tl.float64), 0.0)
+    straight = k * 0.6931471805598903 + tl.where(
+        far, tl.full((), 0.40546510810827385, tl.float64), 0.0
     )
     log_high = from_bits((to_bits(curved + log_low + straight) >> 27) << 27)
     log_rest = log_low - ((log_high - straight) - curved)
     # Beyond these bounds of y, powers are 1, infinite or zero. No product overflows within.
     known = tl.where(y == y, y, 0.0)
-    y_above = tl.where(known > 1e+19, 1e+19, known)
-    bounded = tl.where(y_above < -1e+19, -1e+19, y_above)
+    y_above = tl.where(known > 1e19, 1e19, known)
+    bounded = tl.where(y_above < -1e19, -1e19, y_above)
     y_high = from_bits((to_bits(bounded) >> 27) << 27)
     high = y_high * log_high
     low = (bounded - y_high) * log_high + bounded * log_rest
