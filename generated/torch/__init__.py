@@ -27,7 +27,6 @@ from .adopt import ADOPT
 from .agd import AGD
 from .aggmo import AggMo
 from .amsgrad import AMSGrad
-from .ano import Ano
 from .asgd import ASGD
 from .bcos_c import BCOSC
 from .bcos_m import BCOSM
@@ -79,7 +78,6 @@ from .signum import Signum
 from .simplified_ademamix import SimplifiedAdEMAMix
 from .tiger import Tiger
 from .vsgd import VSGD
-from .yogi import Yogi
 
 __all__ = [
     "ACProp",
@@ -106,7 +104,6 @@ __all__ = [
     "Adan",
     "AddSign",
     "AggMo",
-    "Ano",
     "BCOSC",
     "BCOSM",
     "COCOB",
@@ -158,5 +155,4 @@ __all__ = [
     "SimplifiedAdEMAMix",
     "Tiger",
     "VSGD",
-    "Yogi",
 ]

@@ -2,7 +2,8 @@
 
 Each has an oracle: the algorithm in plain Python, one element at a time. What is built of the spec
 has to agree with it, at the defaults and far from them. A spec that lies in this folder is no
-member of the catalogue, because `verify` does not prove all of it.
+member of the catalogue: `adam_atan2` is not proved on every GPU, and the two powers of `ftrl_power`
+take more time than its tensors.
 """
 
 from __future__ import annotations
