@@ -300,9 +300,10 @@ def _cases(table: ElementTree.Element) -> Tree:
 
 # The author's tree.
 
+_NUMBERED = ("beta", "p", "rho", "t", "tau", "x")
 READ_AS = {
     "lambda_": "lambda", "eps": "epsilon", "rho_inf": "rho_infty",
-    **{f"{name}{i}": f"{name}_{i}" for name in ("beta", "p", "rho", "t", "tau", "x") for i in range(4)},
+    **{f"{name}{i}": f"{name}_{i}" for name in _NUMBERED for i in range(4)},
 }  # fmt: skip
 """What a reader calls the names that are not printed as they are."""
 NAMES = [

@@ -36,7 +36,7 @@ FAMILIES = {
     "sign": "the sign of the gradient or of a momentum",
     "adagrad": "the gradient over what its past squares say",
     "adam": "a momentum over what past squares or changes of the gradient say",
-    "averaging": "parameters that are averages over the steps",
+    "averaging": "as in another family; parameters are averages over the steps",
     "parameter_free": "no learning rate to tune",
 }
 """Families of optimizers, in the order of `stepforge list` → what moves their parameters."""
@@ -179,7 +179,8 @@ class Torch:
 class Spec:
     """One optimizer.
 
-    `family` is one of `FAMILIES`, or `NO_FAMILY`; `roles` has who has one of `ROLES`; `together` what hyperparameters have to be together.
+    `family` is one of `FAMILIES`, or `NO_FAMILY`; `roles` has who has one of `ROLES`; `together`
+    what hyperparameters have to be together.
     """
 
     name: str
