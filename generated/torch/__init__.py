@@ -27,6 +27,7 @@ from .adopt import ADOPT
 from .agd import AGD
 from .aggmo import AggMo
 from .amsgrad import AMSGrad
+from .ano import Ano
 from .asgd import ASGD
 from .bcos_c import BCOSC
 from .bcos_m import BCOSM
@@ -78,6 +79,7 @@ from .signum import Signum
 from .simplified_ademamix import SimplifiedAdEMAMix
 from .tiger import Tiger
 from .vsgd import VSGD
+from .yogi import Yogi
 
 __all__ = [
     "ACProp",
@@ -104,6 +106,7 @@ __all__ = [
     "Adan",
     "AddSign",
     "AggMo",
+    "Ano",
     "BCOSC",
     "BCOSM",
     "COCOB",
@@ -155,4 +158,5 @@ __all__ = [
     "SimplifiedAdEMAMix",
     "Tiger",
     "VSGD",
+    "Yogi",
 ]
