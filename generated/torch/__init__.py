@@ -28,7 +28,7 @@ from .agd import AGD
 from .aggmo import AggMo
 from .amsgrad import AMSGrad
 from .ano import Ano
-from .asgd import ASGD
+from .asgd import AveragedSGD
 from .bcos_c import BCOSC
 from .bcos_m import BCOSM
 from .cautious_decay import CautiousDecay
@@ -69,7 +69,7 @@ from .qhm import QHM
 from .radam import RAdam
 from .rmsprop import RMSprop
 from .rmsprop_tf import RMSpropTF
-from .rprop import Rprop
+from .rprop import ResilientBackprop
 from .schedule_free_adamw import ScheduleFreeAdamW
 from .schedule_free_sgd import ScheduleFreeSGD
 from .sgd import SGD
@@ -86,7 +86,6 @@ __all__ = [
     "ADOPT",
     "AGD",
     "AMSGrad",
-    "ASGD",
     "AccSGD",
     "AdEMAMix",
     "AdaBelief",
@@ -107,6 +106,7 @@ __all__ = [
     "AddSign",
     "AggMo",
     "Ano",
+    "AveragedSGD",
     "BCOSC",
     "BCOSM",
     "COCOB",
@@ -148,7 +148,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "RMSpropTF",
-    "Rprop",
+    "ResilientBackprop",
     "SGD",
     "SGDW",
     "ScheduleFreeAdamW",
