@@ -87,7 +87,7 @@ def few(names: Iterable[str] = STOCK) -> list[str]:
 
 
 def cases(names: Iterable[str]) -> list[tuple[str, int]]:
-    """Specs, and numbers of option sets that have between them what all sets of these specs have."""
+    """Specs, and numbers of option sets that have between them what all their sets have."""
     return cover(
         {
             (name, number): features(stock(name), options)

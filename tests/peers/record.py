@@ -34,7 +34,7 @@ DECAY = {"weight_decay": 0.1}
 FORMS = {
     "optax": {
         "adagrad": "eps lies under the root, and the sum starts at 0.1",
-        "adan": "1 - beta2 stands where beta2 is meant, eps_root is there, and the decay is not proximal",
+        "adan": "1 - beta2 stands where beta2 is meant, and the decay is not proximal",
         "amsgrad": "the largest of bias-corrected second moments",
         "nadam": "a constant momentum; that is the spec nadamw without weight decay",
         "radam": "eps is added after the bias correction, and 5 itself is rectified",
@@ -133,9 +133,7 @@ OPTAX: dict[str, tuple[Numbers, Callable[[Any, Numbers], Any]]] = {
     ),
     "lion": (
         LR | BETAS | DECAY,
-        lambda o, n: o.lion(
-            n["lr"], b1=n["beta1"], b2=n["beta2"], weight_decay=n["weight_decay"]
-        ),
+        lambda o, n: o.lion(n["lr"], b1=n["beta1"], b2=n["beta2"], weight_decay=n["weight_decay"]),
     ),
     "acprop": (ADAM, lambda o, n: o.contrib.acprop(**_optax_adam(n), eps_root=n["eps"])),
     "adopt": (ADAM, lambda o, n: o.contrib.adopt(**_optax_adam(n))),
@@ -173,7 +171,9 @@ OPTAX: dict[str, tuple[Numbers, Callable[[Any, Numbers], Any]]] = {
 # pytorch_optimizer
 
 
-def with_torch(make: Callable[[Any, Any, Numbers], Any], n: Numbers, p: Any, gradients: Any) -> Walk:
+def with_torch(
+    make: Callable[[Any, Any, Numbers], Any], n: Numbers, p: Any, gradients: Any
+) -> Walk:
     """The parameters after every step of a class."""
     import pytorch_optimizer
     import torch

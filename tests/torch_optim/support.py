@@ -1,8 +1,8 @@
 """Generated classes with sets of options, torch's class beside them, and small models.
 
-`CASES` are few, chosen as in `catalogue` among those that can ascend and decay as torch's classes do:
-they run through every way that a class can be used. `EVERY` has every class, and is for tests that
-take milliseconds.
+`CASES` are few, chosen as in `catalogue` among those that can ascend, as torch's classes do: they
+run through every way that a class can be used. `EVERY` has every class, and is for tests that take
+milliseconds.
 """
 
 from __future__ import annotations
