@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -46,6 +46,8 @@ class Checkpoints(torch.optim.Optimizer):  # type: ignore[misc]
     """Options that have one value here."""
     _forced: ClassVar[Mapping[str, object]] = {}
     """Keys that loading sets, whatever the checkpoint has."""
+    _copies: ClassVar[Sequence[str]] = ()
+    """States that start as a copy of the parameter."""
     _has_counter: ClassVar[bool] = True
     _is_torchs: ClassVar[bool] = False
     """Whether torch has the class: then scalar states have the types of torch's."""
@@ -65,10 +67,14 @@ class Checkpoints(torch.optim.Optimizer):  # type: ignore[misc]
         """The states that these arguments of the rule need."""
         wanted = self._reference.init.__kwdefaults__ or {}
         arguments = {name: values[name] for name in wanted}
-        first = self._reference.init(np.empty(1, np.float64), **arguments)
+        found = self._reference.init(np.zeros(1, np.float64), **arguments)
+        first = {
+            name: None if name in self._copies else float(np.ravel(value)[0])
+            for name, value in found.items()
+        }
         return [
-            Needed(name, self._keys[name], float(np.ravel(value)[0]), np.ndim(value) == 0)
-            for name, value in first.items()
+            Needed(name, self._keys[name], first[name], np.ndim(value) == 0)
+            for name, value in found.items()
         ]
 
     def _check(self, group: Group) -> None:
@@ -239,7 +245,7 @@ class Checkpoints(torch.optim.Optimizer):  # type: ignore[misc]
     @classmethod
     def _scalars(cls) -> list[str]:
         """Torch's names of the states that are one number."""
-        state = cls._reference.init(np.empty(1, np.float64))
+        state = cls._reference.init(np.zeros(1, np.float64))
         return [cls._keys[name] for name, value in state.items() if np.ndim(value) == 0]
 
     def _scalar(self, value: Any, parameter: torch.Tensor, group: Group) -> torch.Tensor:
@@ -299,13 +305,18 @@ def _number_on(device: torch.device, value: Any, dtype: torch.dtype) -> torch.Te
     return torch.tensor(float(value), dtype=dtype, device=device)
 
 
-def full_like(value: float, parameter: torch.Tensor, group: Group) -> torch.Tensor:
-    """A new state in the memory order of the parameter; of complex ones both parts are `value`."""
+def full_like(value: float | None, parameter: torch.Tensor, group: Group) -> torch.Tensor:
+    """A new state in the memory order of the parameter, which it is a copy of if `value` is None.
+
+    Of complex ones both parts are `value`.
+    """
     dtype = parameter.dtype
     if parameter.is_floating_point():
         dtype = group.get("state_dtype") or (torch.float32 if dtype in HALF else dtype)
     state = torch.zeros_like(parameter, dtype=dtype, memory_format=torch.preserve_format)
-    if value:
+    if value is None:
+        state.copy_(parameter.detach())
+    elif value:
         (torch.view_as_real(state) if state.is_complex() else state).fill_(float(value))
     return state
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import small, stock
+from support import ROOT, small, stock
 
 from stepforge.backends.render import render
 from stepforge.backends.torch_class import class_name
@@ -212,3 +212,20 @@ def test_what_is_known_of_a_class_of_torch_counts_for_that_class_alone() -> None
         found = [fact for fact in facts if fact in render(lower(loads(text)[0]), "torch")]
         assert "_is_torchs" in found
         assert not [fact for fact in facts if fact in render(lower(loads(mine)[0]), "torch")]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.complex64])
+def test_a_state_may_start_as_a_copy_of_the_parameter(dtype: torch.dtype, tmp_path: Path) -> None:
+    text = (ROOT / "tests" / "correct_specs" / "weight_average.toml").read_text()
+    own = own_class(text, "weight_average", tmp_path)
+    parameter = torch.nn.Parameter(torch.tensor([3.0, -2.0, 0.0]).to(dtype))
+    before = parameter.detach().clone()
+    optimizer = own([parameter], lr=0.25, beta=0.5)
+    parameter.grad = torch.full_like(parameter, 2.0)
+    optimizer.step()
+    average = optimizer.state[parameter]["average"]
+    assert average.dtype == (torch.float32 if dtype is torch.bfloat16 else dtype)
+    assert torch.equal(average, ((before + parameter.detach()) / 2).to(average.dtype))
+    loaded = own([parameter])
+    loaded.load_state_dict(optimizer.state_dict())
+    assert torch.equal(loaded.state[parameter]["average"], average)

@@ -11,7 +11,9 @@ from stepforge.language.reader import load
 from stepforge.output import emit
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import ON_HOST
-from verify.support import here
+from stepforge.verify.rungs.registry import RUNGS
+from stepforge.verify.rungs.task import Task
+from verify.support import edit, here, run
 
 FOLDER = ROOT / "tests" / "correct_specs"
 SPECS = sorted(path.stem for path in FOLDER.glob("*.toml"))
@@ -19,6 +21,7 @@ WARNED = {
     "queue": "stays at 0", "accumulation": "stays at 0", "exponentiated": "stays at 0",
     "soft_threshold": "stays at 0", "ascending": "the other way", "size_of_a_quotient": "",
     "largest_of_three": "the other way", "step_sizes": "", "cube_root": "", "grams": "", "wave": "",
+    "weight_average": "",
 }  # fmt: skip
 """Spec → what the warnings of its first steps say."""
 FAST_MODE = ("grams", "size_of_a_quotient", "largest_of_three", "wave", "cube_root")
@@ -51,3 +54,22 @@ def test_first_steps_are_no_fault(name: str, tmp_path: Path) -> None:
 def test_compiled_kernels_are_proved(name: str, exact: bool, tmp_path: Path) -> None:
     found = verdict(name, "R7", tmp_path, exact=exact)
     assert (found.status, found.strength) == (Status.PROVED, "bits" if exact else "reals"), found
+
+
+@pytest.mark.parametrize(
+    ("rung", "file", "right"),
+    [("R1", "numpy", "p.astype(real)"), ("R2", "triton", "p.detach().to(real, copy=True)")],
+)
+def test_a_state_that_starts_as_a_copy_is_compared(
+    rung: str, file: str, right: str, tmp_path: Path
+) -> None:
+    spec = load(FOLDER / "weight_average.toml", "weight_average.toml")[0]
+    emit.apply(emit.changes([spec], tmp_path, whole=False))
+    task = Task(RUNGS[rung], spec, {}, tmp_path, 0)
+    assert run(task)[0].status is Status.TESTED
+    path = tmp_path / file / "weight_average.py"
+    zeros = {"numpy": "np.zeros(p.shape, real)", "triton": "real.new_full(p.shape, 0)"}[file]
+    edit(path, [(f'state["average"] = {right}', f'state["average"] = {zeros}')])
+    found = run(task)[0]
+    assert found.status is Status.REFUTED
+    assert "average" in f"{found.detail}{found.counterexample}"

@@ -49,6 +49,8 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
 def _init(state: State) -> str:
     first = expression(state.init)
     value = f"float({first})" if state.scalar else f"np.full(p.shape, {first}, real)"
+    if state.is_copy:
+        value = "p.astype(real)"
     return f'state["{state.name}"] = {value}'
 
 

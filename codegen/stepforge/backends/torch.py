@@ -203,6 +203,8 @@ def _attributes(spec: Spec, table: Torch, order: list[str]) -> Iterator[str]:
         yield from _mapping("_constants", {k: str(v) for k, v in table.constants.items()})
     if table.group:
         yield from _mapping("_forced", {k: str(v) for k, v in table.group.items()})
+    if copies := [state.name for state in spec.states if state.is_copy]:
+        yield f"    _copies = {_texts(copies)}"
     if not table.counter:
         yield "    _has_counter = False"
     if table.eager:

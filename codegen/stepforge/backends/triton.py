@@ -207,6 +207,8 @@ def _checks(spec: Spec) -> list[str]:
 def _init(state: State) -> str:
     first = expression(state.init)
     value = f"float({first})" if state.scalar else f"real.new_full(p.shape, {first})"
+    if state.is_copy:
+        value = "p.detach().to(real, copy=True)"
     return f'state["{state.name}"] = {value}'
 
 

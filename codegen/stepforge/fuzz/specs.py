@@ -107,7 +107,8 @@ class _Spec:
             name = self.new_name()
             scalar = self.make.chance(0.2)
             sign = Sign.NONNEGATIVE if self.make.chance(0.45) else Sign.ANY
-            entry: dict[str, object] = {"init": self.init(sign, known)}
+            is_copy = not scalar and not sign and self.make.chance(0.15)
+            entry: dict[str, object] = {"init": "p" if is_copy else self.init(sign, known)}
             if sign:
                 entry["domain"] = f"{name} >= 0"
             if scalar:

@@ -16,7 +16,7 @@ from stepforge.language import domains, rules
 from stepforge.language.constants import with_constants
 from stepforge.language.constraints import constant
 from stepforge.language.diagnostics import Diagnostic, Span, SpecError, nearest, order, short
-from stepforge.language.expression import Apply, Expression, Number, Statement, names
+from stepforge.language.expression import Apply, Expression, Name, Number, Statement, names
 from stepforge.language.names import GENERATED, malformed, name_problem
 from stepforge.language.parser import parse_expression, parse_rule
 from stepforge.language.source import KeyPath, Source, parse, read
@@ -323,7 +323,10 @@ class _Reader(Values):
             when, when_text = self.condition(entry, path, options)
             init = self.init(entry, path, defaults)
             place = self.source.key_span(path) or Span(1, 1, 2)
-            if "init" in entry and not domain.empty:
+            scalar = self.typed(entry, path, "scalar", bool, False)
+            if isinstance(init, Name) and init.id == "p":
+                self.copy(name, scalar, domain, domain_text, init)
+            elif "init" in entry and not domain.empty:
                 try:
                     inside = constant(init, defaults) in domain
                 except (ArithmeticError, KeyError):
@@ -332,9 +335,21 @@ class _Reader(Values):
                     span = self.source.value_span((*path, "init"))
                     message = f"the initial value of `{name}` is outside its domain `{domain_text}`"
                     self.error("E144", message, span)
-            scalar = self.typed(entry, path, "scalar", bool, False)
             doc = self.text(entry, path, "doc")
             yield State(name, init, scalar, domain, domain_text, doc, when, when_text, place)
+
+    def copy(
+        self, name: str, scalar: bool, domain: Interval, domain_text: str, init: Expression
+    ) -> None:
+        """A state that starts as a copy of the parameter is a tensor, and may be any number."""
+        if scalar:
+            message = f"`{name}` is one number, and cannot be a copy of the parameter"
+            self.error("E145", message, init.span, "leave out `scalar = true`")
+        elif not domain.covers(Interval()):
+            message = (
+                f"`p` may be any number, so it may be outside `{name}`'s domain `{domain_text}`"
+            )
+            self.error("E144", message, init.span, "leave out the domain")
 
     def init(self, entry: dict[str, Any], path: KeyPath, defaults: dict[str, float]) -> Expression:
         value, where = entry.get("init", 0), (*path, "init")
@@ -355,11 +370,15 @@ class _Reader(Values):
         parsed = parse_expression(self.source, where, value, self.out)
         if parsed is None:
             return zero
+        if isinstance(parsed, Name) and parsed.id == "p":
+            return parsed
         for name in names(parsed):
             if name.id not in defaults:
                 message = f"`{name.id}` is not a hyperparameter"
                 help = nearest(name.id, defaults)
                 help = help or "initial values are made of numbers and hyperparameters"
+                if name.id == "p":
+                    help = 'a state that starts as a copy of the parameter has `init = "p"`'
                 self.error("E145", message, name.span, help)
                 return zero
         try:

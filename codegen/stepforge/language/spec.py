@@ -120,7 +120,10 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the optimizer remembers: a tensor like `p`, or one float64 if `scalar`."""
+    """What the optimizer remembers: a tensor like `p`, or one float64 if `scalar`.
+
+    `init` is the value before the first step: an expression of hyperparameters, or `p` itself.
+    """
 
     name: str
     init: Expression
@@ -131,6 +134,11 @@ class State:
     when: Expression | None
     when_text: str
     span: Span
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it starts as a copy of the parameter."""
+        return isinstance(self.init, Name) and self.init.id == "p"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from stepforge.backends import meaning
+from stepforge.backends.aside import PUBLIC
 from stepforge.backends.registry import shared, verified
 from stepforge.language.spec import Spec
 from stepforge.mutate.mutant import AROUND, BUILD, SAME, Mutant
@@ -111,15 +112,32 @@ class Copy:
         return {**said, AROUND: self._around(spec, folder, found)}
 
     def _around(self, spec: Spec, folder: Path, found: Mapping[str, str]) -> str:
-        """Whether all but the rule is what the generator without a fault writes."""
+        """Whether all that no proof reads is what the generator without a fault writes.
+
+        Proofs read the rule, and the functions that it calls.
+        """
         for backend in verified():
             text = (folder / backend.file(spec.name)).read_text(encoding="utf-8")
-            around = surroundings.compared(text, expected_text(spec, backend.name, cut=True))
+            expected = expected_text(spec, backend.name, cut=True)
+            around = surroundings.compared(*(_without_helpers(t, spec) for t in (text, expected)))
             if around.difference:
                 return f"CHANGED: {'; '.join(around.difference)[:200]}"
         copies = [name for backend in verified() for name in shared([backend.name])]
         changed = [name for name in copies if found[name] != self.built[name]]
         return f"CHANGED: {', '.join(changed)}" if changed else SAME
+
+
+def _without_helpers(text: str, spec: Spec) -> str:
+    """A file without the functions that its rule calls."""
+    tree = ast.parse(text)
+    tree.body = [
+        node
+        for node in tree.body
+        if not isinstance(node, ast.FunctionDef)
+        or node.name in PUBLIC
+        or node.name.startswith(spec.name)
+    ]
+    return ast.unparse(tree)
 
 
 def _last_words(done: subprocess.CompletedProcess[str]) -> str:

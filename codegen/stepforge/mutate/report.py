@@ -48,15 +48,16 @@ class Result:
     def killers(self) -> tuple[str, ...]:
         """The rungs that refute it; UNSUPPORTED is no kill, but by `FILES`.
 
-        Where none does and a proof shows that the arithmetic is the same, the fault is what it
-        costs: then those that warn of it kill it, as `verify --strict` fails.
+        Where none does, those kill it that warn of it, as `verify --strict` fails: of a fault of
+        the spec itself, and of what a fault costs whose arithmetic a proof shows to be the same.
         """
         if FILES in self.alarms:
             return (FILES,)
         if self.rungs.get(BUILD, "").startswith(Status.REFUTED):
             return (BUILD,)
-        costs = WARNED if "PROVED (bits)" in self.rungs.values() else Status.REFUTED
-        each = (self._saying(said) for said in (Status.REFUTED, costs))
+        is_proved = "PROVED (bits)" in self.rungs.values()
+        warned = WARNED if is_proved or self.level == "spec" else Status.REFUTED
+        each = (self._saying(said) for said in (Status.REFUTED, warned))
         return next(filter(None, each), ())
 
     def _saying(self, said: str) -> tuple[str, ...]:

@@ -306,6 +306,8 @@ def _launch(file: _File, spec: Spec) -> Iterator[Edit]:
             yield "J", "32-bit size", index, line.replace("int64", "int32")
         if match := re.fullmatch(r"(\s+state\[\"\w+\"\] = )(real\.new_full\(p\.shape, 0\))", line):
             yield "J", "other start", index, f"{match[1]}real.new_full(p.shape, 1)"
+        if match := re.fullmatch(r"(\s+state\[\"\w+\"\] = )p\.detach\(\)\.to\(.*\)", line):
+            yield "J", "other start", index, f"{match[1]}real.new_full(p.shape, 0)"
         if re.fullmatch(r'    state\["\w+"\] = \w+', line):
             yield "J", "scalar state kept", index, "    pass"
     for h in spec.hyperparameters:

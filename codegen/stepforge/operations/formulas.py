@@ -17,6 +17,9 @@ conditions. A float literal has a point or an exponent, an integer has neither::
 from __future__ import annotations
 
 import ast
+import hashlib
+import io
+import tokenize
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -107,6 +110,15 @@ def names() -> tuple[str, ...]:
 
 
 _FOLDER = Path(__file__).parent / "functions"
+
+
+def digest(function: str) -> str:
+    """A hash of a function's text, without comments, docstrings and layout."""
+    text = (_FOLDER / f"{function}.formula").read_text(encoding="utf-8")
+    kinds = (tokenize.NAME, tokenize.NUMBER, tokenize.OP, tokenize.NEWLINE)
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    said = " ".join(token.string.strip() or ";" for token in tokens if token.type in kinds)
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 @cache

@@ -45,3 +45,14 @@ def test_new_tensors_have_the_asked_shape_value_and_type() -> None:
     assert tensor.float().array.dtype == np.float32
     assert tensor.shape == (2, 3)
     assert tensor.stride() == (3, 1)
+
+
+def test_a_copy_in_another_type() -> None:
+    tensor = Tensor(np.arange(6, dtype=np.float32).reshape(2, 3))
+    copy = tensor.detach().to(tensor, copy=True)
+    wide = tensor.to(Tensor(np.zeros(1)))
+    copy.array[:] = 7
+    assert tensor.to(tensor) is tensor
+    assert (copy.shape, wide.shape) == (tensor.shape, tensor.shape)
+    assert tensor.array.reshape(-1).tolist() == wide.array.reshape(-1).tolist() == [*range(6)]
+    assert wide.array.dtype == np.float64

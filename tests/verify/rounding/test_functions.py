@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stepforge.operations import formulas
-from stepforge.verify.rounding.functions import fault
+from stepforge.verify.rounding.functions import difference, fault
 
 
 @pytest.mark.parametrize("function", formulas.names())
@@ -24,10 +24,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     place = tmp_path / "functions"
     shutil.copytree(formulas._FOLDER, place)
     monkeypatch.setattr(formulas, "_FOLDER", place)
-    for cached in (formulas.of, fault):
+    for cached in (formulas.of, difference):
         cached.cache_clear()
     yield place
-    for cached in (formulas.of, fault):
+    for cached in (formulas.of, difference):
         cached.cache_clear()
 
 
@@ -46,4 +46,15 @@ def test_a_fault_of_a_formula_is_found(function: str, old: str, new: str, folder
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    assert fault(function, "f32") or fault(function, "f64")
+    assert difference(function, "f32") or difference(function, "f64")
+    assert "not been measured" in fault(function, "f32")
+
+
+def test_a_formula_whose_error_nobody_has_measured_is_refused(folder: Path) -> None:
+    path = folder / "cbrt.formula"
+    text = path.read_text()
+    path.write_text(text.replace("0.17507014", "0.18601202375"))
+    assert path.read_text() != text
+    assert "not been measured" in fault("cbrt", "f32")
+    path.write_text("# A remark.\n" + text.replace("    # ", "\n    # Remark: "))
+    assert fault("cbrt", "f32") == ""

@@ -115,6 +115,15 @@ class Tensor:
         """A tensor of the same type, filled with a value."""
         return Tensor(np.full(shape, value, self.array.dtype))
 
+    def detach(self) -> Tensor:
+        """Itself: no gradients are recorded."""
+        return self
+
+    def to(self, other: Tensor, *, copy: bool = False) -> Tensor:
+        """The same numbers in the type of another tensor."""
+        changed = self.array.reshape(self.shape).astype(other.array.dtype)
+        return Tensor(changed) if copy or changed.dtype != self.array.dtype else self
+
     def set_(self, storage: Storage, offset: int, size: Any, stride: Any) -> None:
         """Becomes a view of the storage's tensor."""
         self.__dict__.update(storage.tensor.__dict__)

@@ -126,9 +126,10 @@ class Evaluator:
         choice = holds(condition, self.options)
         return self.value(condition, env, tensors) if choice is None else exactly(int(choice))
 
-    def initial(self, hyperparameters: Mapping[str, float]) -> dict[str, Vector]:
-        """The state before the first step; what holds for one element holds for all."""
+    def initial(self, p: Elements, hyperparameters: Mapping[str, float]) -> dict[str, Vector]:
+        """The state before the first step; of a number for all elements, once."""
         env: dict[str, Vector] = {name: exactly(x) for name, x in hyperparameters.items()}
+        env["p"] = [exactly(x, True) for x in p]
         self.may_fail = False
         found: dict[str, Vector] = {}
         for s in self.states:
@@ -236,12 +237,14 @@ class Evaluator:
 
 
 def first_state(
-    spec: Spec, options: Options, values: Mapping[str, float], n: int
+    spec: Spec, options: Options, values: Mapping[str, float], p: Elements
 ) -> dict[str, Any]:
-    """The state before the first step, from the spec."""
+    """The state before the first step of `p`, from the spec."""
     evaluator = Evaluator(spec, options, "float64")
     state: dict[str, Any] = {}
-    for name, first in evaluator.initial(values).items():
-        assert isinstance(first, Enclosure)
-        state[name] = [first.value] * n if first.tensor else first.value
+    for name, first in evaluator.initial(p, values).items():
+        if isinstance(first, Enclosure):
+            state[name] = [first.value] * len(p) if first.tensor else first.value
+        else:
+            state[name] = [element.value for element in first]
     return state

@@ -197,7 +197,7 @@ def _draw(
 def _initial(spec: Spec, module: ModuleType, case: _Case, tally: _Tally) -> dict[str, Any] | None:
     """The state before the first step, compared with the spec's; None where it has no value."""
     evaluator = Evaluator(spec, case.options, case.dtype)
-    expected = evaluator.initial(case.values)
+    expected = evaluator.initial(case.p, case.values)
     try:
         state = reference.init(module, spec, case.options, case.p, case.values)
     except ARITHMETIC:

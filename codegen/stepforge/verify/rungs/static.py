@@ -75,7 +75,7 @@ def _first_steps(task: Task, values: Mapping[str, float]) -> tuple[int, list[int
     spec, options, count = task.spec, task.options, len(_GRADIENTS)
     domains = {s.name: s.domain for s in spec.states}
     p: list[Any] = [0.0] * count
-    state = first_state(spec, options, values, count)
+    state = first_state(spec, options, values, p)
     evaluator = Evaluator(spec, options, "float64")
     moved = [0] * count
     compared = 0

@@ -8,6 +8,7 @@ import numpy as np
 
 from stepforge.language.spec import Options, Spec
 from stepforge.verify.cases import inputs, trace
+from stepforge.verify.cases.reference import ARITHMETIC
 from stepforge.verify.certificate import Counterexample, Status, Verdict
 from stepforge.verify.files.generated import fresh
 from stepforge.verify.rungs.registry import Need
@@ -74,8 +75,12 @@ def check(task: Task) -> Verdict:
             t = number + (JUMP if draw == 1 and number > LATE else 0)
             optimizer.step()
             before = (p, state)
-            with np.errstate(all="ignore"):
-                p, state = module.step(p, g, state, t, **values, **options)
+            try:
+                with np.errstate(all="ignore"):
+                    p, state = module.step(p, g, state, t, **values, **options)
+            except ARITHMETIC as error:
+                reason = f"step {t} has no value ({error}), where {name} has one"
+                return verdict(Status.REFUTED, reason)
             theirs = _state(spec, options, optimizer.state[parameter])
             theirs["p"] = parameter.detach().numpy()
             for key, other in theirs.items():

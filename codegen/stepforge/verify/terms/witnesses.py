@@ -15,7 +15,7 @@ from stepforge.language.spec import Domains, Interval
 from stepforge.operations.formats import FORMATS
 from stepforge.verify.cases import inputs
 from stepforge.verify.terms import evaluation
-from stepforge.verify.terms.terms import FLOATS, Term, nodes
+from stepforge.verify.terms.terms import FLOATS, Term, apply, nodes
 
 POINTS = 90
 """Random points at which a difference is looked for."""
@@ -43,7 +43,8 @@ def points(
             if index < 2 * count // 3:
                 allowed = [x for x in simple if x in domain]
                 zero = 0.0 in domain and rng.random() < 0.25
-                value = 0.0 if zero else float(rng.choice(allowed)) if allowed else np.nan
+                other = float(rng.choice(allowed)) if allowed else np.nan
+                value = float(rng.choice([0.0, -0.0])) if zero else other
             else:
                 value = float(inputs.log_uniform(1, "float64", domain, rng, 3)[0])
             rounded = float(FLOATS[kind](value))
@@ -93,7 +94,7 @@ def bits_witness(
     """
     rng = np.random.default_rng([seed, 8])
     tried = itertools.chain(
-        points([got, expected], domains, rng, POINTS),
+        points([got, expected], domains, rng, SIMPLE),
         _extremes(got, expected, domains, rng),
         _zeros(got, expected, domains, rng),
         _turning(got, expected, domains, rng),
@@ -106,6 +107,8 @@ def bits_witness(
     return None
 
 
+SIMPLE = 10 * POINTS
+"""Points of which most are simple: what is wrong for one number shows at few of them."""
 TOGETHER = POINTS
 """Points that are looked at at once."""
 EXTREMES = 1 << 13
@@ -194,9 +197,14 @@ def _turning(
         for comparison in comparisons[:MAX_COMPARISONS]:
             for leaf in [n for n in nodes([comparison]) if n.op == "load"]:
                 name, domain = str(leaf.data), domains.get(str(leaf.data), Interval())
-                for value in _turns(comparison, name, leaf.kind, point):
+                for value in _turns(_order(comparison), name, leaf.kind, point):
                     if value in domain:
                         yield {**point, name: value}
+
+
+def _order(comparison: Term) -> Term:
+    """A comparison that turns at the same place, and has another truth on its two sides."""
+    return apply("le", *comparison.args) if comparison.op == "eq" else comparison
 
 
 def _turns(comparison: Term, name: str, kind: str, point: Mapping[str, float]) -> Iterator[float]:

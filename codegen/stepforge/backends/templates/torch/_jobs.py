@@ -15,13 +15,13 @@ class Needed(NamedTuple):
     Attributes:
         name: The rule's name.
         key: Torch's name.
-        first: Its first value.
+        first: Its first value; None of a copy of the parameter.
         is_scalar: Whether it is one number for each parameter.
     """
 
     name: str
     key: str
-    first: float
+    first: float | None
     is_scalar: bool
 
 
