@@ -361,6 +361,8 @@ def _sweep(folder: Path) -> None:
 
 def _read(path: Path) -> str | None:
     try:
+        if path.is_fifo() or path.is_char_device():  # it may have no end
+            raise OSError("it is no regular file")
         with path.open(encoding="utf-8", newline="") as stream:  # other line ends are a difference
             return stream.read()
     except (FileNotFoundError, NotADirectoryError):

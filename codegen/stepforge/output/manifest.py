@@ -195,6 +195,8 @@ def marked(folder: Path) -> Iterator[tuple[str, str, re.Match[str]]]:
     for backend, suffix in ((b.name, b.suffix) for b in BACKENDS.values()):
         place = folder / backend
         for path in sorted(place.glob(f"*{suffix}")) if place.is_dir() else ():
+            if not path.is_file():  # it may have no end
+                continue
             try:
                 with path.open(encoding="utf-8") as stream:
                     header = origin(stream.read(4096))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import py_compile
+import shutil
 from pathlib import Path
 
 import pytest
 from support import stock
 
+from stepforge.language.diagnostics import SpecError
 from stepforge.mutate import surroundings as planted
 from stepforge.mutate.mutant import Mutant
 from stepforge.output import emit, manifest
 from stepforge.verify.certificate import Status, Verdict
-from stepforge.verify.files.generated import fresh
-from stepforge.verify.files.inspection import inspect
+from stepforge.verify.files.generated import fresh, hashes
+from stepforge.verify.files.inspection import inspect, same_meaning
+from stepforge.verify.run.cache import inputs_of
 from verify.support import edit
 
 SPEC = stock("adamw")
@@ -139,6 +143,58 @@ def test_what_a_rule_has_no_use_for_is_not_run(line: str, what: str, folder: Pat
     assert found.launchers == ("multi_tensor",)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "triton"])
+def test_a_rule_that_is_nested_too_deeply_is_no_fault_of_the_verifier(
+    backend: str, folder: Path
+) -> None:
+    path = folder / backend / "adamw.py"
+    edit(path, [("    m = beta1 * m", "    m = beta1 * m" + " - 0.0" * 3000)])
+    verdict = look(folder)
+    assert verdict.status is Status.REFUTED
+    assert f"{path} is not Python: maximum recursion depth exceeded" in verdict.detail
+
+
+# What others read of a file.
+
+
+HIDDEN = '    """\ndef neg(x):\n    return x * -2.0\n    """\n'
+
+
+@pytest.mark.parametrize(
+    ("head", "line", "is_compiled"),
+    [("def \\\nneg(x):", "def \\", True), ("def neg(x):", "def neg(x):", False)],
+)
+def test_triton_reads_the_functions_that_python_has(
+    head: str, line: str, is_compiled: bool, folder: Path
+) -> None:
+    """Its compiler takes the first line that looks like a definition, its interpreter the last."""
+    path = folder / "triton" / "adamw.py"
+    before = path.read_text()
+    body = "    return x * -1.0\n"
+    text = before.replace("def neg(x):", head).replace(body, HIDDEN + body)
+    path.write_text(text)
+    assert same_meaning(text, before)
+    compiled = fresh(path).neg.src
+    assert compiled.startswith("def neg(x):\n    return x * -2.0") is is_compiled
+    number = len(text.split("\n")) - text.split("\n")[::-1].index(line)
+    verdict = look(folder)
+    assert verdict.status is Status.REFUTED
+    assert f"{path}:{number}: Triton would read another function" in verdict.detail
+
+
+@pytest.mark.parametrize("name", ["utf8", "UTF-8", "U8", "utf_8"])
+def test_every_name_of_the_encoding_is_one(name: str, folder: Path) -> None:
+    for path in folder.rglob("*.py"):
+        path.write_text(f"# coding: {name}\n{path.read_text()}")
+    assert look(folder).detail == "as built"
+
+
+def test_a_definition_may_have_another_layout(folder: Path) -> None:
+    path = folder / "triton" / "adamw.py"
+    edit(path, [("def neg(x):", "def  neg (\n    x,  # def other(\n):")])
+    assert look(folder).detail == "as built"
+
+
 # Files beside them.
 
 
@@ -165,6 +221,52 @@ def test_edited_files_of_optimizers_that_are_not_looked_at_are_named(tmp_path: P
     edit(tmp_path / "numpy" / "lion.py", [("p = p - lr * u", "p = p - u * lr")])
     (warning,) = look(tmp_path).warnings
     assert warning.startswith("1 files of optimizers that are not looked at, such as numpy/lion.py")
+
+
+@pytest.mark.parametrize("file", ["numpy/adamw.py", "triton/adamw.py", "torch/_runtime.py"])
+def test_files_without_an_end_are_not_read(file: str, folder: Path) -> None:
+    for other in (lambda path: os.mkfifo(path), lambda path: path.symlink_to("/dev/zero")):
+        (folder / file).unlink()
+        other(folder / file)
+        verdict = look(folder)
+        assert verdict.status is Status.REFUTED
+        assert f"{folder / file} cannot be read: it is no regular file" in verdict.detail
+        assert inputs_of(SPEC, folder).contents[str(folder / file)] == ""
+        assert file.split("/")[0] not in hashes(SPEC, folder) or file.startswith("torch")
+        with pytest.raises(SpecError, match="no regular file"):
+            emit.build([SPEC], folder, whole=False)
+
+
+def test_what_lies_in_pycache_is_a_regular_file(folder: Path) -> None:
+    place = folder / "numpy" / "__pycache__" / "adamw.cpython-311.pyc"
+    for make in (Path.mkdir, os.mkfifo):
+        place.parent.mkdir(exist_ok=True)
+        make(place)
+        assert look(folder).detail == f"{place} is no regular file: move it away"
+        shutil.rmtree(place.parent)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [("co_filename", "/other.py"), ("co_qualname", "other"), ("co_stacksize", 1)],
+)
+def test_compiled_files_hold_what_python_does_not_compare(
+    attribute: str, value: object, folder: Path
+) -> None:
+    """Triton reads the source of a kernel where its compiled code says that it is."""
+    source = folder / "triton" / "adamw.py"
+    cached = Path(py_compile.compile(str(source), dfile="moved.py", doraise=True) or "")
+    data = cached.read_bytes()
+    code = marshal.loads(data[16:])
+    assert look(folder).detail == "as built", "Python gives it the name of its file anew"
+    inner = tuple(
+        c.replace(**{attribute: value}) if getattr(c, "co_name", "") == "adamw_kernel" else c
+        for c in code.co_consts
+    )
+    other = code.replace(co_consts=inner)
+    assert other == code
+    cached.write_bytes(data[:16] + marshal.dumps(other))
+    assert look(folder).detail == f"{cached} holds other code than adamw.py: move it away"
 
 
 def test_compiled_files_hold_the_code_of_their_sources(folder: Path) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import ROOT, stock
 
 from stepforge.verify.certificate import Status, Verdict
+from stepforge.verify.files.generated import fresh
 from verify.support import Edit, copy_of, edit, here, task, workers
 
 PLAIN = {"amsgrad": False, "maximize": False}
@@ -248,6 +250,35 @@ def test_what_is_equal_over_the_reals_alone_does_not_pass(what: str, tmp_path: P
             assert "the formula is the rule's" in verdict.detail
             assert verdict.counterexample is not None
             assert verdict.counterexample.expected != verdict.counterexample.got
+
+
+@pytest.mark.parametrize(
+    ("number", "at"),
+    [
+        ("1 / (lr - 0.1234)", {"lr": 0.1234}),
+        ("(beta1 - 0.625) ** -1", {"beta1": 0.625}),
+        ("10.0 ** (t - 1357)", {"t": 1666}),
+        ("lr ** (eps * 1e300)", {"lr": 3.0, "eps": 0.5}),
+    ],
+)
+def test_an_exception_that_the_rule_does_not_have_is_none_of_the_file(
+    number: str, at: dict[str, float], tmp_path: Path
+) -> None:
+    """It comes with the input that raises it, which no random one would be."""
+    folder = copy_of("adamw", tmp_path / "generated")
+    path = folder / "numpy" / "adamw.py"
+    edit(path, [("    v_hat = ", f"    unused = {number}\n    v_hat = ")])
+    p = np.ones(2, np.float32)
+    module = fresh(path)
+    state = module.init(p)
+    given = {"t": 1} | at
+    module.step(p, p, state, **given | {next(iter(at)): 1 if "t" in at else 0.5})
+    with pytest.raises(ArithmeticError):
+        module.step(p, p, state, **given)
+    (verdict,) = run(folder, ("R3",))
+    assert verdict.status is Status.UNSUPPORTED
+    assert "may raise an exception, and the rule computes no such number" in verdict.detail
+    assert f"{path}:" in verdict.detail
 
 
 def test_a_wrong_numpy_file_is_refuted_by_r3(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from stepforge.verify.rungs import proof
 from stepforge.verify.terms import reference_proof, rule, terms
 from stepforge.verify.terms.evaluation import evaluate
 from stepforge.verify.terms.lifted import Unsupported
-from stepforge.verify.terms.source_terms import Source, Value
+from stepforge.verify.terms.source_terms import Integer, Source, Value
 from stepforge.verify.terms.terms import apply
 
 HEAD = "import math\nimport numpy as np\n\n\n"
@@ -120,6 +120,10 @@ STATEMENTS = {
     "def step(x):\n    return x\nstep = abs": (7, "`step` is bound twice"),
     "def step(x):\n    return x\ndef step(x):\n    return -x": (7, "`step` is bound twice"),
     "a = 1.0\ndef step(x):\n    b = a\n    a = 2.0\n    return b": (7, "`a`"),
+    "def step(x):\n    return x * (0.5 or 2.0)": (6, "no condition"),
+    "def step(x):\n    return x * (True and 0.5)": (6, "no condition"),
+    "def step(x):\n    return ((x > 0) + (x > 1)) * x": (6, "conditions of elements"),
+    "def step(x):\n    return (x > 0) * 9007199254740992": (6, "conditions of elements"),
 }
 
 
@@ -130,6 +134,24 @@ def test_what_is_not_understood_is_unsupported_with_its_line(text: str) -> None:
         Source(HEAD + text + "\n").run("step", {"x": Value(terms.load("x", "f32"))})
     assert what in str(caught.value)
     assert caught.value.line == line or not line
+
+
+def test_numpy_and_python_compute_otherwise_with_what_is_not_understood() -> None:
+    """Conditions are no numbers there, and `or` gives an operand."""
+    x = np.asarray([2.0], np.float32)
+    assert ((x > 0) + (x > 1)) * x == 2 != (1 + 1) * 2
+    assert ((x > 0) * 9007199254740992) * 4096 == 0 != 9007199254740992 * 4096
+    assert (x[0] or 3.0) == 2 != float(True)
+
+
+def test_an_integer_is_computed_with_once_it_is_a_float() -> None:
+    """Python's integers are not rounded, as float64 numbers are."""
+    given = {"t": Integer(terms.scalar("t"))}
+    for use in ("t * t", "t + 0.5", "t > 1", "t if t else 1.0"):
+        with pytest.raises(Unsupported):
+            Source(f"def step(t):\n    return {use}\n").run("step", given)
+    text = "def step(t):\n    t = float(t)\n    return t * t\n"
+    assert Source(text).run("step", given).term is apply("mul", *2 * [terms.scalar("t")])
 
 
 def test_understood_statements_are_no_unsupported_ones() -> None:

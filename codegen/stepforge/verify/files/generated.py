@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib.machinery import SourceFileLoader
@@ -64,13 +65,12 @@ def expected_text(spec: Spec, backend: str, cut: bool = False) -> str:
 
 def hashes(spec: Spec, folder: Path) -> dict[str, str]:
     """SHA-256 of the generated files that are there, by backend."""
+    files = {backend.name: folder / backend.file(spec.name) for backend in BACKENDS.values()}
     found = {}
-    for backend in BACKENDS.values():
-        try:
-            data = (folder / backend.file(spec.name)).read_bytes()
-        except OSError:
-            continue
-        found[backend.name] = hashlib.sha256(data).hexdigest()
+    for name, path in files.items():
+        with suppress(OSError):
+            if path.is_file():
+                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 

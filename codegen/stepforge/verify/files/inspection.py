@@ -129,6 +129,17 @@ class Folder:
             found.refuse(f"{path} was not generated from `{spec.name}`", name)
             return
         built = expected_text(spec, name)
+        try:
+            line = strays.misread(text) if backend.artefact == "kernel" else 0
+        except UNREADABLE as error:
+            found.refuse(_no_program(path, error), name)
+            return
+        if line:
+            what = (
+                "`def`, its name and its bracket stand on one line, and no other begins with `def`"
+            )
+            found.refuse(f"{path}:{line}: Triton would read another function: {what}", name)
+            return
         if same_meaning(text, built, backend.syntax):
             return
         if header["digest"] != spec.source.digest:
@@ -143,17 +154,17 @@ class Folder:
     ) -> None:
         """A file that rungs look at: its rule may be another one."""
         around = expected_text(spec, backend.name, cut=True)
+        own = surroundings.compared(built, around).rule
         try:
             compared = surroundings.compared(text, around)
+            library = _COLUMNS[backend.column]
+            unread = permitted.unread(compared.rule, own, compared.tree, library)
         except UNREADABLE as error:
             found.refuse(_no_program(path, error), backend.name)
             return
         if compared.difference:
             self._differs(path, text, around, backend, found, backend.name)
-            return
-        own = surroundings.compared(built, around).rule
-        library = _COLUMNS[backend.column]
-        if unread := permitted.unread(compared.rule, own, compared.tree, library):
+        elif unread:
             line, what = unread
             found.unread.append(f"{path}:{line}: in a rule, {what} is not supported")
             found.broken.add(backend.name)
@@ -282,6 +293,9 @@ def inspect(spec: Spec, folder: Path, held: Manifest | None = None) -> Inspectio
 def _read(path: Path, command: str, found: _Found, *broken: str) -> str | None:
     """The text of a file, or None where that is said to be wrong."""
     try:
+        if path.exists() and not path.is_file():
+            found.refuse(f"{path} cannot be read: it is no regular file", *broken)
+            return None
         data = path.read_bytes()
     except FileNotFoundError:
         found.refuse(f"{path} is missing; run `{command}`", *broken)

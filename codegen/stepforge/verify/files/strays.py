@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import codecs
 import importlib.util
 import io
 import marshal
@@ -18,6 +20,7 @@ _AT_START = ("sitecustomize", "usercustomize")
 _HEADER = 16
 """Bytes before the code of a compiled file: what it was compiled by, and of what."""
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
+_DEFINITION = re.compile(r"def +\w+ *\(")
 _MOVE = "move it away"
 
 
@@ -30,13 +33,37 @@ def unreadable(data: bytes) -> str:
         return str(error)
     if encoding == "utf-8-sig":
         return "it begins with a byte order mark"
-    if encoding != "utf-8":
+    if codecs.lookup(encoding).name != "utf-8":
         return f"it declares the encoding {encoding}"
     control = _CONTROL.search(data)
     if control is None:
         return ""
     line = data.count(b"\n", 0, control.start()) + 1
     return f"line {line} holds the control character {data[control.start()]:#04x}"
+
+
+def misread(text: str) -> int:
+    """The first line at which Triton would read another function than Python, or 0.
+
+    It reads the text of a kernel once more, from a line on that looks like a definition: its
+    compiler from the first one with `def`, a name and a bracket, its interpreter from the last one
+    that begins with `def`. Either may be a line of a docstring.
+
+    Raises:
+        SyntaxError: It is not Python; so may be the others of `surroundings.UNREADABLE`.
+    """
+    lines = text.split("\n")
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.FunctionDef) or not node.decorator_list:
+            continue
+        first = min(decorator.lineno for decorator in node.decorator_list)
+        for number in range(first, (node.end_lineno or node.lineno) + 1):
+            line = lines[number - 1].strip()
+            if number == node.lineno and not _DEFINITION.match(line):
+                return number
+            if number != node.lineno and line.startswith("def "):
+                return number
+    return 0
 
 
 def beside(place: Path, expected: Collection[str]) -> Iterator[str]:
@@ -84,6 +111,9 @@ def compiled(place: Path, expected: Collection[str]) -> Iterator[tuple[bool, str
         source = place / f"{path.name.split('.')[0]}.py"
         if source.name not in expected or not source.is_file():
             continue
+        if not path.is_file():
+            yield True, f"{path} is no regular file: {_MOVE}"
+            continue
         data = path.read_bytes()
         flags = int.from_bytes(data[4:8], "little")
         if flags == 1:
@@ -115,4 +145,18 @@ def _is_of(body: bytes, path: Path, source: Path) -> bool:
         )  # fmt: skip
     except (SyntaxError, ValueError, EOFError, TypeError):
         return False
-    return isinstance(found, CodeType) and found == wanted
+    if not isinstance(found, CodeType) or found != wanted:
+        return False
+    return _aside(found, found.co_filename) == _aside(wanted, wanted.co_filename)
+
+
+def _aside(code: CodeType, source: str) -> tuple[object, ...]:
+    """What Python leaves out when it compares code, of all functions in it.
+
+    Python gives the name of a loaded file to the functions that have the file's name in it alone.
+    Where others say that they come from, Triton reads the source of a kernel.
+    """
+    inner = (_aside(c, source) for c in code.co_consts if isinstance(c, CodeType))
+    variables = code.co_varnames, code.co_cellvars, code.co_freevars
+    own = code.co_filename == source, code.co_qualname, code.co_stacksize, *variables
+    return *own, *inner

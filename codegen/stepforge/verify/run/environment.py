@@ -185,7 +185,10 @@ def _size(path: Path) -> int:
 
 
 def _content(path: Path) -> str:
+    """The SHA-256 of a regular file; others may have no end."""
     try:
+        if not path.is_file():
+            return ""
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:

@@ -372,6 +372,11 @@ def _numpy(subject: Subject, folder: Path) -> Outcome:
     source = Source(text)
     kinds = storage(spec, subject.options, subject.dtype)
     values = reference_proof.values(source, spec, subject.options, kinds)
+    known = set(terms.nodes(subject.expected.numbers))
+    for number, line in source.raising.items():
+        if number not in known:
+            what = f"`{number}` may raise an exception, and the rule computes no such number"
+            raise Unsupported(line, what)
     artefact = Artefact.of(path, source.origin)
     found = []
     for name, got in {**values.stores, **values.scalars}.items():

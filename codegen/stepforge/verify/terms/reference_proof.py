@@ -10,7 +10,7 @@ from stepforge.language.spec import Options, Spec
 from stepforge.verify.terms import rule, terms
 from stepforge.verify.terms.lifted import Unsupported
 from stepforge.verify.terms.rule import Expected
-from stepforge.verify.terms.source_terms import Source, Value
+from stepforge.verify.terms.source_terms import Integer, Source, Value
 from stepforge.verify.terms.terms import Term
 
 
@@ -59,8 +59,8 @@ def values(source: Source, spec: Spec, options: Options, storage: Mapping[str, s
 
 def inputs(spec: Spec, options: Options) -> dict[str, Any]:
     """The parameters of `step` that are not tensors."""
-    names = ["t", *(h.name for h in spec.hyperparameters)]
     return {
-        **{name: Value(terms.scalar(name), weak=True) for name in names},
+        "t": Integer(terms.scalar("t")),
+        **{h.name: Value(terms.scalar(h.name), weak=True) for h in spec.hyperparameters},
         **{o.name: options[o.name] for o in spec.options},
     }

@@ -49,12 +49,14 @@ class Expected:
         trace: The statements that run and the values that they assign, in order.
         stores: New `p` and tensor states, in the kinds of their tensors.
         scalars: New scalar states, in float64.
+        numbers: What is computed without tensors, conditions and all arms included.
     """
 
     real: str
     trace: list[tuple[Assign, Term]]
     stores: dict[str, Term]
     scalars: dict[str, Term]
+    numbers: tuple[Term, ...] = ()
 
 
 SCALE = "grad scale"
@@ -89,6 +91,7 @@ def expected(
             for name, value in (*((n, run.values[n]) for n in stored), *unscaled.items())
         },
         {s.name: run.values[s.name] for s in active if s.scalar},
+        tuple(run.numbers),
     )
 
 
@@ -106,6 +109,7 @@ class _Run:
     storage: Mapping[str, str]
     values: dict[str, Term] = field(default_factory=dict)
     trace: list[tuple[Assign, Term]] = field(default_factory=list)
+    numbers: list[Term] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.real = compute_kind(self.storage)
@@ -171,6 +175,13 @@ class _Run:
             choice = self.options.get(e.id)
             return self.values[e.id] if choice is None else terms.truth(choice)
         is_tensor = not tensors.isdisjoint(names(e))
+        made = self.operation(e, tensors, is_tensor)
+        if not is_tensor:
+            self.numbers.append(made)
+        return made
+
+    def operation(self, e: Apply, tensors: Set[str], is_tensor: bool) -> Term:
+        """The value of an operation."""
         if e.op == "select":
             return self.choice(e, tensors, is_tensor)
         if e.op == "pow":

@@ -47,6 +47,17 @@ class Dtype:
 
 
 @dataclass(frozen=True, slots=True)
+class Integer:
+    """An integer of Python that is passed on; nothing is computed with it before it is a float.
+
+    Attributes:
+        term: What it is in float64.
+    """
+
+    term: Term
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """A tensor that is passed on; nothing is computed with it."""
 
@@ -108,6 +119,8 @@ class Source:
         functions: Its functions by name.
         origin: The first line that computes a term.
         launches: Kernel launches so far.
+        raising: Numbers of the host that Python may have none for, such as those that it divides
+            by zero for, and the lines that compute them first.
     """
 
     def __init__(self, text: str) -> None:
@@ -120,6 +133,7 @@ class Source:
         self.globals: Scope = {}
         self.origin: dict[Term, int] = {}
         self.launches: list[Call] = []
+        self.raising: dict[Term, int] = {}
         self.depth = 0
         for node in tree.body:
             self._top_level(node)
@@ -422,6 +436,8 @@ class Source:
             return Value(terms.constant(float(value), rule.HOST), weak=True)
         if isinstance(value, float):
             return Value(terms.constant(value, rule.HOST), weak=True)
+        if isinstance(value, Integer):
+            raise Unsupported(_line(node), "an integer that is not made a float first")
         raise Unsupported(_line(node), "a value that is no number")
 
     def alike(self, node: ast.AST, *values: Any) -> tuple[list[Term], bool]:
@@ -429,6 +445,9 @@ class Source:
         found = [self.number(v, node) for v in values]
         weak = all(v.weak for v in found)
         strong = [v.term.kind for v in found if not v.weak and v.term.kind != "bool"]
+        if not (weak or strong):
+            # NumPy has arithmetic of its own for these: a sum of two is their disjunction.
+            raise Unsupported(_line(node), "arithmetic on conditions of elements")
         kind = strong[0] if strong else rule.HOST
         for other in strong:
             if terms.widens(kind, other):
@@ -440,7 +459,11 @@ class Source:
     def compute(self, op: str, node: ast.AST, *values: Any) -> Value:
         """An operation on numbers of their common type."""
         operands, weak = self.alike(node, *values)
-        return self.noted(apply(op, *operands), weak, node)
+        made = self.noted(apply(op, *operands), weak, node)
+        divides = op == "div" and not (operands[1].is_constant and operands[1].data)
+        if weak and (divides or op == "pow"):
+            self.raising.setdefault(made.term, _line(node))
+        return made
 
     def binary(self, op: type[ast.operator], a: Any, b: Any, node: ast.AST) -> Any:
         """An infix operation."""
@@ -520,7 +543,11 @@ class Source:
         is_and = isinstance(e.op, ast.And)
         result: bool | Term = is_and
         for part in e.values:
-            value = self.truth(self.expression(part, scope), e)
+            operand = self.expression(part, scope)
+            if not (isinstance(operand, bool) or _is_condition(operand)):
+                # What Python gives is the operand, and no condition.
+                raise Unsupported(e.lineno, "`and` or `or` of what is no condition")
+            value = self.truth(operand, e)
             if isinstance(value, bool):
                 if value is not is_and:
                     return value if isinstance(result, bool) else Value(terms.truth(value), True)
@@ -589,6 +616,10 @@ def _bound(node: ast.stmt) -> list[str]:
     return []
 
 
+def _is_condition(value: Any) -> bool:
+    return isinstance(value, Value) and value.term.kind == "bool"
+
+
 def _is_stored(name: ast.Name) -> bool:
     return not isinstance(name.ctx, ast.Load)
 
@@ -637,6 +668,8 @@ _CONSTANTS: dict[str, Any] = {
 def _float(s: Source, node: ast.AST, x: Any) -> Any:
     if isinstance(x, int | float):
         return float(x)
+    if isinstance(x, Integer):
+        return Value(x.term, True)
     value = s.number(x, node)
     return s.noted(apply("cvt", _arithmetic(value.term), kind=rule.HOST), True, node)
 
@@ -646,7 +679,9 @@ def _host(op: str) -> Callable[..., Any]:
 
     def compute(s: Source, node: ast.AST, *args: Any) -> Value:
         operands = [apply("cvt", s.number(a, node).term, kind=rule.HOST) for a in args]
-        return s.noted(apply(op, *operands), True, node)
+        made = s.noted(apply(op, *operands), True, node)
+        s.raising.setdefault(made.term, _line(node))
+        return made
 
     return compute
 
