@@ -182,6 +182,13 @@ def test_triton_reads_the_functions_that_python_has(
     assert f"{path}:{number}: Triton would read another function" in verdict.detail
 
 
+@pytest.mark.parametrize("name", ["utf8", "UTF-8", "U8", "utf_8"])
+def test_every_name_of_the_encoding_is_one(name: str, folder: Path) -> None:
+    for path in folder.rglob("*.py"):
+        path.write_text(f"# coding: {name}\n{path.read_text()}")
+    assert look(folder).detail == "as built"
+
+
 def test_a_definition_may_have_another_layout(folder: Path) -> None:
     path = folder / "triton" / "adamw.py"
     edit(path, [("def neg(x):", "def  neg (\n    x,  # def other(\n):")])

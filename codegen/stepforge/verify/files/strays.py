@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import importlib.util
 import io
 import marshal
@@ -32,7 +33,7 @@ def unreadable(data: bytes) -> str:
         return str(error)
     if encoding == "utf-8-sig":
         return "it begins with a byte order mark"
-    if encoding != "utf-8":
+    if codecs.lookup(encoding).name != "utf-8":
         return f"it declares the encoding {encoding}"
     control = _CONTROL.search(data)
     if control is None:
