@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stepforge.relations.sides import Side
 
 EXAMPLES = (
+    "stepforge diff                             # all relations of the catalogue",
     "stepforge diff adam adamw                  # equal if weight_decay = 0",
     "stepforge diff momentum momentum_ema       # equal with another learning rate",
     "stepforge diff mine.toml 'sgd[use_momentum,nesterov]'",
@@ -28,17 +29,24 @@ _OPERAND = re.compile(r"(?P<spec>[^\[\]]+)(?:\[(?P<options>[^\[\]]*)\])?", re.DO
 
 def diff(
     a: Annotated[
-        str,
+        Optional[str],
         typer.Argument(
             metavar="A",
-            help="Name or path, with options that are switched on in brackets: adam[amsgrad].",
+            help="Name or path, with options that are switched on in brackets: adam[amsgrad]. "
+            "Without A and B, all relations of the catalogue.",
             autocompletion=complete_operand,
+            show_default=False,
         ),
-    ],
+    ] = None,
     b: Annotated[
-        str,
-        typer.Argument(metavar="B", help="The same.", autocompletion=complete_operand),
-    ],
+        Optional[str],
+        typer.Argument(
+            metavar="B",
+            help="The same.",
+            autocompletion=complete_operand,
+            show_default=False,
+        ),
+    ] = None,
     conditions: Annotated[
         Optional[list[str]],
         typer.Option(
@@ -63,6 +71,11 @@ def diff(
     from stepforge.relations.find import relate
     from stepforge.relations.given import asked
 
+    if a is None:
+        _survey(as_json)
+        return
+    if b is None:
+        raise SpecError([Diagnostic("E090", "missing argument 'B'", "stepforge diff")])
     warnings: list[Diagnostic] = []
     one, other = operand(a, warnings), operand(b, warnings)
     if one.label == other.label:
@@ -74,6 +87,20 @@ def diff(
     else:
         terminal.show(found)
     leave(status)
+
+
+def _survey(as_json: bool) -> None:
+    """The relations of all specs."""
+    from stepforge.commands.terminal import relations as terminal
+    from stepforge.relations.survey import sides, survey
+
+    warnings: list[Diagnostic] = []
+    found = survey(sides(load_all(None, warnings)), terminal.progress)
+    if as_json:
+        answer("diff", [terminal.as_dict(relation) for relation in found], warnings)
+        return
+    for relation in found:
+        print(terminal.special_case(relation))
 
 
 def operand(text: str, warnings: list[Diagnostic]) -> Side:

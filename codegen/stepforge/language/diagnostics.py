@@ -280,6 +280,10 @@ CODES: dict[str, str] = {
         "A declared hyperparameter, option or state is never used. A state that the rule neither "
         "reads nor assigns takes no memory: there is none."
     ),
+    "W203": (
+        "A state remembers nothing: the rule never reads its old value, or gives it no other one. "
+        "It takes memory and time for nothing, and the formula has often lost something."
+    ),
     "W301": (
         "Python may import from this output folder, because it looks like the top of a project. "
         "Its folders `numpy`, `torch` and `triton` would then be found instead of the real ones."

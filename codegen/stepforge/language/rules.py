@@ -373,6 +373,31 @@ def everything_used(spec: Spec) -> Found:
             yield spec.source.diagnostic("E127", message, statement.name_span, help)
 
 
+def states_remember(spec: Spec) -> Found:
+    """W203: of a state that is used, the old value is read under some options, and can change."""
+    read: set[str] = set()
+    changed: set[str] = set()
+    known = set(kinds.declared(spec)) - {s.name for s in spec.states}
+    for options in spec.option_sets():
+        read |= {name.id for name in read_early(spec.rule, options, set(known))}
+        for statement in straight(spec.rule, options):
+            value = statement.value
+            if not (isinstance(value, Name) and value.id == statement.name):
+                changed.add(statement.name)
+    used = {n.id for e in expressions(spec) for n in names(e)}
+    for state in spec.states:
+        name = state.name
+        if name not in used:
+            continue  # W202 is about it
+        if name not in read:
+            message = f"state `{name}` remembers nothing: its old value is never read"
+            help = f"a moving average has `{name}` on both sides of `=`; else make it a local"
+            yield spec.source.diagnostic("W203", message, state.span, help)
+        elif name not in changed:
+            message = f"state `{name}` never changes: it only gets its own value"
+            yield spec.source.diagnostic("W203", message, state.span, "store what is new")
+
+
 def _built_in(name: str) -> str:
     """What to assign in place of a name that is another one for `p` or `g`, or ""."""
     found = advice.spelled_otherwise(name)
@@ -428,4 +453,4 @@ _FLOW: tuple[Rule, ...] = (
     assigned_at_all,
     everything_used,
 )
-_EFFECT: tuple[Rule, ...] = (gradient_reaches_parameter,)
+_EFFECT: tuple[Rule, ...] = (gradient_reaches_parameter, states_remember)

@@ -104,15 +104,21 @@ def _given(side: Side, translation: Translation | None) -> Mapping[str, Term]:
 
 
 def _witnesses(a: Side, b: Side, translation: Translation) -> Iterator[Witness]:
-    """Inputs for which both differ, smallest first; random ones where no small one does."""
+    """Inputs for which both differ, smallest first; random ones where no small one does.
+
+    What is 0 by default, such as a weight decay, is 0 as long as there are such inputs.
+    """
     spans = variables(a, b, translation)
     rows = [row for row in _rows(a, b, translation, spans) if _allowed(a, b, translation, row)]
     small = np.array(list(itertools.product((0.0, 1.0), *[GRADIENTS] * SHORT)))
     rng = np.random.default_rng(5)
     large = np.round(rng.standard_normal((32, LONG + 1)) * 4) / 4
-    for inputs in (small, large):
-        problem = Problem(inputs[None, :, 0], list(inputs.T[1:, None, :]))
-        yield from _found(a, b, translation, rows, problem)
+    zeros = [name for name, value in _defaults(a, b, translation).items() if value == 0]
+    neutral = [row for row in rows if not any(row[name] for name in zeros)]
+    for chosen in (neutral, [row for row in rows if row not in neutral]):
+        for inputs in (small, large):
+            problem = Problem(inputs[None, :, 0], list(inputs.T[1:, None, :]))
+            yield from _found(a, b, translation, chosen, problem)
 
 
 def _found(
@@ -153,10 +159,12 @@ def _rows(
     shared = {v.data for v in translation.values.values() if not v.args}
     shared &= {*a.hyperparameters}
     rate = a.spec.roles.get(LEARNING_RATE)
-    for known, shares in ((shared, (0.5,)), ({*spans}, (0.5,)), ({*spans}, SHARES)):
-        for other in (0.0, 1.0):
+    ways = ((shared, (0.5,)), ({*spans}, (0.5,)), ({*spans}, SHARES))
+    for known, shares in ways:
+        for other, decay in ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0)):
             share = itertools.cycle(shares)
             simple = {n: next(share) if is_share(s) else other for n, s in spans.items()}
+            simple |= {n: decay for n, value in defaults.items() if value == 0}
             simple |= {rate: 1.0} if rate else {}
             yield {**defaults, **{n: x for n, x in simple.items() if n in known and x in spans[n]}}
     yield {n: defaults[n] for n in spans}
@@ -253,21 +261,23 @@ def _lines(a: Side, b: Side, translation: Translation, witness: Witness) -> tupl
 def _first_line(side: Side, own: Values, other: Side, others: Values) -> str:
     """The first statement with an effect whose value is none of the other side's.
 
-    A name that both give a value has to have one of the other side's statements; another name that
-    of any operation, or a multiple of it.
+    A name that both give a value has to have one that it has there; another name that of any
+    operation, or a multiple of it.
     """
     needed = {*nodes(side.after.values())}
-    assigned = [others[term.digest.hex()] for _, term in other.trace]
-    stated = np.array([trajectories.shape(value, 1)[0] for value in assigned], float)
     table = np.array([trajectories.shape(value, 1)[0] for value in others.values()], float)
-    names = {statement.name for statement, _ in other.trace}
+    rows = dict(zip(others, table, strict=True))
+    stated: dict[str, list[Array]] = {}
+    for statement, term in other.trace:
+        stated.setdefault(statement.name, []).append(rows[term.digest.hex()])
     last = ""
     for statement, term in side.trace:
         if term not in needed:
             continue
         value = trajectories.shape(own[term.digest.hex()], 1)[0].astype(float)
-        is_common = statement.name in names
-        if not _has(stated if is_common else table, value, proportional=not is_common):
+        is_common = statement.name in stated
+        wanted = np.array(stated[statement.name]) if is_common else table
+        if not _has(wanted, value, proportional=not is_common):
             return place(side.spec, statement)
         if statement.name == "p":
             last = place(side.spec, statement)

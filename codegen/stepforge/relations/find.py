@@ -65,7 +65,7 @@ def relate(a: Side, b: Side, asked: Asked = NOTHING, seed: int = 0) -> Relation:
         asked: What the user wants to be taken for granted.
         seed: Of random points of proofs.
     """
-    found = _equal(a, b, asked, seed)
+    found = equal(a, b, asked, seed)
     if found.kind == "equal":
         return found
     likely = found.hypothesis or found.doubtful
@@ -78,8 +78,15 @@ def relate(a: Side, b: Side, asked: Asked = NOTHING, seed: int = 0) -> Relation:
     return replace(found, kind=kind, first_step=first, difference=apart)
 
 
-def _equal(a: Side, b: Side, asked: Asked, seed: int) -> Relation:
-    """The fewest conditions under which both are equal; "undecided" without such."""
+def equal(a: Side, b: Side, asked: Asked, seed: int) -> Relation:
+    """The fewest conditions under which both are equal; "undecided" without such.
+
+    Args:
+        a: The one side.
+        b: The other one.
+        asked: What the user wants to be taken for granted.
+        seed: Of random points of proofs.
+    """
     doubtful: Hypothesis | None = None
     for count in range(MOST_CONDITIONS + 1):
         tried = search.candidates(a, b, asked, count)

@@ -43,6 +43,11 @@ class Side:
         chosen = f"[{','.join(changed)}]" if changed else ""
         return f"{self.spec.name}{chosen}{self.mark}"
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether all options are at their default."""
+        return all(self.options[option.name] == option.default for option in self.spec.options)
+
     @cached_property
     def expected(self) -> rule.Expected:
         """The rule, all of it in float64."""

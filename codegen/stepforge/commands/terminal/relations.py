@@ -39,6 +39,27 @@ def headline(found: Relation) -> str:
     return f"{a} and {b} are equal{under}: {status}"
 
 
+def special_case(found: Relation) -> str:
+    """The relation in one line: A under conditions is B, with what is called otherwise."""
+    assert found.hypothesis is not None
+    own, its = (
+        [c.text for c in found.hypothesis.conditions if (c.name in found.a.hyperparameters) is mine]
+        for mine in (True, False)
+    )
+    under, there = (f" with {joined(texts)}" if texts else "" for texts in (own, its))
+    others = [f"{name} is {text}" for name, text in found.hypothesis.translation.texts]
+    renamed = f" ({joined(others)})" if others else ""
+    status = STRENGTH.get(found.status, found.status)
+    return f"{found.a.label}{under} is {found.b.label}{there}{renamed}: {status}"
+
+
+def progress(done: int, count: int) -> None:
+    """How far the catalogue's relations are, on a terminal."""
+    if sys.stderr.isatty():
+        end = "\n" if done == count else ""
+        print(f"\r{done} of {count} candidates are decided", end=end, file=sys.stderr, flush=True)
+
+
 def list_of_conditions(found: Relation, hypothesis: Hypothesis) -> list[str]:
     """Everything that has to hold."""
     conditions = [c.text for c in hypothesis.conditions]
