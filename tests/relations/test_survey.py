@@ -29,7 +29,7 @@ LINES = {
     "momentum is momentum_ema (lr is lr/(1 - momentum) and beta is momentum): PROVED (reals)",
     "momentum with momentum = 0 is sgd: PROVED (reals)",
     "momentum_ema with beta = 0 is sgd: PROVED (reals)",
-    "qhadam with nu1 = 1, nu2 = 1 and weight_decay = 0 is adam: PROVED (reals)",
+    "qhadam with nu1 = 1 and nu2 = 1 is adam with weight_decay = 0: PROVED (reals)",
     "qhadam with beta1 = 0, beta2 = 0 and eps = 0 is signsgd: PROVED (reals)",
     "sgd[use_momentum] with dampening = 0 is momentum: PROVED (reals)",
     "signum with beta = 0 is signsgd: PROVED (reals)",
