@@ -86,6 +86,17 @@ def few(names: Iterable[str] = STOCK) -> list[str]:
     return cover(found, {name: len(options) for name, options in sets.items()})
 
 
+def cases(names: Iterable[str]) -> list[tuple[str, int]]:
+    """Specs, and numbers of option sets that have between them what all their sets have."""
+    return cover(
+        {
+            (name, number): features(stock(name), options)
+            for name in names
+            for number, options in enumerate(stock(name).option_sets())
+        }
+    )
+
+
 def _in(steps: Iterable[Step], options: Options) -> Iterator[str]:
     for step in steps:
         if hasattr(step, "value"):
@@ -136,11 +147,5 @@ ON_DEVICE = cover(
     }
 )
 """Those whose kernels have, with the default options, all that kernels have then."""
-CASES = cover(
-    {
-        (name, number): features(stock(name), options)
-        for name in FEW
-        for number, options in enumerate(stock(name).option_sets())
-    }
-)
+CASES = cases(FEW)
 """Names of these specs, and numbers of option sets that have between them what all sets have."""

@@ -21,8 +21,9 @@ from typer.main import get_command
 from stepforge.backends.registry import BACKENDS
 from stepforge.commands.cli import app
 from stepforge.commands.views import views
-from stepforge.language.diagnostics import SpecError, render
+from stepforge.language.diagnostics import CODES, SpecError, render
 from stepforge.language.reader import loads
+from stepforge.language.spec import FAMILIES, NO_FAMILY
 from stepforge.operations.table import author_functions
 from stepforge.project import config
 from stepforge.verify.certificate import Certificate, Status, describe
@@ -268,8 +269,20 @@ def test_what_is_written_instead_can_be_said(rule: str) -> None:
 
 
 def test_every_spec_is_in_the_catalogue() -> None:
-    assert {*STOCK} == {*re.findall(r"`(\w+)`", README.split("Catalogue:")[1].split("\n\n")[0])}
+    shown = {row[0]: re.findall(r"`(\w+)`", row[1]) for row in rows("README.md") if len(row) == 2}
+    for family in FAMILIES:
+        assert shown[family] == [name for name in STOCK if stock(name).family == family]
     assert f"the {len(STOCK)} optimizers" in README
+
+
+def test_every_spec_of_the_catalogue_has_a_family() -> None:
+    assert {stock(name).family for name in STOCK} == {*FAMILIES}
+
+
+def test_every_family_is_explained() -> None:
+    families = [row[0].strip("`") for row in rows("docs/language.md") if len(row) == 3]
+    assert [f for f in families if f in (*FAMILIES, NO_FAMILY)] == [*FAMILIES, NO_FAMILY]
+    assert all(f"`{family}`" in CODES["E153"] for family in (*FAMILIES, NO_FAMILY))
 
 
 def test_versions_are_those_of_the_project() -> None:

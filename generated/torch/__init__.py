@@ -4,33 +4,159 @@
 """Optimizers as drop-in classes of `torch.optim`."""
 
 from ._runtime import Optimizer
+from .accsgd import AccSGD
+from .acprop import ACProp
+from .adabelief import AdaBelief
+from .adabound import AdaBound
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam
+from .adam_inject import AdamInject
 from .adamax import Adamax
+from .adamaxw import AdaMaxW
+from .adamd import AdamD
+from .adamg import AdamG
+from .adamnx import AdamNX
+from .adamod import AdaMod
 from .adamw import AdamW
+from .adan import Adan
+from .adapnm import AdaPNM
+from .addsign import AddSign
+from .ademamix import AdEMAMix
+from .adopt import ADOPT
+from .agd import AGD
+from .aggmo import AggMo
+from .amsgrad import AMSGrad
+from .ano import Ano
+from .asgd import AveragedSGD
+from .bcos_c import BCOSC
+from .bcos_m import BCOSM
+from .cautious_decay import CautiousDecay
+from .cocob import COCOB
+from .diffgrad import DiffGrad
+from .dual_adam import DualAdam
+from .eadam import EAdam
+from .exadam import EXAdam
+from .focus import FOCUS
+from .ftrl import FTRL
+from .grams import Grams
+from .grokfast_adamw import GrokfastAdamW
+from .innaprop import INNAprop
+from .kate import KATE
+from .laprop import LaProp
 from .lion import Lion
+from .lion_refined import LionRefined
+from .lion_smooth import LionSmooth
+from .madgrad import MADGRAD
+from .maxva import MaxVA
+from .mirror_madgrad import MirrorMADGRAD
 from .momentum import Momentum
 from .momentum_ema import MomentumEma
+from .msvag import MSVAG
 from .nadam import NAdam
+from .nadamw import NAdamW
 from .nesterov import Nesterov
+from .nosadam import NosAdam
+from .optimistic_adam import OptimisticAdam
+from .optimistic_gd import OptimisticGD
+from .padam import Padam
+from .pbsgd import PbSGD
+from .pid_controller import PID
+from .pnm import PNM
+from .powersign import PowerSign
+from .qhadam import QHAdam
+from .qhm import QHM
 from .radam import RAdam
 from .rmsprop import RMSprop
+from .rmsprop_tf import RMSpropTF
+from .rprop import ResilientBackprop
+from .schedule_free_adamw import ScheduleFreeAdamW
+from .schedule_free_sgd import ScheduleFreeSGD
 from .sgd import SGD
+from .sgdw import SGDW
+from .signsgd import SignSGD
+from .signum import Signum
+from .simplified_ademamix import SimplifiedAdEMAMix
+from .tiger import Tiger
+from .vsgd import VSGD
+from .yogi import Yogi
 
 __all__ = [
+    "ACProp",
+    "ADOPT",
+    "AGD",
+    "AMSGrad",
+    "AccSGD",
+    "AdEMAMix",
+    "AdaBelief",
+    "AdaBound",
+    "AdaMaxW",
+    "AdaMod",
+    "AdaPNM",
     "Adadelta",
     "Adagrad",
     "Adam",
+    "AdamD",
+    "AdamG",
+    "AdamInject",
+    "AdamNX",
     "AdamW",
     "Adamax",
+    "Adan",
+    "AddSign",
+    "AggMo",
+    "Ano",
+    "AveragedSGD",
+    "BCOSC",
+    "BCOSM",
+    "COCOB",
+    "CautiousDecay",
+    "DiffGrad",
+    "DualAdam",
+    "EAdam",
+    "EXAdam",
+    "FOCUS",
+    "FTRL",
+    "Grams",
+    "GrokfastAdamW",
+    "INNAprop",
+    "KATE",
+    "LaProp",
     "Lion",
+    "LionRefined",
+    "LionSmooth",
+    "MADGRAD",
+    "MSVAG",
+    "MaxVA",
+    "MirrorMADGRAD",
     "Momentum",
     "MomentumEma",
     "NAdam",
+    "NAdamW",
     "Nesterov",
+    "NosAdam",
+    "OptimisticAdam",
+    "OptimisticGD",
     "Optimizer",
+    "PID",
+    "PNM",
+    "Padam",
+    "PbSGD",
+    "PowerSign",
+    "QHAdam",
+    "QHM",
     "RAdam",
     "RMSprop",
+    "RMSpropTF",
+    "ResilientBackprop",
     "SGD",
+    "SGDW",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
+    "SignSGD",
+    "Signum",
+    "SimplifiedAdEMAMix",
+    "Tiger",
+    "VSGD",
+    "Yogi",
 ]

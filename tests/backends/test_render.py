@@ -14,7 +14,7 @@ from pathlib import Path
 import jinja2
 import pytest
 from catalogue import FEW
-from support import ROOT, STOCK, lowered, stock
+from support import ROOT, STOCK, lowered, small, stock
 
 from stepforge.backends.registry import BACKENDS, shared
 from stepforge.backends.render import environment, origin, render
@@ -74,6 +74,17 @@ def test_the_header_names_spec_template_and_command_and_nothing_else(backend: st
     match = origin(first)
     assert match is not None
     assert match["name"] == "adamw"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_header_of_a_long_name_is_no_wider_than_other_lines(backend: str) -> None:
+    spec = small("p = p - lr*g", name="a" * 40)
+    text = render(lower(spec), backend)
+    match = origin(text)
+    assert match is not None
+    assert match["name"] == "a" * 40
+    assert match["digest"] == spec.source.digest
+    assert max(map(len, text.splitlines()[:5])) <= 100
 
 
 def test_every_generated_file_has_the_header() -> None:

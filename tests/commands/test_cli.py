@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from catalogue import FEW
-from support import ROOT, STOCK, Command, environment, numpy_of, run_command
+from support import ROOT, STOCK, Command, environment, numpy_of, run_command, stock
 from typer.main import get_command
 
 from stepforge.backends.registry import shared
@@ -25,6 +25,7 @@ from stepforge.commands.explain import explain
 from stepforge.commands.new import new
 from stepforge.language.diagnostics import CODES, Diagnostic
 from stepforge.language.reader import load
+from stepforge.language.spec import FAMILIES
 from stepforge.verify.certificate import Certificate, Status
 from stepforge.verify.rungs.levels import Level
 from stepforge.verify.rungs.registry import RUNGS, named
@@ -144,10 +145,62 @@ def test_a_build_of_one_spec_removes_nothing(project: Path, command: Command) ->
     assert done.stdout == "".join(f"remove  generated/{name}/gone.py\n" for name in folders)
 
 
-def test_the_list_has_every_spec(command: Command) -> None:
+def by_family(printed: str) -> dict[str, list[str]]:
+    """The names below each heading of a list."""
+    header, *blocks = printed.rstrip("\n").split("\n\n")
+    assert header.startswith("name ")
+    return {
+        block.split(":")[0]: [line.split()[0] for line in block.splitlines()[1:]]
+        for block in blocks
+    }
+
+
+def test_the_list_has_every_spec_in_its_family(command: Command) -> None:
     done = command("list")
-    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == STOCK
+    found = by_family(done.stdout)
+    assert list(found) == [*FAMILIES]
+    for family, names in found.items():
+        assert names == [name for name in STOCK if stock(name).family == family]
     assert done.stderr == ""
+
+
+def test_a_terminal_of_80_columns_shows_one_line_for_each(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepforge.commands.terminal.screen.room", lambda stream: 80)
+    lines = command("list").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) == 1 + 2 * len(FAMILIES) + len(STOCK)
+    assert "adamw                AdamW                             3       2           28" in lines
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("lion", ["lion", "lion_refined", "lion_smooth"]),
+        ("LION", ["lion", "lion_refined", "lion_smooth"]),
+        ("parameter_f", ["adamg", "cocob"]),
+        ("Coin betting", ["cocob"]),
+    ],
+)
+def test_a_filter_looks_at_names_titles_summaries_and_families(
+    text: str, names: list[str], command: Command
+) -> None:
+    assert [row["name"] for row in results(command("list", "--filter", text, "--json"))] == names
+
+
+def test_a_filter_that_nothing_has_is_an_error(command: Command) -> None:
+    done = command("list", "--filter", "adams")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no spec has `adams` in its name, title, summary or family" in done.stderr
+    assert "did you mean `adam`?" in done.stderr
+
+
+def test_own_specs_without_a_family_are_listed_last(project: Path, command: Command) -> None:
+    text = (project / "specs" / "mine.toml").read_text().replace('family = "sign"\n', "")
+    (project / "specs" / "mine.toml").write_text(text)
+    (project / "specs" / "adamw.toml").write_bytes((ROOT / "specs" / "adamw.toml").read_bytes())
+    assert by_family(command("list", cwd=project).stdout) == {"adam": ["adamw"], "other": ["mine"]}
 
 
 def test_bytes_per_element_are_loads_and_stores_of_float32(command: Command) -> None:
@@ -372,8 +425,8 @@ def test_a_local_spec_comes_before_the_stock_one_of_its_name(
     (project / "specs" / "adamw.toml").write_text(text)
     assert command("show", "adamw", cwd=project).stdout.startswith("Own — ")
     assert command("show", "sgd", cwd=project).stdout.startswith("SGD — ")
-    listed = command("list", cwd=project).stdout
-    assert [line.split()[0] for line in listed.splitlines()[1:]] == ["adamw", "mine"]
+    listed = by_family(command("list", cwd=project).stdout)
+    assert listed == {"sign": ["mine"], "adam": ["adamw"]}
 
 
 def test_every_command_works_from_any_directory(tmp_path: Path, command: Command) -> None:
@@ -532,12 +585,14 @@ def test_the_shell_completes_names_of_specs(words: str, completions: Completions
 
 
 def test_the_shell_completes_local_names_too(project: Path, completions: Completions) -> None:
-    assert completions("stepforge check mi", project) == ["mine"]
+    assert completions("stepforge check mine", project) == ["mine"]
+    assert completions("stepforge check mi", project) == ["mine", "mirror_madgrad"]
 
 
 def test_the_shell_completes_codes_and_commands(completions: Completions) -> None:
     assert completions("stepforge explain E14") == [c for c in CODES if c.startswith("E14")]
     assert completions("stepforge explain pr") == ["proved"]
+    assert completions("stepforge list --filter ad") == ["adagrad", "adam"]
     assert completions("stepforge explain PR") == ["PROVED"]
     assert completions("stepforge explain R1") == ["R1", "R12"]
     assert completions("stepforge explain ptx") == ["ptx-executed", "ptx-proof"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 import tomllib
 from fractions import Fraction
 from typing import Any
@@ -32,14 +33,17 @@ def evaluate(spec: Spec, options: dict[str, bool], point: dict[str, Fraction]) -
         "abs": abs,
         "sqrt": mpmath.sqrt,
         "sign": mpmath.sign,
+        "exp": mpmath.exp,
+        "tanh": mpmath.tanh,
+        "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)),
+        "clip": lambda x, low, high: min(max(x, low), high),
         **options,
         **{name: mpmath.mpf(x.numerator) / x.denominator for name, x in point.items()},
     }
-    literals = {0.96: Fraction(24, 25), 0.5: Fraction(1, 2)}
-    for value, fraction in literals.items():
-        name = f"literal_{fraction.numerator}"
-        text = text.replace(str(value), name)
-        space[name] = mpmath.mpf(fraction.numerator) / fraction.denominator
+    for number, literal in enumerate(set(re.findall(r"(?<![\w.])\d+(?:\.\d+|e-\d+)", text))):
+        text = re.sub(rf"(?<![\w.]){literal}", f"literal_{number}", text)
+        exact = Fraction(literal)
+        space[f"literal_{number}"] = mpmath.mpf(exact.numerator) / exact.denominator
     exec(text, space)
     return space
 

@@ -153,7 +153,7 @@ class LatexReader:
                 return f"{self.group()}_{token[1:]}"
             case r"\mathrm":
                 return self.plain()
-            case r"\min" | r"\max" | r"\exp" | r"\log":
+            case r"\min" | r"\max" | r"\exp" | r"\log" | r"\tanh":
                 return called(token[1:], self.arguments())
             case r"\operatorname":
                 return called(self.plain(), self.arguments())
@@ -300,9 +300,10 @@ def _cases(table: ElementTree.Element) -> Tree:
 
 # The author's tree.
 
+_NUMBERED = ("beta", "p", "rho", "t", "tau", "x")
 READ_AS = {
-    "beta1": "beta_1", "beta2": "beta_2", "lambda_": "lambda", "eps": "epsilon",
-    "rho_inf": "rho_infty",
+    "lambda_": "lambda", "eps": "epsilon", "rho_inf": "rho_infty",
+    **{f"{name}{i}": f"{name}_{i}" for name in _NUMBERED for i in range(4)},
 }  # fmt: skip
 """What a reader calls the names that are not printed as they are."""
 NAMES = [

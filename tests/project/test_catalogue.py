@@ -46,11 +46,11 @@ def test_a_path_is_taken_as_it_is(path: str, empty: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "shown", "help"),
     [
-        ("adamx", "adamx", "did you mean `adamax`?"),
-        ("qqqq", "qqqq", "there are adadelta, "),
-        ("x" * 5000, "x" * 39 + "…", "there are "),
-        ("\x1b[31m", "\\x1b[31m", "there are "),
-        ("", "", "there are "),
+        ("adamww", "adamww", "did you mean `adamw`?"),
+        ("qqqq", "qqqq", "`stepforge list` shows all names"),
+        ("x" * 5000, "x" * 39 + "…", "`stepforge list` shows "),
+        ("\x1b[31m", "\\x1b[31m", "`stepforge list` shows "),
+        ("", "", "`stepforge list` shows "),
         ("folder", "folder", "`folder` is a directory"),
     ],
 )

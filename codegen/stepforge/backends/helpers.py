@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from stepforge.backends.python import PYTHON
 from stepforge.backends.syntax import WIDTH
 from stepforge.operations import formulas
 from stepforge.operations.formulas import FORMATS, Formula
@@ -139,6 +140,12 @@ def _filled(line: str) -> str:
             comma = "," if len(parts) > 1 else ""
             inside = "".join(f"{pad}    {part}{comma}\n" for part in parts)
             return f"{pad}{before}(\n{inside}{pad})"
+        case ast.BinOp(left=left, right=ast.Call(func=function, args=args)) if not (
+            isinstance(left, ast.BinOp) and isinstance(left.op, ast.Add | ast.Sub)
+        ):
+            before = text[: function.end_col_offset]
+            parts = [ast.get_source_segment(text, a) or "" for a in args]
+            return PYTHON.layout(before, parts, "", pad)
         case ast.BinOp(left=left):
             before, rest = text[: value.col_offset], text[left.end_col_offset :].strip()
             first = text[value.col_offset : left.end_col_offset]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from stepforge.backends import python
 from stepforge.backends.helpers import definitions
-from stepforge.backends.python import expression
+from stepforge.backends.python import besides_scalars, expression
 from stepforge.backends.writer import Writer
 from stepforge.language.spec import State
 from stepforge.lowering.kernel import Kernel, values
@@ -19,7 +19,7 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
     read = [name for value in values(kernel.rule) for name in value.names()]
     positional = ["p", "g", "state", "t"]
     shared = python.common(spec, read, positional, "tuple[np.ndarray, dict]")
-    scalars = "".join(f'name != "{s.name}" and ' for s in spec.states if s.scalar)
+    scalars = besides_scalars(spec)
     checks = [
         'if p.dtype.kind not in "fV":  # V: the 16-bit types of ml_dtypes',
         '    raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")',

@@ -135,9 +135,11 @@ def common(
             ]
     for constraint in spec.together:
         given = ", ".join(f"{name} = {{{name}}}" for name in sorted(constraint.names))
+        message = f'f"{given}, not {constraint.text}"'
+        raised = PYTHON.layout("raise ValueError", [message], "", 2 * PYTHON.indent)
         checks += [
             f"if {CHECKED} and {violated(constraint.condition)}:",
-            f'    raise ValueError(f"{given}, not {constraint.text}")',
+            *(line.removeprefix(PYTHON.indent) for line in raised.split("\n")),
         ]
     settings = {CHECKED: ("True", "Whether numbers outside of domains are refused."), **settings}
     keywords = parameters(spec) + [f"{name}={default}" for name, (default, _) in settings.items()]
@@ -204,6 +206,14 @@ def documentation(spec: Spec) -> list[tuple[str, str]]:
 def sentence(text: str) -> str:
     """A text that ends like a sentence."""
     return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def besides_scalars(spec: Spec) -> str:
+    """The beginning of a condition that holds for no scalar state, where there are such."""
+    names = [f'"{state.name}"' for state in spec.states if state.scalar]
+    if len(names) > 1:
+        return f"name not in ({', '.join(names)}) and "
+    return "".join(f"name != {name} and " for name in names)
 
 
 def wrap(text: str, indent: int, hanging: int = 0) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from stepforge.backends import python
 from stepforge.backends.aside import shown
 from stepforge.backends.helpers import definitions
-from stepforge.backends.python import HOST, PYTHON, expression
+from stepforge.backends.python import HOST, PYTHON, besides_scalars, expression
 from stepforge.backends.writer import Writer
 from stepforge.language.kinds import Kind
 from stepforge.language.names import OF_TRITON, kernel_name, owned, stepped_aside
@@ -191,7 +191,7 @@ _LIKE = "p if p.element_size() >= 4 else p.new_empty(0).float()"
 
 def _checks(spec: Spec) -> list[str]:
     """A kernel takes addresses on trust, so the launcher looks at what they belong to."""
-    scalars = "".join(f'name != "{s.name}" and ' for s in spec.states if s.scalar)
+    scalars = besides_scalars(spec)
     wrong = "tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous()"
     return [
         'for name, tensor in {"p": p, "g": g, **state}.items():',

@@ -109,18 +109,35 @@ class Writer:
         if len(line) <= WIDTH or not let.value.args:
             yield line
             return
-        spelling = self.spelling(let.value)
-        operands = self.operands(let.value)
-        if spelling.precedence is ATOM and spelling.text.count("(") == 1:
-            function, arguments = spelling.text.removesuffix(")").split("(")
-            items = [argument.format(*operands) for argument in arguments.split(", ")]
+        if call := self._called(let.value):
+            function, items = call
             text = syntax.layout(f"{let.name} = {function}", items, syntax.end, pad)
             yield from text.split("\n")
             return
+        first, *others = _terms(self, let.value)
+        if len(others) == 1 and (call := self._called(let.value.args[-1])):
+            function, items = call
+            operator = others[0].split(" ", 1)[0]
+            before = f"{let.name} = {first} {operator} {function}"
+            text = syntax.layout(before, items, syntax.end, pad)
+            if max(map(len, text.split("\n"))) <= WIDTH:
+                yield from text.split("\n")
+                return
         yield f"{pad}{let.name} = ("
         for term in _terms(self, let.value):
             yield f"{pad}{syntax.indent}{term}"
         yield f"{pad}){syntax.end}"
+
+    def _called(self, value: Value) -> tuple[str, list[str]] | None:
+        """The function that a value is a call of, and its arguments; None if it is no call."""
+        if not value.args:
+            return None
+        spelling = self.spelling(value)
+        if spelling.precedence is not ATOM or spelling.text.count("(") != 1:
+            return None
+        function, arguments = spelling.text.removesuffix(")").split("(")
+        operands = self.operands(value)
+        return function, [argument.format(*operands) for argument in arguments.split(", ")]
 
     def helpers(self, values: Iterable[Value]) -> list[str]:
         """Names of the helper functions that the values need, in the order of the table."""

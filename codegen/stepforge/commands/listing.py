@@ -3,61 +3,106 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any, Optional
 
-from stepforge.commands.options import Json, Wide
+import typer
+
+from stepforge.commands.options import Json, Wide, complete_family
 from stepforge.commands.specs import load_all
 from stepforge.commands.terminal.output import answer
+from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
+from stepforge.language.spec import FAMILIES, NO_FAMILY, Spec
 
 EXAMPLES = (
     "stepforge list",
+    "stepforge list --filter lion     # in name, title, summary or family",
     "stepforge list --wide | less -S",
     "stepforge list --json            # for a script",
 )
+Filter = Annotated[
+    Optional[str],
+    typer.Option(
+        "--filter",
+        metavar="TEXT",
+        help="Only those whose name, title, summary or family has this text, in any case.",
+        autocompletion=complete_family,
+        show_default=False,
+    ),
+]
 
 
-def list_(wide: Wide = False, as_json: Json = False) -> None:
-    """Print the catalogue: name, title, states, bytes moved per element, evidence."""
-    from stepforge.lowering.lower import lower
-    from stepforge.verify.run.tasks import rungs
-
-    results: list[dict[str, Any]] = []
-    for spec in load_all(None):
-        kernel, default = lower(spec), {o.name: o.default for o in spec.options}
-        active = {s.name for s in spec.active_states(default)} | {"p", "g"}
-        accesses = sum(t.loaded + t.stored for t in kernel.tensors if t.name in active)
-        results.append(
-            {
-                "name": spec.name,
-                "title": spec.title,
-                "states": [s.name for s in spec.states],
-                "options": [o.name for o in spec.options],
-                "bytes_per_element": 4 * accesses,
-                "evidence": [rung.number for rung in rungs(spec)],
-                "torch": spec.torch_class or None,
-            }
-        )
+def list_(text: Filter = None, wide: Wide = False, as_json: Json = False) -> None:
+    """Print the catalogue by families: name, title, states, options, bytes moved per element."""
+    specs = [spec for spec in load_all(None) if _has(spec, text or "")]
+    if not specs:
+        message = f"no spec has `{short(text or '')}` in its name, title, summary or family"
+        help = nearest(text or "", FAMILIES) or f"the families are {', '.join(FAMILIES)}"
+        raise SpecError([Diagnostic("E006", message, "list", help=help)])
+    families = [*FAMILIES, NO_FAMILY]
+    results = [_entry(s) for s in sorted(specs, key=lambda s: families.index(s.family))]
     if as_json:
         answer("list", results)
     else:
         _print(results, wide)
 
 
+def _has(spec: Spec, text: str) -> bool:
+    texts = (spec.name, spec.title, spec.summary, spec.family)
+    return any(text.lower() in one.lower() for one in texts)
+
+
+def _entry(spec: Spec) -> dict[str, Any]:
+    from stepforge.lowering.lower import lower
+    from stepforge.verify.run.tasks import rungs
+
+    kernel, default = lower(spec), {o.name: o.default for o in spec.options}
+    active = {s.name for s in spec.active_states(default)} | {"p", "g"}
+    accesses = sum(t.loaded + t.stored for t in kernel.tensors if t.name in active)
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "summary": spec.summary,
+        "family": spec.family,
+        "states": [s.name for s in spec.states],
+        "options": [o.name for o in spec.options],
+        "bytes_per_element": 4 * accesses,
+        "evidence": [rung.number for rung in rungs(spec)],
+        "torch": spec.torch_class or None,
+    }
+
+
 def _print(results: list[dict[str, Any]], wide: bool) -> None:
     from stepforge.commands.terminal import screen as terminal
     from stepforge.commands.terminal import table
+    from stepforge.commands.terminal.table import Cell
 
-    header = ("name", "title", "states", "options", "bytes/element", "evidence")
+    def names(found: list[str]) -> Cell:
+        return Cell(" ".join(found) or table.NONE, brief=str(len(found) or table.NONE))
+
+    numbers = ("bytes/element", "bytes")
+    header = (
+        "name", "title", "states", "options", Cell(numbers[0], brief=numbers[1]), "evidence",
+    )  # fmt: skip
     rows = [
         (
             row["name"],
             row["title"],
-            " ".join(row["states"]) or table.NONE,
-            " ".join(row["options"]) or table.NONE,
+            names(row["states"]),
+            names(row["options"]),
             str(row["bytes_per_element"]),
-            " ".join(row["evidence"]) + (f" (torch {row['torch']})" if row["torch"] else ""),
+            Cell(
+                " ".join(row["evidence"]) + (f" (torch {row['torch']})" if row["torch"] else ""),
+                brief="",
+            ),
         )
         for row in results
     ]
+    first = {row["family"]: number for number, row in reversed([*enumerate(results)])}
+    headings = {n: f"{family}: {_MEANINGS[family]}" for family, n in first.items()}
     columns = None if wide else terminal.room(sys.stdout)
-    table.print_table(table.console(sys.stdout), header, rows, columns)
+    table.print_table(
+        table.console(sys.stdout), header, rows, columns, right=numbers, headings=headings
+    )
+
+
+_MEANINGS = {**FAMILIES, NO_FAMILY: "specs that name no family"}

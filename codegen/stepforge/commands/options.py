@@ -29,6 +29,13 @@ def complete_spec(incomplete: str) -> list[str]:
         return []
 
 
+def complete_family(incomplete: str) -> list[str]:
+    """Families of optimizers."""
+    from stepforge.language.spec import FAMILIES
+
+    return _beginning(FAMILIES, incomplete)
+
+
 def complete_backend(incomplete: str) -> list[str]:
     """Backends, after a comma too."""
     from stepforge.backends.registry import BACKENDS

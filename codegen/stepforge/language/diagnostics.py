@@ -265,6 +265,10 @@ CODES: dict[str, str] = {
     "E150": "The default has the wrong type: options are true or false, hyperparameters finite.",
     "E151": "`when` is a condition on options declared above it, and true for some of their sets.",
     "E152": "Too many names: there are at most 8 options, 64 hyperparameters and 32 states.",
+    "E153": (
+        "The family is none of those by which `stepforge list` groups: `sgd`, `sign`, `adagrad`, "
+        "`adam`, `averaging`, `parameter_free`, or `other`, which is that of a spec without one."
+    ),
     "E160": "The `[torch]` table names something that the spec does not have, or something twice.",
     "E161": "The class of `[torch]` is no name such as `AdamW`, or torch spells it otherwise.",
     "W201": (

@@ -21,6 +21,8 @@ from stepforge.language.names import GENERATED, malformed, name_problem
 from stepforge.language.parser import parse_expression, parse_rule
 from stepforge.language.source import KeyPath, Source, parse, read
 from stepforge.language.spec import (
+    FAMILIES,
+    NO_FAMILY,
     Hyperparameter,
     Interval,
     Option,
@@ -87,8 +89,8 @@ def _without(spec: Spec, states: set[str]) -> Spec:
 
 
 _TOP = (
-    "name", "title", "summary", "reference", "hyperparameters", "domains", "options", "state",
-    "rule", "torch",
+    "name", "title", "summary", "reference", "family", "hyperparameters", "domains", "options",
+    "state", "rule", "torch",
 )  # fmt: skip
 
 
@@ -194,6 +196,7 @@ class _Reader(Values):
             title=self.text(data, (), "title"),
             summary=self.text(data, (), "summary"),
             reference=self.text(data, (), "reference"),
+            family=self.family(data),
             hyperparameters=hyperparameters,
             options=options,
             states=states,
@@ -218,6 +221,14 @@ class _Reader(Values):
             message = f"the spec is named `{name}` but its file `{short(stem)}.toml`"
             self.error("E015", message, span, f"rename the file to `{name}.toml`")
         return name
+
+    def family(self, data: dict[str, Any]) -> str:
+        family = self.typed(data, (), "family", str, NO_FAMILY)
+        if family not in (*FAMILIES, NO_FAMILY):
+            span = self.source.value_span(("family",))
+            help = nearest(family, FAMILIES) or f"the families are {', '.join(FAMILIES)}"
+            self.error("E153", f"no family is called `{short(family)}`", span, help)
+        return family
 
     def entries(
         self, data: dict[str, Any], section: str, limit: int, seen: dict[str, str]

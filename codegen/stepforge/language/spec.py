@@ -31,6 +31,18 @@ ROLES = {"learning_rate": "lr", "epsilon": "eps", "maximize": "maximize"}
 spec calls so has the role, unless `[torch]` gives it to another name, or another role to this one.
 """
 
+FAMILIES = {
+    "sgd": "the gradient, or momenta of it",
+    "sign": "the sign of the gradient or of a momentum",
+    "adagrad": "the gradient over what its past squares say",
+    "adam": "a momentum over what past squares or changes of the gradient say",
+    "averaging": "as in another family; parameters are averages over the steps",
+    "parameter_free": "no learning rate to tune",
+}
+"""Families of optimizers, in the order of `stepforge list` → what moves their parameters."""
+NO_FAMILY = "other"
+"""Where optimizers are listed that name no family."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -175,13 +187,15 @@ class Torch:
 class Spec:
     """One optimizer.
 
-    `roles` has who has one of `ROLES`; `together` what hyperparameters have to be together.
+    `family` is one of `FAMILIES`, or `NO_FAMILY`; `roles` has who has one of `ROLES`; `together`
+    what hyperparameters have to be together.
     """
 
     name: str
     title: str
     summary: str
     reference: str
+    family: str
     hyperparameters: tuple[Hyperparameter, ...]
     options: tuple[Option, ...]
     states: tuple[State, ...]

@@ -84,7 +84,7 @@ def locate(name: str) -> Located:
     if "/" in name or name.endswith(".toml"):
         return Located(Path(name), name)
     own = local() / f"{name}.toml"
-    help = nearest(name, known_names()) or f"there are {', '.join(known_names())}"
+    help = nearest(name, known_names()) or "`stepforge list` shows all names"
     with suppress(OSError):  # the name may be too long for a file
         if own.is_file():
             return Located(own, str(own))

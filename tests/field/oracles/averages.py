@@ -98,7 +98,7 @@ def mirror_madgrad(
         yield p
 
 
-def ftrl(
+def ftrl_power(
     p: float,
     gradients: Gradients,
     lr: float,
@@ -120,6 +120,10 @@ def ftrl(
         p = (clipped - linear) / quadratic
         accumulator = new
         yield p
+
+
+def ftrl(p: float, gradients: Gradients, **numbers: float) -> Iterator[float]:
+    yield from ftrl_power(p, gradients, power=-0.5, **numbers)
 
 
 def cocob(p: float, gradients: Gradients, alpha: float, eps: float) -> Iterator[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import numpy as np
@@ -76,6 +77,13 @@ def ran(
     scope: dict[str, object] = {
         f"{name}_kernel": Kernel(), "triton": type("T", (), {"cdiv": lambda n, b: -(-n // b)}),
     }  # fmt: skip
+    helpers = [
+        node
+        for node in ast.parse(text(name)).body
+        if isinstance(node, ast.FunctionDef) and not node.decorator_list
+        if node.name not in ("init", "step")
+    ]
+    exec(compile(ast.Module(helpers, []), name, "exec"), scope)
     exec(compile(body, name, "exec"), scope)
     array = Fake()
     state = {s.name: values[s.name] if s.scalar else Fake() for s in spec.active_states(options)}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import IO, Literal
 
 from rich.cells import cell_len
@@ -71,6 +72,7 @@ def print_table(
     rows: Sequence[Sequence[Cell | str]],
     columns: int | None,
     right: Collection[str] = (),
+    headings: Mapping[int, str] = MappingProxyType({}),
 ) -> Form:
     """Prints a table in the first form that fits.
 
@@ -81,6 +83,7 @@ def print_table(
         rows: A cell for every column.
         columns: How wide it may be; None for any width.
         right: The columns of numbers, which stand at the right.
+        headings: Number of a row → a line that stands above it, after an empty one.
 
     Returns:
         "whole" as it is; "brief" with the short text of every cell; "stacked" with the
@@ -99,10 +102,23 @@ def print_table(
     for form, grids in forms.items():
         for lines in grids:
             if all(cell_len(line.plain) <= room for line in lines):
-                screen.print(Text("\n").join(lines))
+                blocks = [[line] for line in lines[1:]]
+                screen.print(Text("\n").join([lines[0], *_headed(blocks, headings, room)]))
                 return form
-    screen.print(Text("\n").join(_stacked([name.text for name in short[0]], whole[1:], room)))
+    blocks = [*_stacked([name.text for name in short[0]], whole[1:], room)]
+    screen.print(Text("\n").join(_headed(blocks, headings, room)))
     return "stacked"
+
+
+def _headed(
+    blocks: Iterable[Iterable[Text]], headings: Mapping[int, str], columns: int
+) -> Iterator[Text]:
+    """The lines of all rows, with the headings above those that have one."""
+    for number, lines in enumerate(blocks):
+        if number in headings:
+            yield Text("")
+            yield Text(_broken(headings[number], columns, 0), "bold")
+        yield from lines
 
 
 def _grid(lines: Sequence[Sequence[Cell]], right: Sequence[bool]) -> list[Text]:
@@ -126,7 +142,9 @@ def _styled(part: Cell | str) -> tuple[str, str]:
     return (part.text, part.style) if isinstance(part, Cell) else (part, "")
 
 
-def _stacked(header: Sequence[str], rows: Sequence[Sequence[Cell]], columns: int) -> Iterator[Text]:
+def _stacked(
+    header: Sequence[str], rows: Sequence[Sequence[Cell]], columns: int
+) -> Iterator[list[Text]]:
     """The name of a row, and behind it or below it its cells, as many in a line as fit."""
     names = max(cell_len(row[0].text) for row in rows)
     named = [[*_named(header[1:], row[1:], columns - len(GAP))] for row in rows]
@@ -136,8 +154,9 @@ def _stacked(header: Sequence[str], rows: Sequence[Sequence[Cell]], columns: int
     aligned = _widths([[cell_len(c.text) for c in row] for row in named], columns - indent)
     for row, cells in zip(rows, named, strict=True):
         first = Text(row[0].text, row[0].style)
+        found = []
         if not beside:
-            yield first
+            found.append(first)
             first = Text("")
         for line in _lines(cells, aligned, columns - indent):
             first.append(" " * (indent - cell_len(first.plain)))
@@ -146,8 +165,9 @@ def _stacked(header: Sequence[str], rows: Sequence[Sequence[Cell]], columns: int
                 first.append(text, cell.style)
                 first.append(" " * (width - cell_len(text)) + GAP)
             first.rstrip()
-            yield first
+            found.append(first)
             first = Text("")
+        yield found
 
 
 def _named(names: Sequence[str], row: Sequence[Cell], columns: int) -> Iterator[Cell]:

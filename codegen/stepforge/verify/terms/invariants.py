@@ -2,7 +2,8 @@
 
 If the states are in their domains, and hyperparameters in their usual ranges, the ranges of the new
 states follow from the operations that make them, in exact arithmetic. Where such a range is within
-the domain, so is every later state; where it is not, nothing is known: the domain is an assumption.
+the domain, so is every later state; for the domain `v >= 0` cases and polynomials are tried, too.
+Where neither shows it, nothing is known: the domain is an assumption.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from stepforge.language.spec import Interval, Options, Spec
 from stepforge.verify.reading import reader
 from stepforge.verify.terms import rule
 from stepforge.verify.terms.operations import Range
+from stepforge.verify.terms.positivity import never_negative
 from stepforge.verify.terms.ranges import span
+
+NEVER_NEGATIVE = Interval(low=0.0, low_open=False)
 
 
 def assumed(spec: Spec, options: Options) -> Iterator[str]:
@@ -31,8 +35,10 @@ def assumed(spec: Spec, options: Options) -> Iterator[str]:
     starts = {s.name: rule.host(s.init) for s in reader.of(spec).active_states(options)}
     for s in active:
         after = {**new.stores, **new.scalars}[s.name]
-        ranges = [span(term, domains) for term in (starts[s.name], after)]
-        if not all(_within(found, s.domain) for found in ranges):
+        kept = _within(span(after, domains), s.domain) or (
+            s.domain == NEVER_NEGATIVE and never_negative(after, domains)
+        )
+        if not (kept and _within(span(starts[s.name], domains), s.domain)):
             yield s.name
 
 

@@ -120,7 +120,7 @@ def _inverse(_: bool, a: Range) -> Range:
 def _power(_: bool, base: Range, exponent: Range) -> Range:
     if base[0] < 0:
         return ANYTHING
-    if base[1] <= 1 and exponent[0] >= 0:
+    if (base[1] <= 1 and exponent[0] >= 0) or (base[0] >= 1 and exponent[1] <= 0):
         return 0.0, 1.0
     return 0.0, math.inf
 
