@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "codegen" / "stepforge"
 FILE = ROOT / "docs" / "architecture.svg"
 ROOMS = (
-    "commands", "mutate", "fuzz", "verify", "project", "output", "backends", "lowering",
-    "language", "operations",
+    "commands", "mutate", "fuzz", "relations", "verify", "project", "output", "backends",
+    "lowering", "language", "operations",
 )  # fmt: skip
 """From the top: nothing imports from above."""
 WIDTH, HEIGHT, GAP, LEFT, TOP = 560, 40, 16, 24, 24

@@ -18,7 +18,7 @@ import architecture
 PACKAGE = ROOT / "codegen" / "stepforge"
 FLOORS = (
     "version", "operations", "language", "lowering", "backends", "output", "project", "verify",
-    "fuzz", "mutate", "notebook", "", "commands", "__main__",
+    "relations", "fuzz", "mutate", "notebook", "", "commands", "__main__",
 )  # fmt: skip
 VERIFY = (
     "", "processes", "certificate", "files", "reading", "cases", "terms", "ptx", "rounding",

@@ -29,6 +29,24 @@ def complete_spec(incomplete: str) -> list[str]:
         return []
 
 
+def complete_operand(incomplete: str) -> list[str]:
+    """Names of specs; after a bracket the options of that spec."""
+    name, bracket, options = incomplete.partition("[")
+    if not bracket:
+        return complete_spec(incomplete)
+    try:
+        (spec,) = load_all([name])
+    except SpecError:
+        return []
+    before, comma, last = options.rpartition(",")
+    taken = before.split(",")
+    return [
+        f"{name}[{before}{comma}{option.name}"
+        for option in spec.options
+        if option.name.startswith(last) and option.name not in taken
+    ]
+
+
 def complete_family(incomplete: str) -> list[str]:
     """Families of optimizers."""
     from stepforge.language.spec import FAMILIES

@@ -1,0 +1,1 @@
+"""How optimizers are related: equal, equal under conditions, or different."""
