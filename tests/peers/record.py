@@ -135,6 +135,20 @@ OPTAX: dict[str, tuple[Numbers, Callable[[Any, Numbers], Any]]] = {
         LR | BETAS | DECAY,
         lambda o, n: o.lion(n["lr"], b1=n["beta1"], b2=n["beta2"], weight_decay=n["weight_decay"]),
     ),
+    "lion_smooth": (
+        {**LR, **BETAS, "k": 3.0},
+        lambda o, n: o.chain(
+            o.scale_by_lion(n["beta1"], n["beta2"], mode="smooth", smooth_beta=n["k"]),
+            o.scale(-n["lr"]),
+        ),
+    ),
+    "lion_refined": (
+        LR | BETAS,
+        lambda o, n: o.chain(
+            o.scale_by_lion(n["beta1"], n["beta2"], mode="refined"), o.scale(-n["lr"])
+        ),
+    ),
+    "signum": (LR | {"beta": 0.8}, lambda o, n: o.signum(n["lr"], n["beta"])),
     "acprop": (ADAM, lambda o, n: o.contrib.acprop(**_optax_adam(n), eps_root=n["eps"])),
     "adopt": (ADAM, lambda o, n: o.contrib.adopt(**_optax_adam(n))),
     "ademamix": (

@@ -121,7 +121,8 @@ def _renamed(formula: Formula, column: str, others: dict[str, str]) -> str:
     for edit in sorted(edits, key=lambda e: (e.line, -e.first, -e.last)):
         old = lines[edit.line - 1]
         lines[edit.line - 1] = old[: edit.first] + edit.text + old[edit.last :]
-    return "\n".join(map(_filled, lines))
+    # Formatters write an exponent without a sign if it is positive.
+    return "\n".join(_filled(re.sub(r"(?<=\d)e\+", "e", line)) for line in lines)
 
 
 def _filled(line: str) -> str:

@@ -380,3 +380,14 @@ def test_a_loop_that_the_compiler_unrolls_is_another_formula(tmp_path: Path) -> 
     assert source.status is Status.UNSUPPORTED
     assert "scf.for" in source.detail
     assert compiled.status in (Status.UNSUPPORTED, Status.REFUTED)
+
+
+def test_a_rule_with_what_has_no_value_is_not_decided(tmp_path: Path) -> None:
+    """Whether an element exists is no number: nothing can be tried with it."""
+    folder = copy_of("adamw", tmp_path / "generated")
+    last = "    m = beta1 * m + one_minus_beta1 * g\n"
+    hidden = "    p = tl.where(start + offsets < n, p, 5.0)\n"
+    edit(folder / "triton" / "adamw.py", [(last, last + hidden)])
+    verdict = next(v for v in run(folder) if v.rung == "R3")
+    assert verdict.status is Status.UNSUPPORTED, verdict
+    assert "no input can be tried" in verdict.detail

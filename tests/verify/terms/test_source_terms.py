@@ -186,8 +186,8 @@ def reference(
     """Lifted values of the first option set's file, and what the rule says."""
     options = next(spec.option_sets())
     kinds = proof.storage(spec, options, dtype)
+    want = rule.expected(spec, options, kinds)  # first: it makes its formulas known
     got = reference_proof.values(Source(text), spec, options, kinds)
-    want = rule.expected(spec, options, kinds)
     return {**got.stores, **got.scalars}, {**want.stores, **want.scalars}
 
 

@@ -256,7 +256,7 @@ def _value(
     if (narrow := equality.narrowed(meant, wanted, expected.real)) is not None:
         detail = f"`{name}` is computed in {narrow.kind}, where the rule has more digits: {narrow}"
         at = _seen(subject, got, wanted, {})
-        return undecided(f"{detail}, {_UNSEEN}") if at is None else refuted(detail, at)
+        return undecided(f"{detail}, {at}") if isinstance(at, str) else refuted(detail, at)
     decision = _decided(spec, meant, wanted, subject.seed)
     if exact and decision.status != "different":
         reason = f"`{name}` may be another formula: {decision.reason}"
@@ -264,7 +264,7 @@ def _value(
             first = f"{SAME_FORMULA}, but " if decision.status == "equal" else ""
             reason = f"{first}`{name}` is not computed in its rounded operations"
         at = _seen(subject, got, wanted, {})
-        return undecided(f"{reason}, {_UNSEEN}") if at is None else refuted(reason, at)
+        return undecided(f"{reason}, {at}") if isinstance(at, str) else refuted(reason, at)
     if decision.status == "equal":
         return reals
     if decision.status == "tested":
@@ -273,8 +273,8 @@ def _value(
     if decision.status == "different":
         detail = f"the formula of `{name}` differs from the rule's"
         at = _seen(subject, got, wanted, decision.witness)
-        if at is None:
-            return undecided(f"{detail}, {_UNSEEN}")
+        if isinstance(at, str):
+            return undecided(f"{detail}, {at}")
         return refuted(detail, at, decision.values if at is decision.witness else None)
     return undecided(decision.reason)
 
@@ -286,8 +286,8 @@ _UNSEEN = "yet the same bits come out for every input that was tried"
 
 def _seen(
     subject: Subject, got: Term, wanted: Term, at: Mapping[str, float]
-) -> Mapping[str, float] | None:
-    """An input at which the two differ in a bit, first of all the given one; None without one.
+) -> Mapping[str, float] | str:
+    """An input at which the two differ in a bit, first of all the given one, or why there is none.
 
     A difference of the formulas need not be one of what they compute.
     """
@@ -295,11 +295,12 @@ def _seen(
         if at and witnesses.bits_differ(got, wanted, at):
             return at
         with congruence.limited(SEARCH):
-            return witnesses.bits_witness(got, wanted, domains(subject.spec), subject.seed)
+            found = witnesses.bits_witness(got, wanted, domains(subject.spec), subject.seed)
     except Undecided:
-        return None
-    except NoValue:
-        return at
+        return _UNSEEN
+    except NoValue as error:
+        return at or f"and no input can be tried: {error}"
+    return found or _UNSEEN
 
 
 SEARCH = 10.0
