@@ -26,12 +26,13 @@ LINES = {
     "adamw with weight_decay = 0 is adam: PROVED (reals)",
     "lion with beta2 = beta1 is tiger (beta is beta1): PROVED (reals)",
     "lion with beta1 = 0 and weight_decay = 0 is signsgd: PROVED (reals)",
-    "momentum is momentum_ema (lr is lr/(1 - momentum) and beta is momentum): PROVED (reals)",
+    "momentum is momentum_ema (lr is lr/(1 - momentum), beta is momentum and momentum and lr the "
+    "same in every step): PROVED (reals)",
     "momentum with momentum = 0 is sgd: PROVED (reals)",
     "momentum_ema with beta = 0 is sgd: PROVED (reals)",
     "qhadam with nu1 = 1 and nu2 = 1 is adam with weight_decay = 0: PROVED (reals)",
-    "qhadam with beta1 = 0, beta2 = 0 and eps = 0 is signsgd: PROVED (reals)",
-    "sgd[use_momentum] with dampening = 0 is momentum: PROVED (reals)",
+    "qhadam with beta1 = 0, beta2 = 0 and eps = 0 is signsgd (no gradient is 0): PROVED (reals)",
+    "sgd[use_momentum] with dampening = 0 is momentum (lr the same in every step): PROVED (reals)",
     "signum with beta = 0 is signsgd: PROVED (reals)",
     "tiger with weight_decay = 0 is signum: PROVED (reals)",
 }

@@ -40,15 +40,19 @@ def headline(found: Relation) -> str:
 
 
 def special_case(found: Relation) -> str:
-    """The relation in one line: A under conditions is B, with what is called otherwise."""
+    """The relation in one line: A under conditions is B, and in brackets what else to know."""
     assert found.hypothesis is not None
     own, its = (
         [c.text for c in found.hypothesis.conditions if (c.name in found.a.hyperparameters) is mine]
         for mine in (True, False)
     )
     under, there = (f" with {joined(texts)}" if texts else "" for texts in (own, its))
-    others = [f"{name} is {text}" for name, text in found.hypothesis.translation.texts]
-    renamed = f" ({joined(others)})" if others else ""
+    notes = [f"{name} is {text}" for name, text in found.hypothesis.translation.texts]
+    if found.proof is not None and found.proof.constant:
+        notes.append(f"{joined(found.proof.constant)} the same in every step")
+    if found.proof is not None and found.proof.nonzero:
+        notes.append("no gradient is 0")
+    renamed = f" ({joined(notes)})" if notes else ""
     status = STRENGTH.get(found.status, found.status)
     return f"{found.a.label}{under} is {found.b.label}{there}{renamed}: {status}"
 
