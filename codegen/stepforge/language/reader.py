@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from stepforge.language import domains, rules
 from stepforge.language.constants import with_constants
-from stepforge.language.constraints import constant
 from stepforge.language.diagnostics import Diagnostic, Span, SpecError, nearest, order, short
-from stepforge.language.expression import Apply, Expression, Name, Number, Statement, names
+from stepforge.language.expression import Expression, Statement, names
+from stepforge.language.initial import InitialValues
 from stepforge.language.names import GENERATED, malformed, name_problem
 from stepforge.language.parser import parse_expression, parse_rule
 from stepforge.language.source import KeyPath, Source, parse, read
@@ -33,7 +32,7 @@ from stepforge.language.spec import (
     option_sets,
 )
 from stepforge.language.torch_table import TorchTable
-from stepforge.language.values import MAX_DIAGNOSTICS, TooMany, Values, finite, kind_of
+from stepforge.language.values import MAX_DIAGNOSTICS, TooMany, finite, kind_of
 
 MAX_OPTIONS = 8
 MAX_HYPERPARAMETERS = 64
@@ -94,7 +93,7 @@ _TOP = (
 )  # fmt: skip
 
 
-class _Reader(Values):
+class _Reader(InitialValues):
     """One pass over the values; collects every diagnostic."""
 
     def new_name(self, name: str, section: str, seen: dict[str, str]) -> None:
@@ -324,72 +323,10 @@ class _Reader(Values):
             init = self.init(entry, path, defaults)
             place = self.source.key_span(path) or Span(1, 1, 2)
             scalar = self.typed(entry, path, "scalar", bool, False)
-            if isinstance(init, Name) and init.id == "p":
-                self.copy(name, scalar, domain, domain_text, init)
-            elif "init" in entry and not domain.empty:
-                try:
-                    inside = constant(init, defaults) in domain
-                except (ArithmeticError, KeyError):
-                    inside = True  # reported by `init`
-                if not inside:
-                    span = self.source.value_span((*path, "init"))
-                    message = f"the initial value of `{name}` is outside its domain `{domain_text}`"
-                    self.error("E144", message, span)
+            if "init" in entry:
+                self.starts_inside(path, init, domain, domain_text, scalar, defaults)
             doc = self.text(entry, path, "doc")
             yield State(name, init, scalar, domain, domain_text, doc, when, when_text, place)
-
-    def copy(
-        self, name: str, scalar: bool, domain: Interval, domain_text: str, init: Expression
-    ) -> None:
-        """A state that starts as a copy of the parameter is a tensor, and may be any number."""
-        if scalar:
-            message = f"`{name}` is one number, and cannot be a copy of the parameter"
-            self.error("E145", message, init.span, "leave out `scalar = true`")
-        elif not domain.covers(Interval()):
-            message = (
-                f"`p` may be any number, so it may be outside `{name}`'s domain `{domain_text}`"
-            )
-            self.error("E144", message, init.span, "leave out the domain")
-
-    def init(self, entry: dict[str, Any], path: KeyPath, defaults: dict[str, float]) -> Expression:
-        value, where = entry.get("init", 0), (*path, "init")
-        span = self.source.value_span(where) or Span(1, 1, 2)
-        zero = Number("0", Fraction(0), span)
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            message = (
-                f"the initial value of `{short(path[-1])}` must be a number, not {kind_of(value)}"
-            )
-            self.error("E145", message, span)
-            return zero
-        if not isinstance(value, str):
-            if not finite(value):
-                self.error("E145", f"the initial value of `{short(path[-1])}` must be finite", span)
-                return zero
-            number = Number(repr(abs(value)), Fraction(repr(abs(value))), span)
-            return Apply("neg", (number,), span) if value < 0 else number
-        parsed = parse_expression(self.source, where, value, self.out)
-        if parsed is None:
-            return zero
-        if isinstance(parsed, Name) and parsed.id == "p":
-            return parsed
-        for name in names(parsed):
-            if name.id not in defaults:
-                message = f"`{name.id}` is not a hyperparameter"
-                help = nearest(name.id, defaults)
-                help = help or "initial values are made of numbers and hyperparameters"
-                if name.id == "p":
-                    help = 'a state that starts as a copy of the parameter has `init = "p"`'
-                self.error("E145", message, name.span, help)
-                return zero
-        try:
-            constant(parsed, defaults)
-        except KeyError:
-            message = "an initial value is an expression of numbers and hyperparameters"
-            self.error("E145", message, parsed.span, "use `+ - * /`")
-        except ArithmeticError:
-            message = f"the initial value of `{short(path[-1])}` is not finite at the defaults"
-            self.error("E145", message, parsed.span)
-        return parsed
 
     def rule(self, data: dict[str, Any]) -> tuple[Statement, ...]:
         table = self.typed(data, (), "rule", dict, {})
