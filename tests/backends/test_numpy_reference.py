@@ -263,7 +263,7 @@ def hyperparameters(spec: dict[str, Any], seed: int) -> dict[str, float]:
         values = {name: float(generator.uniform(0.01, 0.99)) for name in entries}
         for name, entry in entries.items():
             while not eval(entry.get("domain", "True"), {name: values[name]}):
-                values[name] += 1 if values[name] > 0 else -1
+                values[name] += 0.25 if values[name] > 0 else -0.25
         if all(eval(condition, dict(values)) for condition in together):
             return values
 
