@@ -235,8 +235,10 @@ def first_state(
 ) -> dict[str, Any]:
     state: dict[str, Any] = {}
     for name, entry in active(spec, options).items():
-        first = float(eval(str(entry["init"]), dict(values)))
-        state[name] = first if entry.get("scalar") else np.full(like.shape, first, np.float32)
+        first = eval(str(entry["init"]), {**values, "p": like})
+        state[name] = (
+            float(first) if entry.get("scalar") else np.full(like.shape, first, np.float32)
+        )
     return state
 
 
