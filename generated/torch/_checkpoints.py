@@ -68,12 +68,13 @@ class Checkpoints(torch.optim.Optimizer):  # type: ignore[misc]
         wanted = self._reference.init.__kwdefaults__ or {}
         arguments = {name: values[name] for name in wanted}
         found = self._reference.init(np.zeros(1, np.float64), **arguments)
-        first = {
-            name: None if name in self._copies else float(np.ravel(value)[0])
-            for name, value in found.items()
-        }
         return [
-            Needed(name, self._keys[name], first[name], np.ndim(value) == 0)
+            Needed(
+                name,
+                self._keys[name],
+                None if name in self._copies else float(np.ravel(value)[0]),
+                np.ndim(value) == 0,
+            )
             for name, value in found.items()
         ]
 

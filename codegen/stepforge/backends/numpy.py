@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from stepforge.backends import python
 from stepforge.backends.helpers import definitions
-from stepforge.backends.python import besides_scalars, expression
+from stepforge.backends.python import besides_scalars
 from stepforge.backends.writer import Writer
 from stepforge.language.spec import State
 from stepforge.lowering.kernel import Kernel, values
@@ -38,20 +38,14 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
         ),
         "checks": "\n".join("    " + line for line in checks),
         "init_signature": python.signature("init", ["p"], python.init_parameters(spec), "dict"),
-        "init": python.initial_state(spec, "np.result_type(p, np.float32)", _init),
+        "init": python.initial_state(
+            spec, "np.result_type(p, np.float32)", "np.full(p.shape, {}, real)", "p.astype(real)"
+        ),
         "load": "\n".join(python.each(spec.states, _load)),
         "rule": "\n".join(rule),
         "store": "\n".join(python.each(spec.states, _store)),
         "helpers": definitions("numpy", writer.helpers(values(kernel.rule))),
     }
-
-
-def _init(state: State) -> str:
-    first = expression(state.init)
-    value = f"float({first})" if state.scalar else f"np.full(p.shape, {first}, real)"
-    if state.is_copy:
-        value = "p.astype(real)"
-    return f'state["{state.name}"] = {value}'
 
 
 def _load(state: State) -> str:

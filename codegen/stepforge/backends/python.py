@@ -93,8 +93,21 @@ def each(states: Iterable[State], line: Callable[[State], str]) -> list[str]:
     return [text for s in states for text in PYTHON.under(s.when_text, [line(s)], 1)]
 
 
-def initial_state(spec: Spec, real: str, line: Callable[[State], str]) -> str:
-    """The body of `init`: `real` is what the tensor states take their type from."""
+def initial_state(spec: Spec, real: str, full: str, copy: str) -> str:
+    """The body of `init`.
+
+    Args:
+        spec: The spec.
+        real: What the tensor states take their type from.
+        full: A tensor of a number, for which there is a place.
+        copy: A copy of the parameter.
+    """
+
+    def line(state: State) -> str:
+        first = expression(state.init)
+        tensor = copy if state.is_copy else full.format(first)
+        return f'state["{state.name}"] = {f"float({first})" if state.scalar else tensor}'
+
     lines = [f"    real = {real}"] if any(not s.scalar for s in spec.states) else []
     return "\n".join([*lines, *each(spec.states, line)])
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from stepforge.backends import python
 from stepforge.backends.aside import shown
 from stepforge.backends.helpers import definitions
-from stepforge.backends.python import HOST, PYTHON, besides_scalars, expression
+from stepforge.backends.python import HOST, PYTHON, besides_scalars
 from stepforge.backends.writer import Writer
 from stepforge.language.kinds import Kind
 from stepforge.language.names import OF_TRITON, kernel_name, owned, stepped_aside
-from stepforge.language.spec import Spec, State
+from stepforge.language.spec import Spec
 from stepforge.lowering.kernel import Argument, Kernel, Let, Step, Tensor, lets, values
 from stepforge.operations import formulas
 
@@ -124,7 +124,9 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
         **shared,
         "checks": "\n".join("    " + line for line in checks),
         "init_signature": python.signature("init", ["p"], python.init_parameters(spec), "dict"),
-        "init": python.initial_state(spec, _LIKE, _init),
+        "init": python.initial_state(
+            spec, _LIKE, "real.new_full(p.shape, {})", "p.detach().to(real, copy=True)"
+        ),
         "launch": _launch(kernel),
         "kernel_signature": _kernel_signature(kernel),
     }
@@ -202,14 +204,6 @@ def _checks(spec: Spec) -> list[str]:
         ),
         '        raise ValueError(f"{name} is not contiguous, of p\'s shape and on its device")',
     ]
-
-
-def _init(state: State) -> str:
-    first = expression(state.init)
-    value = f"float({first})" if state.scalar else f"real.new_full(p.shape, {first})"
-    if state.is_copy:
-        value = "p.detach().to(real, copy=True)"
-    return f'state["{state.name}"] = {value}'
 
 
 def _access(device: Writer, tensors: Iterable[Tensor], line: str, masked: str = "") -> str:

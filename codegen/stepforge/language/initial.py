@@ -8,10 +8,10 @@ from typing import Any
 
 from stepforge.language.constraints import constant
 from stepforge.language.diagnostics import Span, nearest, short
-from stepforge.language.expression import Apply, Expression, Name, Number, names
+from stepforge.language.expression import Apply, Expression, Number, names
 from stepforge.language.parser import parse_expression
 from stepforge.language.source import KeyPath
-from stepforge.language.spec import Interval
+from stepforge.language.spec import Interval, is_parameter
 from stepforge.language.values import Values, finite, kind_of
 
 
@@ -38,7 +38,7 @@ class InitialValues(Values):
         parsed = parse_expression(self.source, where, value, self.out)
         if parsed is None:
             return zero
-        if _is_copy(parsed):
+        if is_parameter(parsed):
             return parsed
         for name in names(parsed):
             if name.id not in defaults:
@@ -68,7 +68,7 @@ class InitialValues(Values):
         A copy of the parameter is a tensor, and may be any number.
         """
         name = path[-1]
-        if _is_copy(init):
+        if is_parameter(init):
             if scalar:
                 message = f"`{name}` is one number, and cannot be a copy of the parameter"
                 self.error("E145", message, init.span, "leave out `scalar = true`")
@@ -84,7 +84,3 @@ class InitialValues(Values):
             span = self.source.value_span((*path, "init"))
             message = f"the initial value of `{name}` is outside its domain `{domain_text}`"
             self.error("E144", message, span)
-
-
-def _is_copy(init: Expression) -> bool:
-    return isinstance(init, Name) and init.id == "p"

@@ -138,7 +138,12 @@ class State:
     @property
     def is_copy(self) -> bool:
         """Whether it starts as a copy of the parameter."""
-        return isinstance(self.init, Name) and self.init.id == "p"
+        return is_parameter(self.init)
+
+
+def is_parameter(e: Expression) -> bool:
+    """Whether it is `p` itself."""
+    return isinstance(e, Name) and e.id == "p"
 
 
 @dataclass(frozen=True, slots=True)
