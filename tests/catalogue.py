@@ -15,7 +15,8 @@ from typing import TypeVar
 from support import STOCK, stock
 
 from stepforge.language.kinds import Kind
-from stepforge.language.spec import TORCH_SETTINGS, Options, Spec
+from stepforge.language.spec import Options, Spec
+from stepforge.language.torch_model import TORCH_SETTINGS
 from stepforge.lowering.kernel import Step, Value
 from stepforge.lowering.lower import lower
 
@@ -29,6 +30,7 @@ def features(spec: Spec, options: Options) -> frozenset[str]:
     found = {f"{place}: {what}" for place, body in steps.items() for what in _in(body, options)}
     for tensor in kernel.tensors:
         role = tensor.name if tensor.name in ("p", "g") else "state"
+        role = "input" if tensor.name in spec.given[2:] else role
         found.add(f"{role}: {tensor.loaded}, {tensor.stored}, {tensor.when is not None}")
     for state in (states := spec.active_states(options)):
         kind = "scalar" if state.scalar else "tensor"

@@ -32,6 +32,7 @@ def spec_from_sympy(
     hyperparameters: Entries | None = None,
     options: Entries | None = None,
     state: Entries | None = None,
+    inputs: Entries | None = None,
 ) -> Spec:
     """A spec whose rule is a list of SymPy expressions.
 
@@ -49,6 +50,7 @@ def spec_from_sympy(
             perhaps `domain` and `usual`, as text or as a SymPy relation.
         options: Name or symbol → `default`, `doc`, and perhaps `when`.
         state: Name or symbol → `init`, `doc`, and perhaps `domain`, `when` and `scalar`.
+        inputs: Name or symbol → `doc`, and perhaps `domain` and `scalar`.
 
     Returns:
         The spec; `spec.source.text` is its text in the spec language.
@@ -62,6 +64,8 @@ def spec_from_sympy(
     sections = (("hyperparameters", hyperparameters), ("options", options), ("state", state))
     for section, entries in sections:
         lines += ["", f"[{section}]", *_entries(entries or {})]
+    if inputs:
+        lines += ["", "[inputs]", *_entries(inputs)]
     when = {str(key): entry["when"] for key, entry in (state or {}).items() if "when" in entry}
     update = "\n".join(_statements(rule, when))
     readable = f"'''\n{update}\n'''" if "'''" not in update else _toml(update)

@@ -10,6 +10,7 @@ from .adabelief import AdaBelief
 from .adabound import AdaBound
 from .adadelta import Adadelta
 from .adagrad import Adagrad
+from .adahessian import AdaHessian
 from .adam import Adam
 from .adam_inject import AdamInject
 from .adamax import Adamax
@@ -77,6 +78,7 @@ from .sgdw import SGDW
 from .signsgd import SignSGD
 from .signum import Signum
 from .simplified_ademamix import SimplifiedAdEMAMix
+from .sophia_h import SophiaH
 from .tiger import Tiger
 from .vsgd import VSGD
 from .yogi import Yogi
@@ -90,6 +92,7 @@ __all__ = [
     "AdEMAMix",
     "AdaBelief",
     "AdaBound",
+    "AdaHessian",
     "AdaMaxW",
     "AdaMod",
     "AdaPNM",
@@ -156,6 +159,7 @@ __all__ = [
     "SignSGD",
     "Signum",
     "SimplifiedAdEMAMix",
+    "SophiaH",
     "Tiger",
     "VSGD",
     "Yogi",

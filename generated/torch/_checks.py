@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from ._tensors import PLAIN, REALS, overlaps
+from ._tensors import GRADIENT, PLAIN, REALS, overlaps
 
 _COMPLEX = frozenset((torch.complex32, torch.complex64, torch.complex128))
 
@@ -45,7 +45,7 @@ def refuse_tracing(owner: str) -> None:
 
 
 def are_simple(tensors: Sequence[torch.Tensor]) -> bool:
-    """Whether a parameter, its gradient and its states are plain, real, contiguous and together.
+    """Whether the tensors of a parameter, itself first, are plain, real, contiguous and together.
 
     Then there is nothing to refuse. Almost all are so, and this is what is done for every one.
     """
@@ -65,25 +65,31 @@ def are_simple(tensors: Sequence[torch.Tensor]) -> bool:
     return True
 
 
-def check(owner: str, names: Iterable[str], tensors: Sequence[torch.Tensor]) -> None:
+def check(
+    owner: str, names: Sequence[str], tensors: Sequence[torch.Tensor], inputs: int = 0
+) -> None:
     """Refuses tensors that the kernels cannot step, in torch's words where it refuses them, too.
 
     Args:
         owner: The name of the optimizer's class.
-        names: "parameter", "gradient" and torch's names of the states.
+        names: "parameter", "gradient", those of inputs, and torch's names of the states.
         tensors: Their local tensors.
+        inputs: How many of them, behind the gradient, are inputs.
 
     Raises:
         RuntimeError: A layout, a subclass, a shape, a device, memory that overlaps, or a tensor of
             inference mode outside of it.
         TypeError: A type of numbers that no kernel computes with.
     """
-    for name, tensor in zip(names, tensors, strict=True):
-        for refusal in _refusals(owner, name, tensor, tensors[0]):
+    for index, (name, tensor) in enumerate(zip(names, tensors, strict=True)):
+        is_read = GRADIENT <= index <= GRADIENT + inputs
+        for refusal in _refusals(owner, name, tensor, tensors[0], is_read):
             raise refusal
 
 
-def _refusals(owner: str, name: str, tensor: torch.Tensor, p: torch.Tensor) -> Iterator[Exception]:
+def _refusals(
+    owner: str, name: str, tensor: torch.Tensor, p: torch.Tensor, is_read: bool
+) -> Iterator[Exception]:
     """What is wrong with a tensor, the first first."""
     if tensor.layout != torch.strided:
         yield RuntimeError(f"{owner} does not support a {name} with layout {tensor.layout}")
@@ -109,7 +115,7 @@ def _refusals(owner: str, name: str, tensor: torch.Tensor, p: torch.Tensor) -> I
             f"Expected all tensors to be on the same device, but the {name} is on {tensor.device}, "
             f"and the parameter on {p.device}"
         )
-    if name == "gradient":  # it is read
+    if is_read:  # and not written
         return
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
         yield RuntimeError(

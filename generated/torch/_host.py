@@ -26,24 +26,25 @@ def step_on_host(reference: Any, work: Work, jobs: Iterable[Job], scale: float |
         jobs: The parameters.
         scale: What the gradients are divided by, in the compute type; they are stored so, too.
     """
-    names = work.names[GRADIENT + 1 :]
+    inputs, names = work.inputs, work.names[GRADIENT + 1 + len(work.inputs) :]
     with np.errstate(all="ignore"):
         for job in jobs:
             ready = job.walked()
             scalars = dict(zip(work.scalars, job.before, strict=True))
-            for p, g, *states in _pieces([array_of(tensor) for tensor in ready.tensors]):
-                gradient = g
+            for p, g, *others in _pieces([array_of(tensor) for tensor in ready.tensors]):
+                gradient, states = g, others[len(inputs) :]
+                given = dict(zip(inputs, others[: len(inputs)], strict=True))
                 if scale is not None:
                     real = np.result_type(p, np.float32).type
                     gradient = g.astype(real) / real(scale)
                     g[...] = gradient.astype(g.dtype)
                 old = {**dict(zip(names, states, strict=True)), **scalars}
                 p[...], new = reference.step(
-                    p, gradient, old, job.t, **work.numbers, _checked=False
+                    p, gradient, old, job.t, **given, **work.numbers, _checked=False
                 )
                 for name, state in zip(names, states, strict=True):
                     state[...] = new[name]
-            ready.restore(scale is not None)
+            ready.restore(scale is not None, len(inputs))
 
 
 def _pieces(arrays: list[Any]) -> Iterator[list[Any]]:

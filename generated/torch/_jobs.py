@@ -32,7 +32,7 @@ class Job(NamedTuple):
     """One parameter in one step.
 
     Attributes:
-        tensors: The parameter, its gradient and its states.
+        tensors: The parameter, its gradient, its inputs and its states.
         parts: The same; of a DTensor the local part.
         is_simple: Whether all of them are contiguous, real and plain.
         scalars: Its scalar states, tensors of one element.
@@ -41,6 +41,7 @@ class Job(NamedTuple):
         t: The number of this step, from 1; 0 if the counter alone knows.
         waits: Whether the step waits for numbers of the device.
         new: Torch's names of states that the parameter does not have yet → tensors.
+        inputs: How many of the tensors are inputs.
     """
 
     tensors: list[torch.Tensor]
@@ -52,6 +53,7 @@ class Job(NamedTuple):
     t: int
     waits: bool
     new: dict[str, torch.Tensor]
+    inputs: int
 
     def walked(self) -> Walked:
         """The tensors, ready to be walked together."""
@@ -59,11 +61,9 @@ class Job(NamedTuple):
 
     def written(self, with_gradient: bool) -> list[torch.Tensor]:
         """The tensors that a step writes, but for scalars."""
-        found = self.tensors if self.is_simple else [*self.tensors, *self.parts]
-        if with_gradient:
-            return found
-        g = self.tensors[GRADIENT], self.parts[GRADIENT]
-        return [tensor for tensor in found if tensor is not g[0] and tensor is not g[1]]
+        first = GRADIENT + (1 if with_gradient else 0)
+        places = (self.tensors,) if self.is_simple else (self.tensors, self.parts)
+        return [t for own in places for t in (*own[:first], *own[GRADIENT + 1 + self.inputs :])]
 
 
 class Scaling:
@@ -99,9 +99,10 @@ class Work(NamedTuple):
     """What there is to do in a parameter group.
 
     Attributes:
-        names: The rule's names of the tensors of a parameter, `p` and `g` first.
+        names: The rule's names of the tensors of a parameter: `p`, `g`, inputs and states.
+        inputs: Those of them that are inputs.
         scalars: The rule's names of its scalar states.
-        values: The rule's hyperparameters and options; some may be tensors.
+        values: The rule's hyperparameters, options and inputs of one number; some may be tensors.
         numbers: The same without tensors, if a step of the group waits for numbers.
         after: Step number and scalar states of a parameter → its scalar states after the step.
         free: Parameters whose step waits for nothing: their counters are on their device.
@@ -111,6 +112,7 @@ class Work(NamedTuple):
     """
 
     names: list[str]
+    inputs: list[str]
     scalars: list[str]
     values: dict[str, Any]
     numbers: dict[str, Any]

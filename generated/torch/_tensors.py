@@ -15,7 +15,7 @@ import torch
 from torch.autograd.graph import increment_version
 
 GRADIENT = 1
-"""Place of the gradient among the tensors of a parameter: `p`, `g`, then its states."""
+"""Place of the gradient among the tensors of a parameter: `p`, `g`, inputs, then its states."""
 REALS = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 
@@ -31,10 +31,15 @@ class Walked(NamedTuple):
     tensors: list[torch.Tensor]
     copies: list[tuple[int, torch.Tensor, torch.Tensor]]
 
-    def restore(self, with_gradient: bool) -> None:
-        """Stores the copies in their originals; that of the gradient only if it has changed."""
+    def restore(self, with_gradient: bool, inputs: int) -> None:
+        """Stores the copies in their originals; that of the gradient only if it has changed.
+
+        Args:
+            with_gradient: Whether it has.
+            inputs: How many tensors behind the gradient are inputs, which never change.
+        """
         for index, place, copy in reversed(self.copies):
-            if index != GRADIENT or with_gradient:
+            if index < GRADIENT + with_gradient or index > GRADIENT + inputs:
                 _store(place, copy)
 
 
@@ -46,7 +51,7 @@ def walked(tensors: Sequence[torch.Tensor]) -> Walked:
     and those whose numbers are lazily conjugated or negated, because memory holds other numbers.
 
     Args:
-        tensors: `p`, `g` and the states, each real or complex, none on another device than `p`.
+        tensors: `p`, `g`, inputs and states, each real or complex, on the device of `p`.
     """
     found, copies = [], []
     for index, tensor in enumerate(tensors):

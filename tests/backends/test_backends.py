@@ -64,7 +64,8 @@ def test_defaults_are_those_of_the_spec(name: str) -> None:
     spec = stock(name)
     step = inspect.signature(numpy_of(spec).step)
     keywords = {p.name: p.default for p in step.parameters.values() if p.kind is p.KEYWORD_ONLY}
-    declared = {h.name: h.default for h in spec.hyperparameters}
+    declared = {i.name: inspect.Parameter.empty for i in spec.inputs}
+    declared |= {h.name: h.default for h in spec.hyperparameters}
     assert keywords == declared | {o.name: o.default for o in spec.options} | {"_checked": True}
 
 

@@ -207,14 +207,15 @@ def active(spec: dict[str, Any], options: dict[str, bool]) -> dict[str, dict[str
 def evaluate(
     spec: dict[str, Any],
     options: dict[str, bool],
-    values: dict[str, float],
+    values: dict[str, Any],
     p: np.ndarray,
     g: np.ndarray,
     state: dict[str, Any],
     t: int,
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """One step by the text of the rule."""
-    space: dict[str, Any] = {**FUNCTIONS, **options, **{k: float(v) for k, v in values.items()}}
+    """One step by the text of the rule; `values` are hyperparameters and inputs."""
+    space: dict[str, Any] = {**FUNCTIONS, **options}
+    space |= {k: Tensor(v) if isinstance(v, np.ndarray) else float(v) for k, v in values.items()}
     space |= {"t": float(t), "p": Tensor(p.copy()), "g": Tensor(g.copy())}
     space |= {k: Tensor(v.copy()) if isinstance(v, np.ndarray) else v for k, v in state.items()}
     made = generated(spec["name"])
@@ -224,14 +225,15 @@ def evaluate(
         x if isinstance(x, Tensor) else Tensor(np.full(p.shape, x, np.float32))
     )
     tree = ast.parse(spec["rule"]["update"])
-    first = {"p", "g", *(k for k, v in state.items() if isinstance(v, np.ndarray))}
+    given = {**state, **values}
+    first = {"p", "g", *(k for k, v in given.items() if isinstance(v, np.ndarray))}
     tree = ast.fix_missing_locations(_Elementwise(_tensors(tree, first)).visit(tree))
     exec(compile(tree, "<rule>", "exec"), space)
     return space["p"].data, {name: Tensor.raw(space[name]) for name in state}
 
 
 def first_state(
-    spec: dict[str, Any], options: dict[str, bool], values: dict[str, float], like: np.ndarray
+    spec: dict[str, Any], options: dict[str, bool], values: dict[str, Any], like: np.ndarray
 ) -> dict[str, Any]:
     state: dict[str, Any] = {}
     for name, entry in active(spec, options).items():
@@ -278,6 +280,12 @@ def inputs(seed: int, size: int = 96) -> np.ndarray:
     return np.concatenate([ordinary.astype(np.float32), special])
 
 
+def asked(name: str, like: np.ndarray) -> dict[str, Any]:
+    """The inputs of a rule: tensors that are the opposite of another one, numbers that are 0.5."""
+    entries = raw_spec(name).get("inputs", {})
+    return {k: 0.5 if entry.get("scalar") else -like for k, entry in entries.items()}
+
+
 def same_as(name: str, options: dict[str, bool]) -> int:
     """The place of an option set among those of this file, whose order is another one."""
     return option_sets(raw_spec(name)).index(options)
@@ -302,8 +310,9 @@ def test_the_reference_runs_the_rule_as_written(name: str, case: int, seed: int)
     with np.errstate(all="ignore"):
         for t in range(1, STEPS + 1):
             g = inputs(1000 * seed + t)
-            expected_p, expected = evaluate(spec, options, values, expected_p, g, expected, t)
-            p, state = step(p, g, state, t, **values, **options)
+            given = {**values, **asked(name, inputs(1000 * seed + 500 + t))}
+            expected_p, expected = evaluate(spec, options, given, expected_p, g, expected, t)
+            p, state = step(p, g, state, t, **given, **options)
             assert set(state) == set(expected)
             for key, value in {**state, "p": p}.items():
                 assert same(value, {**expected, "p": expected_p}[key]), f"{key} at step {t}"
@@ -314,15 +323,15 @@ def test_a_step_is_pure(name: str, case: int) -> None:
     spec = raw_spec(name)
     options, values = option_sets(spec)[case], hyperparameters(spec, 1)
     p, g = inputs(1), inputs(2)
-    state = first_state(spec, options, values, p)
-    before = {k: np.array(v, copy=True) for k, v in {**state, "p": p, "g": g}.items()}
+    state, given = first_state(spec, options, values, p), asked(name, inputs(3))
+    before = {k: np.array(v, copy=True) for k, v in {**state, **given, "p": p, "g": g}.items()}
     names = set(state)
     with np.errstate(all="ignore"):
-        new_p, new = generated(name).step(p, g, state, 1, **values, **options)
+        new_p, new = generated(name).step(p, g, state, 1, **given, **values, **options)
     assert set(state) == names
-    for key, value in {**state, "p": p, "g": g}.items():
+    for key, value in {**state, **given, "p": p, "g": g}.items():
         assert same(value, before[key]), f"{key} was changed"
-    arrays = [a for a in (p, g, *state.values()) if isinstance(a, np.ndarray)]
+    arrays = [a for a in (p, g, *state.values(), *given.values()) if isinstance(a, np.ndarray)]
     results = [a for a in (new_p, *new.values()) if isinstance(a, np.ndarray)]
     for result in results:
         assert not any(np.shares_memory(result, array) for array in arrays)
@@ -341,8 +350,9 @@ def test_sixteen_bit_parameters_are_computed_in_float32(name: str, dtype: Any) -
     for key, value in state.items():
         assert isinstance(value, float) or value.dtype == np.float32, key
     for t in range(1, STEPS):
-        new_p, state = reference.step(p, g, state, t)
-        wide_p, wide_state = reference.step(wide, g.astype(np.float32), wide_state, t)
+        new_p, state = reference.step(p, g, state, t, **asked(name, g))
+        wide_g = g.astype(np.float32)
+        wide_p, wide_state = reference.step(wide, wide_g, wide_state, t, **asked(name, wide_g))
         assert new_p.dtype == dtype
         assert same(new_p, wide_p.astype(dtype))
         for key, value in state.items():
@@ -358,8 +368,8 @@ def test_sixteen_bit_states_are_rounded_once(name: str) -> None:
     narrow = {
         k: v if isinstance(v, float) else v.astype(np.float16) for k, v in reference.init(p).items()
     }
-    _, wide = reference.step(p, g, reference.init(p), 1)
-    _, state = reference.step(p, g, narrow, 1)
+    _, wide = reference.step(p, g, reference.init(p), 1, **asked(name, g))
+    _, state = reference.step(p, g, narrow, 1, **asked(name, g))
     for key, value in state.items():
         assert same(value, wide[key] if isinstance(value, float) else wide[key].astype(np.float16))
 
@@ -370,7 +380,7 @@ def test_float64_parameters_are_computed_in_float64(name: str) -> None:
     p, g = np.linspace(-1, 1, 9), np.linspace(2, -3, 9)
     new_p, state = p, reference.init(p)
     for t in (1, 2):  # some wait a step
-        new_p, state = reference.step(new_p, g, state, t)
+        new_p, state = reference.step(new_p, g, state, t, **asked(name, g))
     assert new_p.dtype == np.float64
     assert all(isinstance(s, float) or s.dtype == np.float64 for s in state.values())
     assert not np.array_equal(new_p, new_p.astype(np.float32))
@@ -381,7 +391,7 @@ def test_every_shape_is_allowed(name: str) -> None:
     reference = generated(name)
     for shape in [(), (0,), (1,), (2, 3), (2, 0, 3)]:
         p, g = np.ones(shape, np.float32), np.ones(shape, np.float32)
-        new_p, state = reference.step(p, g, reference.init(p), 1)
+        new_p, state = reference.step(p, g, reference.init(p), 1, **asked(name, g))
         assert new_p.shape == shape
         assert all(isinstance(s, float) or s.shape == shape for s in state.values())
 
@@ -391,7 +401,18 @@ def test_every_shape_is_allowed(name: str) -> None:
 def test_a_gradient_of_another_shape_is_refused(name: str, shape: tuple[int, ...]) -> None:
     reference, p = generated(name), np.ones(3, np.float32)
     with pytest.raises(ValueError, match="g has shape"):
-        reference.step(p, np.ones(shape, np.float32), reference.init(p), 1)
+        reference.step(p, np.ones(shape, np.float32), reference.init(p), 1, **asked(name, p))
+
+
+@pytest.mark.parametrize("name", [n for n in STOCK if raw_spec(n).get("inputs")])
+@pytest.mark.parametrize("shape", [(4,), (1,), (), (3, 1), (2, 3)])
+def test_an_input_of_another_shape_is_refused(name: str, shape: tuple[int, ...]) -> None:
+    reference, p = generated(name), np.ones(3, np.float32)
+    for key, value in asked(name, p).items():
+        if isinstance(value, np.ndarray):
+            given = {**asked(name, p), key: np.ones(shape, np.float32)}
+            with pytest.raises(ValueError, match=f"{key} has shape"):
+                reference.step(p, p, reference.init(p), 1, **given)
 
 
 @pytest.mark.parametrize("name", catalogue.FEW)
@@ -403,7 +424,7 @@ def test_a_state_of_another_shape_is_refused(name: str) -> None:
         for shape in [(), (1,), (4,)]:
             broken = {**reference.init(p), key: np.ones(shape, np.float32)}
             with pytest.raises(ValueError, match=f"{key} has shape"):
-                reference.step(p, p, broken, 1)
+                reference.step(p, p, broken, 1, **asked(name, p))
 
 
 @pytest.mark.parametrize("name", catalogue.FEW)
@@ -411,7 +432,7 @@ def test_a_state_of_another_shape_is_refused(name: str) -> None:
 def test_a_step_number_that_does_not_count_from_one_is_refused(name: str, t: float) -> None:
     reference, p = generated(name), np.ones(3, np.float32)
     with pytest.raises(ValueError):  # noqa: PT011
-        reference.step(p, p, reference.init(p), t)
+        reference.step(p, p, reference.init(p), t, **asked(name, p))
 
 
 def test_an_option_without_what_it_needs_is_refused() -> None:
@@ -423,9 +444,9 @@ def test_an_option_without_what_it_needs_is_refused() -> None:
 @pytest.mark.parametrize("name", catalogue.FEW)
 def test_late_steps_need_no_float32_counter(name: str) -> None:
     reference, p = generated(name), np.ones(3, np.float32)
-    p, state = reference.step(p, p, reference.init(p), 1)
-    far, _ = reference.step(p, p, state, 2**24 + 1)
-    farther, _ = reference.step(p, p, state, 10**15)
+    p, state = reference.step(p, p, reference.init(p), 1, **asked(name, p))
+    far, _ = reference.step(p, p, state, 2**24 + 1, **asked(name, p))
+    farther, _ = reference.step(p, p, state, 10**15, **asked(name, p))
     assert np.all(np.isfinite(far))
     assert np.all(np.isfinite(farther))
 

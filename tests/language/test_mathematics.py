@@ -60,6 +60,7 @@ def test_the_meaning_of_a_spec_is_the_value_of_its_text(name: str, index: int) -
         point = {name: Fraction(generator.randint(1, 99), 100) for name in table}
         point |= {n: Fraction(generator.randint(-300, 300), 100) for n in ("p", "g", "m", "g_avg")}
         point["t"] = Fraction(generator.randint(1, 40))
+        point["k"] = Fraction(generator.randint(1, 5))  # of which `t` may be a multiple
         # Centered RMSprop takes the root of a variance.
         point["v"] = Fraction(generator.randint(1000, 2000))
         values = {

@@ -242,7 +242,7 @@ def test_numbers_on_the_device_are_those_of_a_launch(
     rng = np.random.default_rng(5)
     for options in spec.option_sets():
         for t in (1, 2, 7, 1000):
-            values = inputs.hyperparameters(spec, rng)
+            values = inputs.numbers(spec, rng)
             state = inputs.scalar_states(spec, options, rng)
             after = dict(state)
             module.step(table, after, t, **values, **options)

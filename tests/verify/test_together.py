@@ -64,7 +64,7 @@ def test_the_class_refuses_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_all_random_hyperparameters_are_allowed(text: str | None) -> None:
     spec = SPEC if text is None else loads(text)[0]
     rng = np.random.default_rng(1)
-    drawn = [inputs.hyperparameters(spec, rng) for _ in range(200)]
+    drawn = [inputs.numbers(spec, rng) for _ in range(200)]
     for values in drawn:
         assert all(values[h.name] in h.domain for h in spec.hyperparameters)
         assert spec.allows(values)

@@ -16,7 +16,8 @@ from typing import TypeVar
 from stepforge.language.constraints import Constraint
 from stepforge.language.expression import Apply, Assign, Expression, If, Name, Number, Statement
 from stepforge.language.names import GENERATED, author_names, kernel_name, owned, stepped_aside
-from stepforge.language.spec import Spec, Torch
+from stepforge.language.spec import Spec
+from stepforge.language.torch_model import Torch
 
 _ASCII = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _HIDDEN = "".join(map(chr, (*range(0x10428, 0x10442), *range(0x10400, 0x1041A))))
@@ -74,6 +75,7 @@ def renamed(spec: Spec, names: Mapping[str, str]) -> Spec:
             )
             for s in spec.states
         ),
+        inputs=tuple(replace(i, name=of(i.name)) for i in spec.inputs),
         rule=tuple(_statement(s, of) for s in spec.rule),
         together=tuple(
             Constraint(_renamed(c.condition, of), condition(c.text)) for c in spec.together

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from stepforge.backends import python
 from stepforge.backends.helpers import definitions
 from stepforge.backends.python import besides_scalars
+from stepforge.backends.syntax import WIDTH
 from stepforge.backends.writer import Writer
-from stepforge.language.spec import State
+from stepforge.language.spec import Spec, State
 from stepforge.lowering.kernel import Kernel, values
 
 
@@ -24,7 +25,7 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
         'if p.dtype.kind not in "fV":  # V: the 16-bit types of ml_dtypes',
         '    raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")',
         *shared.pop("checks"),  # type: ignore[misc]
-        'for name, tensor in {"g": g, **state}.items():',
+        f"for name, tensor in {python.tensors_given(spec, 'g')}.items():",
         f"    if {scalars}np.shape(tensor) != p.shape:",
         '        raise ValueError(f"{name} has shape {np.shape(tensor)}, p has {p.shape}")',
     ]
@@ -38,6 +39,7 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
         ),
         "checks": "\n".join("    " + line for line in checks),
         "init_signature": python.signature("init", ["p"], python.init_parameters(spec), "dict"),
+        "widen": _widen(spec),
         "init": python.initial_state(
             spec, "np.result_type(p, np.float32)", "np.full(p.shape, {}, real)", "p.astype(real)"
         ),
@@ -46,6 +48,15 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
         "store": "\n".join(python.each(spec.states, _store)),
         "helpers": definitions("numpy", writer.helpers(values(kernel.rule))),
     }
+
+
+def _widen(spec: Spec) -> str:
+    """The line that brings the given tensors into the compute type."""
+    values = [f"{name}.astype(real)" for name in spec.given]
+    line = f"    {', '.join(spec.given)} = {', '.join(values)}"
+    if len(line) <= WIDTH:
+        return line
+    return "\n".join(f"    {name} = {name}.astype(real)" for name in spec.given)
 
 
 def _load(state: State) -> str:

@@ -12,7 +12,7 @@ from stepforge.backends.writer import Writer
 from stepforge.language.expression import Apply, Assign, Expression, Name, Statement
 from stepforge.language.kinds import Kind
 from stepforge.language.names import CHECKED
-from stepforge.language.spec import Hyperparameter, Spec, State
+from stepforge.language.spec import Hyperparameter, Input, Spec, State
 from stepforge.lowering.kernel import Value
 
 PYTHON = Syntax(
@@ -61,10 +61,21 @@ def _untyped(e: Expression) -> Value:
 
 
 def parameters(spec: Spec) -> list[str]:
-    """Keyword parameters of `step` with their defaults."""
+    """Keyword parameters of `step` that have defaults."""
     return [f"{h.name}={number(h.default)}" for h in spec.hyperparameters] + [
         f"{o.name}={o.default}" for o in spec.options
     ]
+
+
+def asked(spec: Spec, takes_tensors: bool) -> list[Input]:
+    """The inputs that a `step` has as keywords: those without defaults, which come first."""
+    return [i for i in spec.inputs if i.scalar or takes_tensors]
+
+
+def tensors_given(spec: Spec, *names: str) -> str:
+    """A dictionary of the tensors that a step takes, as text: some by name, inputs, the state."""
+    texts = [f'"{name}": {name}' for name in (*names, *spec.given[2:])]
+    return f"{{{', '.join([*texts, '**state'])}}}"
 
 
 def init_parameters(spec: Spec) -> list[str]:
@@ -121,7 +132,8 @@ def common(
     Args:
         spec: The spec.
         scalars: Names that the host reads; its hyperparameters are turned into Python floats.
-        positional: The arguments of `step` before its keywords.
+        positional: The arguments of `step` before its keywords; inputs that are tensors are among
+            the keywords if `p` is among these.
         result: The return type of `step`.
         settings: Further keywords of `step` that the backend has: their defaults and documentation.
     """
@@ -137,10 +149,10 @@ def common(
                 f'    raise ValueError("{option.name} needs {option.when_text}")',
             ]
     compared = {name for constraint in spec.together for name in constraint.names}
-    for name in ("t", *(h.name for h in spec.hyperparameters)):
+    for name in ("t", *(number.name for number in spec.numbers)):
         if name in scalars or name in compared:
             checks.append(f"{name} = float({name})")
-    for h in spec.hyperparameters:
+    for h in spec.numbers:
         if h.name in scalars and (inside := within(h)):
             checks += [
                 f"if {CHECKED} and not {inside}:",
@@ -155,8 +167,11 @@ def common(
             *(line.removeprefix(PYTHON.indent) for line in raised.split("\n")),
         ]
     settings = {CHECKED: ("True", "Whether numbers outside of domains are refused."), **settings}
-    keywords = parameters(spec) + [f"{name}={default}" for name, (default, _) in settings.items()]
-    documented = documentation(spec) + [(name, text) for name, (_, text) in settings.items()]
+    inputs = asked(spec, "p" in positional)
+    keywords = [i.name for i in inputs] + parameters(spec)
+    keywords += [f"{name}={default}" for name, (default, _) in settings.items()]
+    documented = [(i.name, about(i)) for i in inputs] + documentation(spec)
+    documented += [(name, text) for name, (_, text) in settings.items()]
     return {
         "about": wrap(f"{spec.title}: {spec.summary}", 3).replace("\n   ", "\n"),
         "reference": wrap(f"Reference: {spec.reference}", 0),
@@ -173,8 +188,15 @@ def violated(condition: Expression) -> str:
     return HOST.value(Value("not", (_untyped(condition),)))
 
 
-def within(h: Hyperparameter) -> str:
-    """That a hyperparameter is in its domain, as a condition; "" if any number is."""
+def about(given: Input) -> str:
+    """What an input is, in a line of text."""
+    kind = "A number" if given.scalar else "A tensor of p's shape, of any float type"
+    domain = f" Domain: {given.domain_text}." if given.domain_text else ""
+    return f"{sentence(given.doc)} {kind}.{domain}"
+
+
+def within(h: Hyperparameter | Input) -> str:
+    """That a number is in its domain, as a condition; "" if any number is."""
     low, high = h.domain.low, h.domain.high
     above, below = "<" if h.domain.low_open else "<=", "<" if h.domain.high_open else "<="
     if math.isfinite(low) and math.isfinite(high):

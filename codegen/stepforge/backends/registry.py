@@ -138,6 +138,7 @@ BACKENDS: dict[str, Backend] = {
                 "_checks.py": "torch/_checks.py",
                 "_device.py": "torch/_device.py",
                 "_host.py": "torch/_host.py",
+                "_inputs.py": "torch/_inputs.py",
                 "_jobs.py": "torch/_jobs.py",
                 "_numbers.py": "torch/numbers.py",
                 "_runtime.py": "torch/runtime.py",

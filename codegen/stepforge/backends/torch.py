@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from stepforge.backends import python
+from stepforge.backends import python, torch_inputs
 from stepforge.backends.aside import renamed_in, shown
 from stepforge.backends.python import PYTHON, number, violated, within, wrap
 from stepforge.backends.syntax import WIDTH
@@ -23,7 +23,8 @@ from stepforge.backends.torch_class import (
 )
 from stepforge.backends.writer import Writer
 from stepforge.language.kinds import Kind
-from stepforge.language.spec import TORCH_SETTINGS, Hyperparameter, Spec, Torch
+from stepforge.language.spec import Hyperparameter, Spec
+from stepforge.language.torch_model import TORCH_SETTINGS, Torch
 from stepforge.lowering.kernel import Kernel, values, without_paths
 
 _CLASS = re.compile(r"(?m)^class (\w+)\(Optimizer\):$")
@@ -84,6 +85,7 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
         "arguments": "\n".join("        " + wrap(f"{a.name}: {a.doc}", 8, 4) for a in accepted),
         "functions": f"from ._numbers import {', '.join(functions)}\n" if functions else "",
         "numbers": "\n".join(lines),
+        "inputs": torch_inputs.methods(spec),
         "attributes": "\n".join(_attributes(spec, table, order)),
         "signature": PYTHON.layout(
             "def __init__", ["self", "params", *parameters], " -> None:", "    "
@@ -101,11 +103,11 @@ def _numbers(kernel: Kernel, writer: Writer) -> tuple[list[str], list[str]]:
     spec, writer = kernel.spec, replace(writer, decided=Kind.OPTION, columnar=Kind.SCALAR)
     scalars = [s for s in spec.states if s.scalar]
     host = without_paths(
-        kernel.host, ["t", *(h.name for h in spec.hyperparameters), *(s.name for s in scalars)]
+        kernel.host, ["t", *(number.name for number in spec.numbers), *(s.name for s in scalars)]
     )
     read = {name for value in values(host) for name in value.names()}
     read |= {argument.name for argument in kernel.arguments}
-    given = [*(h.name for h in spec.hyperparameters), *(o.name for o in spec.options)]
+    given = [*(number.name for number in spec.numbers), *(o.name for o in spec.options)]
     lines = [f'        {name} = values["{name}"]' for name in given if name in read]
     for s in scalars:
         lines += PYTHON.under(s.when_text, [f'{s.name} = state["{s.name}"]'], 2)
@@ -205,6 +207,8 @@ def _attributes(spec: Spec, table: Torch, order: list[str]) -> Iterator[str]:
         yield from _mapping("_forced", {k: str(v) for k, v in table.group.items()})
     if copies := [state.name for state in spec.states if state.is_copy]:
         yield f"    _copies = {_texts(copies)}"
+    if spec.inputs:
+        yield from _mapping("_inputs", torch_inputs.attribute(spec))
     if not table.counter:
         yield "    _has_counter = False"
     if table.eager:

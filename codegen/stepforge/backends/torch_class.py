@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from stepforge.backends.aside import shown
 from stepforge.language.names import NAME, stepped_aside
-from stepforge.language.spec import TORCH_SETTINGS, Option, Spec, Torch
+from stepforge.language.spec import Option, Spec
+from stepforge.language.torch_model import TORCH_SETTINGS, Torch
 
 OF_TORCH = ("params", "param_names", "initial_lr", *TORCH_SETTINGS, "state_dtype")
 """Keys of parameter groups that are torch's own, or the base class's."""

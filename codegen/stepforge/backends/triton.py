@@ -196,7 +196,7 @@ def _checks(spec: Spec) -> list[str]:
     scalars = besides_scalars(spec)
     wrong = "tensor.shape != p.shape or tensor.device != p.device or not tensor.is_contiguous()"
     return [
-        'for name, tensor in {"p": p, "g": g, **state}.items():',
+        f"for name, tensor in {python.tensors_given(spec, 'p', 'g')}.items():",
         *(
             [f"    if {scalars}(", f"        {wrong}", "    ):"]
             if scalars
@@ -220,7 +220,7 @@ def _launch(kernel: Kernel) -> str:
     when = {state.name: state.when_text for state in spec.states}
     tensors = []
     for tensor in kernel.tensors:
-        text = tensor.name if tensor.name in ("p", "g") else f'state["{tensor.name}"]'
+        text = tensor.name if tensor.name in spec.given else f'state["{tensor.name}"]'
         condition = when.get(tensor.name)
         tensors.append(f"{text} if {condition} else None" if condition else text)
     arguments = [*tensors, "n", *launched(kernel)]

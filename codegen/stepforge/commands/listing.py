@@ -56,7 +56,7 @@ def _entry(spec: Spec) -> dict[str, Any]:
     from stepforge.verify.run.tasks import rungs
 
     kernel, default = lower(spec), {o.name: o.default for o in spec.options}
-    active = {s.name for s in spec.active_states(default)} | {"p", "g"}
+    active = {*spec.given, *(s.name for s in spec.active_states(default))}
     accesses = sum(t.loaded + t.stored for t in kernel.tensors if t.name in active)
     return {
         "name": spec.name,
@@ -64,6 +64,7 @@ def _entry(spec: Spec) -> dict[str, Any]:
         "summary": spec.summary,
         "family": spec.family,
         "states": [s.name for s in spec.states],
+        "inputs": [i.name for i in spec.inputs],
         "options": [o.name for o in spec.options],
         "bytes_per_element": 4 * accesses,
         "evidence": [rung.number for rung in rungs(spec)],

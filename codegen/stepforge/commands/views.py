@@ -15,7 +15,7 @@ from stepforge.backends.python import expression, written
 from stepforge.backends.registry import BACKENDS
 from stepforge.commands import gpus
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
-from stepforge.language.spec import Hyperparameter, Options, Spec, State, holds, under
+from stepforge.language.spec import Hyperparameter, Input, Options, Spec, State, holds, under
 
 OF_SPEC = ("text", "spec", "latex", "mathml", "kernel")
 """Views of what is the same for all backends, whose views come next."""
@@ -195,14 +195,18 @@ def _text(spec: Spec, options: Options | None) -> Iterator[str]:
         (s.name, f"= {expression(s.init)} at first", s.doc, f"({', '.join(_limits(s))})")
         for s in states
     ]
-    sections = (("Hyperparameters", numbers), ("Options", switches), ("State", remembered))
+    given = [(i.name, "", i.doc, f"({', '.join(_kinds(i))})") for i in spec.inputs]
+    sections = (
+        ("Hyperparameters", numbers), ("Options", switches), ("State", remembered),
+        ("Inputs", given),
+    )  # fmt: skip
     for title, entries in sections:
         if entries:
             yield ""
             yield f"{title}:"
-            width = max(len(f"{name} {value}") for name, value, *_ in entries)
+            width = max(len(f"{name} {value}".rstrip()) for name, value, *_ in entries)
             for name, value, doc, limits in entries:
-                yield f"  {f'{name} {value}':{width}}  {doc} {limits}".rstrip()
+                yield f"  {f'{name} {value}'.rstrip():{width}}  {doc} {limits}".rstrip()
 
 
 def _domain(spec: Spec, h: Hyperparameter) -> str:
@@ -210,9 +214,13 @@ def _domain(spec: Spec, h: Hyperparameter) -> str:
     return ", ".join(filter(None, (h.domain_text, *others)))
 
 
+def _kinds(declared: State | Input) -> Iterator[str]:
+    yield "one number" if declared.scalar else "a tensor like p"
+    if declared.domain_text:
+        yield declared.domain_text
+
+
 def _limits(state: State) -> Iterator[str]:
-    yield "one number" if state.scalar else "a tensor like p"
-    if state.domain_text:
-        yield state.domain_text
+    yield from _kinds(state)
     if state.when_text:
         yield f"only if {state.when_text}"

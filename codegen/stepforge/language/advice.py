@@ -10,8 +10,8 @@ from stepforge.operations.table import BUILT_IN, OPERATIONS, author_functions
 
 _NO_REDUCTION = (
     "a rule computes every element by itself, and this needs all of them",
-    "there are no sums over elements yet: compute the number in your training loop, and pass it "
-    "as a hyperparameter",
+    "there are no sums over elements yet: compute the number in your training loop, and declare it "
+    "under [inputs] with `scalar = true`",
 )
 _NO_NORM = (
     _NO_REDUCTION[0],
@@ -125,6 +125,13 @@ _STATES = (
     "exp_avg_sq", "square_avg", "max_exp_avg_sq", "sum", "acc", "buf",
 )  # fmt: skip
 _OPTIONS = ("maximize", "amsgrad", "nesterov", "decoupled", "centered", "bias_correction")
+_INPUTS = {
+    "loss": "scalar = true, ", "loss_value": "scalar = true, ", "f_value": "scalar = true, ",
+    **dict.fromkeys(
+        ("hessian", "hess", "h_hat", "hessian_diag", "hessian_diagonal", "hut_trace", "mask"), ""
+    ),
+}  # fmt: skip
+"""Names that usually are inputs → the keys before their documentation."""
 _TIMES = re.compile(r"(.+?)_(?:t|tm1|t_1|prev|previous|old|last|new|next|now|current)\Z")
 
 
@@ -147,6 +154,8 @@ def about_name(name: str, known: Collection[str]) -> str:
         return _or(near, f'declare it under [state]: `{name} = {{ init = 0, doc = "…" }}`')
     if name in _OPTIONS:
         return _or(near, f'declare it under [options]: `{name} = {{ default = false, doc = "…" }}`')
+    if name in _INPUTS:
+        return _or(near, f'declare it under [inputs]: `{name} = {{ {_INPUTS[name]}doc = "…" }}`')
     return near
 
 

@@ -182,7 +182,7 @@ CODES: dict[str, str] = {
         "of a spec can be no name that generated code uses itself."
     ),
     "E015": "`name` and the file name differ; a spec named `adamw` lives in `adamw.toml`.",
-    "E016": "One name is declared twice, as hyperparameter, option or state.",
+    "E016": "One name is declared twice, as hyperparameter, option, state or input.",
     "E017": (
         "The text cannot become part of a docstring: it holds control characters, line breaks, "
         "triple quotes, backslashes or template braces, or it is empty or too long."
@@ -236,10 +236,17 @@ CODES: dict[str, str] = {
     "E113": "The divisor is always zero, or zero is raised to a negative power.",
     "E120": "Only assignments `name = expression` and `if` blocks are statements.",
     "E121": "The condition of an `if` block is the same for all elements.",
-    "E122": "The name cannot be assigned: it is a hyperparameter, an option or the step number.",
+    "E122": (
+        "The name cannot be assigned: it is a hyperparameter, an option, an input of one number or "
+        "the step number."
+    ),
     "E123": "The name is used before anything is assigned to it.",
     "E124": "A declared state is never assigned.",
     "E125": "The rule never assigns `p`, so it would train nothing.",
+    "E126": (
+        "An input is assigned before the rule reads it, so what a step is given for it has no "
+        "effect."
+    ),
     "E127": "The local is assigned but its value is never used.",
     "E128": "The state exists only under its `when` condition but is used outside of it.",
     "E129": "The name is assigned on some paths only, but used on all of them.",
@@ -264,21 +271,27 @@ CODES: dict[str, str] = {
     "E148": "The defaults do not satisfy what `[domains]` says of them together.",
     "E150": "The default has the wrong type: options are true or false, hyperparameters finite.",
     "E151": "`when` is a condition on options declared above it, and true for some of their sets.",
-    "E152": "Too many names: there are at most 8 options, 64 hyperparameters and 32 states.",
+    "E152": (
+        "Too many names: there are at most 8 options, 64 hyperparameters, 32 states and 8 inputs."
+    ),
     "E153": (
         "The family is none of those by which `stepforge list` groups: `sgd`, `sign`, `adagrad`, "
         "`adam`, `averaging`, `parameter_free`, or `other`, which is that of a spec without one."
     ),
     "E160": "The `[torch]` table names something that the spec does not have, or something twice.",
-    "E161": "The class of `[torch]` is no name such as `AdamW`, or torch spells it otherwise.",
+    "E161": (
+        "The class of `[torch]` is no name such as `AdamW`, or torch spells it otherwise, or it is "
+        "one of torch's, which take no inputs."
+    ),
     "W201": (
         "The argument of a square root or logarithm, or the base of a real power, may be "
         "negative: its names have no domain that excludes it. A tensor would be NaN there, and a "
         "host scalar raises ValueError."
     ),
     "W202": (
-        "A declared hyperparameter, option or state is never used. A state that the rule neither "
-        "reads nor assigns takes no memory: there is none."
+        "A declared hyperparameter, option, state or input is never used. A state that the rule "
+        "neither reads nor assigns takes no memory, and no step asks for such an input: there is "
+        "none."
     ),
     "W203": (
         "A state remembers nothing: the rule never reads its old value, or gives it no other one. "

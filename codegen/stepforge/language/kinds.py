@@ -29,16 +29,16 @@ Kinds = Mapping[str, Kind]
 
 def declared(spec: Spec) -> dict[str, Kind]:
     """The kinds of all names before the first statement."""
-    kinds = {"p": Kind.TENSOR, "g": Kind.TENSOR, "t": Kind.SCALAR}
-    kinds |= {h.name: Kind.SCALAR for h in spec.hyperparameters}
+    kinds = {"t": Kind.SCALAR, **dict.fromkeys(spec.given, Kind.TENSOR)}
+    kinds |= {number.name: Kind.SCALAR for number in spec.numbers}
     kinds |= {o.name: Kind.OPTION for o in spec.options}
     kinds |= {s.name: Kind.SCALAR if s.scalar else Kind.TENSOR for s in spec.states}
     return kinds
 
 
 def fixed(spec: Spec) -> frozenset[str]:
-    """Names that stay tensors whatever is assigned to them: `p`, `g` and the tensor states."""
-    return frozenset({"p", "g"} | {s.name for s in spec.states if not s.scalar})
+    """Names that stay tensors whatever is assigned to them: `p`, `g`, inputs and states."""
+    return frozenset({*spec.given, *(s.name for s in spec.states if not s.scalar)})
 
 
 def kind(expression: Expression, kinds: Kinds) -> Kind:

@@ -28,9 +28,7 @@ def symbols(spec: Spec) -> dict[str, sympy.Symbol]:
 
     table = {name: sympy.Symbol(name, real=True) for name in ("p", "g")}
     table["t"] = sympy.Symbol("t", integer=True, positive=True)
-    table |= {h.name: symbol(h.name, h.domain) for h in spec.hyperparameters}
-    table |= {s.name: symbol(s.name, s.domain) for s in spec.states}
-    return table
+    return table | {name: symbol(name, domain) for name, domain in spec.domains.items()}
 
 
 def to_sympy(

@@ -23,6 +23,7 @@ GENERATED = frozenset({
     "values", "self", "BLOCK", "exact", "EXACT", "programs",
     # The optimizer class.
     "defaults", "group", "reference", "Optimizer", "check_tensors", "super", "staticmethod",
+    "closure",
     # Functions of Python that they call.
     "float", "int", "bool", "dict", "tuple", "ValueError", "TypeError", "RuntimeError",
 }) | {
@@ -98,7 +99,8 @@ def kernel_name(name: str) -> str:
 def author_names(spec: Spec) -> set[str]:
     """Every name that an author has declared or assigned, but for `p` and `g`."""
     found = {h.name for h in spec.hyperparameters} | {o.name for o in spec.options}
-    found |= {s.name for s in spec.states} | {a.name for a in assignments(spec.rule)}
+    found |= {s.name for s in spec.states} | {i.name for i in spec.inputs}
+    found |= {a.name for a in assignments(spec.rule)}
     return found - BUILT_IN.keys()
 
 

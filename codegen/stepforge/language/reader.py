@@ -23,6 +23,7 @@ from stepforge.language.spec import (
     FAMILIES,
     NO_FAMILY,
     Hyperparameter,
+    Input,
     Interval,
     Option,
     Spec,
@@ -37,6 +38,7 @@ from stepforge.language.values import MAX_DIAGNOSTICS, TooMany, finite, kind_of
 MAX_OPTIONS = 8
 MAX_HYPERPARAMETERS = 64
 MAX_STATES = 32
+MAX_INPUTS = 8
 
 
 def load(path: Path, shown: str | None = None) -> tuple[Spec, list[Diagnostic]]:
@@ -74,22 +76,24 @@ def from_source(source: Source, stem: str | None) -> tuple[Spec, list[Diagnostic
     found = order(found)[:MAX_DIAGNOSTICS]
     if any(d.severity == "error" for d in found):
         raise SpecError(found)
-    return _without(spec, rules.unused_states(spec)), found
+    return _without(spec, rules.unused(spec)), found
 
 
-def _without(spec: Spec, states: set[str]) -> Spec:
-    """A spec without some of its states."""
-    if not states:
+def _without(spec: Spec, names: set[str]) -> Spec:
+    """A spec without some of its states and inputs."""
+    if not names:
         return spec
     torch = spec.torch
     if torch is not None:
-        torch = replace(torch, state={k: v for k, v in torch.state.items() if k not in states})
-    return replace(spec, states=tuple(s for s in spec.states if s.name not in states), torch=torch)
+        torch = replace(torch, state={k: v for k, v in torch.state.items() if k not in names})
+    states = tuple(s for s in spec.states if s.name not in names)
+    inputs = tuple(i for i in spec.inputs if i.name not in names)
+    return replace(spec, states=states, inputs=inputs, torch=torch)
 
 
 _TOP = (
     "name", "title", "summary", "reference", "family", "hyperparameters", "domains", "options",
-    "state", "rule", "torch",
+    "state", "inputs", "rule", "torch",
 )  # fmt: skip
 
 
@@ -187,8 +191,10 @@ class _Reader(InitialValues):
         together = tuple(domains.together(self, data, hyperparameters))
         options = tuple(self.options(data, seen))
         states = tuple(self.states(data, seen, hyperparameters, options))
+        inputs = tuple(self.inputs(data, seen))
         self.upper_case(seen)
-        known = ([d.name for d in declared] for declared in (hyperparameters, options, states))
+        sections = (hyperparameters, options, states, inputs)
+        known = ([declared.name for declared in section] for section in sections)
         roles, torch = TorchTable(self.source, self.out, *known).read(data)
         return Spec(
             name=name,
@@ -203,6 +209,7 @@ class _Reader(InitialValues):
             roles=roles,
             torch=torch,
             together=together,
+            inputs=inputs,
             source=self.source,
         )
 
@@ -246,7 +253,8 @@ class _Reader(InitialValues):
                 key, example = _EXAMPLES[section]
                 example = str(entry) if isinstance(entry, int | float) else example
                 example = example.lower() if isinstance(entry, bool) else example
-                help = f'write `{short(name)} = {{ {key} = {example}, doc = "…" }}`'
+                first = f"{key} = {example}, " if key else ""
+                help = f'write `{short(name)} = {{ {first}doc = "…" }}`'
                 span = self.source.value_span((section, name))
                 message = f"`{short(name)}` must be a table, not {kind_of(entry)}"
                 self.error("E012", message, span, help if len(help) < 120 else "")
@@ -328,6 +336,16 @@ class _Reader(InitialValues):
             doc = self.text(entry, path, "doc")
             yield State(name, init, scalar, domain, domain_text, doc, when, when_text, place)
 
+    def inputs(self, data: dict[str, Any], seen: dict[str, str]) -> Iterator[Input]:
+        for name, entry in self.entries(data, "inputs", MAX_INPUTS, seen):
+            path = ("inputs", name)
+            self.table(entry, path, ("scalar", "domain", "doc"), ("doc",))
+            domain, domain_text = self.interval(entry, path)
+            scalar = self.typed(entry, path, "scalar", bool, False)
+            place = self.source.key_span(path) or Span(1, 1, 2)
+            doc = self.text(entry, path, "doc")
+            yield Input(name, scalar, domain, domain_text, doc, place)
+
     def rule(self, data: dict[str, Any]) -> tuple[Statement, ...]:
         table = self.typed(data, (), "rule", dict, {})
         if "rule" not in data or not isinstance(data["rule"], dict):
@@ -339,9 +357,13 @@ class _Reader(InitialValues):
         return parse_rule(self.source, ("rule", "update"), text, self.out)
 
 
-_SECTIONS = {"hyperparameters": "a hyperparameter", "options": "an option", "state": "a state"}
+_SECTIONS = {
+    "hyperparameters": "a hyperparameter", "options": "an option", "state": "a state",
+    "inputs": "an input",
+}  # fmt: skip
 _EXAMPLES = {
     "hyperparameters": ("default", "0.9"),
     "options": ("default", "false"),
     "state": ("init", "0"),
+    "inputs": ("", ""),
 }

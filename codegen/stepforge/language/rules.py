@@ -92,7 +92,8 @@ def assignable_names(spec: Spec) -> Found:
     what = {"t": "the step number"}
     what |= {h.name: "a hyperparameter" for h in spec.hyperparameters}
     what |= {o.name: "an option" for o in spec.options}
-    open_names = {"p", "g"} | {s.name for s in spec.states}
+    what |= {i.name: "an input of one number" for i in spec.inputs if i.scalar}
+    open_names = {*spec.given, *(s.name for s in spec.states)}
     for statement in assignments(spec.rule):
         name, span = statement.name, statement.name_span
         if name in what:
@@ -309,11 +310,11 @@ def _under(where: list[Options], spec: Spec) -> str:
 def assigned_at_all(spec: Spec) -> Found:
     """E124, E125: `p` and every state are assigned wherever they exist."""
     missing: dict[str, list[Options]] = {}
-    unused = unused_states(spec)
+    left_out = unused(spec)
     for options in spec.option_sets():
         assigned = {a.name for a in straight(spec.rule, options)}
         for name in ("p", *(s.name for s in spec.active_states(options))):
-            if name not in assigned and name not in unused:
+            if name not in assigned and name not in left_out:
                 missing.setdefault(name, []).append(options)
     anywhere = dict.fromkeys(a.name for a in assignments(spec.rule))
     for name, where in missing.items():
@@ -334,27 +335,28 @@ def assigned_at_all(spec: Spec) -> Found:
             yield spec.source.diagnostic("E124", message, span, help)
 
 
-def unused_states(spec: Spec) -> set[str]:
-    """The states that the rule neither reads nor assigns."""
+def unused(spec: Spec) -> set[str]:
+    """The states and inputs that the rule neither reads nor assigns."""
     used = {n.id for e in expressions(spec) for n in names(e)}
     used |= {a.name for a in assignments(spec.rule)}
-    return {s.name for s in spec.states} - used
+    return {*(s.name for s in spec.states), *(i.name for i in spec.inputs)} - used
 
 
 def everything_used(spec: Spec) -> Found:
     """W202, E127: every declaration and every local is read somewhere."""
-    unused = unused_states(spec)
+    left_out = unused(spec)
     read = {n.id for e in expressions(spec) for n in names(e)}
     declarations: list[tuple[str, str, Span]] = []
     declarations += [("hyperparameter", h.name, h.span) for h in spec.hyperparameters]
     declarations += [("option", o.name, o.span) for o in spec.options]
     declarations += [("state", s.name, s.span) for s in spec.states]
+    declarations += [("input", i.name, i.span) for i in spec.inputs if i.name in left_out]
     read |= {n.id for s in spec.states for n in names(s.init)}
     read |= {n.id for s in spec.states if s.when for n in names(s.when)}
     for what, name, span in declarations:
         if name not in read:
             message = f"{what} `{name}` is never used"
-            if name in unused:
+            if name in left_out:
                 message += ", so there will be none"
             help = "remove it, or use it in the rule"
             yield spec.source.diagnostic("W202", message, span, help)
@@ -365,12 +367,27 @@ def everything_used(spec: Spec) -> Found:
         if name not in known | read | reported:
             reported.add(name)
             message = f"`{name}` is assigned but never used"
-            assignable = {"p", "g", *(s.name for s in spec.states)}
+            assignable = {*spec.given, *(s.name for s in spec.states)}
             if base := advice.without_time(name, assignable):
                 help = f"a name has its newest value: write `{base} = …`"
             else:
                 help = _built_in(name) or nearest(name, {s.name for s in spec.states} - {name})
             yield spec.source.diagnostic("E127", message, statement.name_span, help)
+
+
+def inputs_are_read(spec: Spec) -> Found:
+    """E126: what an input is given as is read under some options, before it is assigned."""
+    known = set(kinds.declared(spec)) - {i.name for i in spec.inputs}
+    read = {
+        name.id
+        for options in spec.option_sets()
+        for name in read_early(spec.rule, options, set(known))
+    }
+    for given in spec.inputs:
+        if given.name not in read | unused(spec):
+            message = f"input `{given.name}` is never read before it is assigned"
+            help = "use a local of another name, and remove the input"
+            yield spec.source.diagnostic("E126", message, given.span, help)
 
 
 def states_remember(spec: Spec) -> Found:
@@ -452,5 +469,6 @@ _FLOW: tuple[Rule, ...] = (
     assigned_before_use,
     assigned_at_all,
     everything_used,
+    inputs_are_read,
 )
 _EFFECT: tuple[Rule, ...] = (gradient_reaches_parameter, states_remember)

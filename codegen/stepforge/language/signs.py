@@ -15,9 +15,7 @@ from stepforge.operations.table import OPERATIONS
 def possibly_negative(spec: Spec) -> Iterator[Diagnostic]:
     """W201: the argument of `sqrt` and `log` is not negative, as far as domains tell."""
     for options in spec.option_sets():
-        signs = {"t": Interval(1.0, low_open=False)}
-        signs |= {h.name: h.domain for h in spec.hyperparameters}
-        signs |= {s.name: s.domain for s in spec.states}
+        signs = {"t": Interval(1.0, low_open=False), **spec.domains}
         for statement, surely in steps(spec.rule, options):
             for e in _evaluated(statement.value, options) if surely else ():
                 if what := Signs(signs, options).restricted(e):

@@ -14,18 +14,9 @@ from stepforge.language.constraints import Constraint
 from stepforge.language.diagnostics import Span
 from stepforge.language.expression import Apply, Assign, Expression, Name, Statement
 from stepforge.language.source import Source
+from stepforge.language.torch_model import TORCH_CLASSES, Torch
 
 Options = Mapping[str, bool]
-TORCH_SETTINGS = ("foreach", "fused", "capturable", "differentiable")
-"""Arguments of torch's constructors that choose how a step is computed, not what."""
-
-TORCH_CLASSES = (
-    "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam",
-    "RAdam", "RMSprop", "Rprop", "SGD", "SparseAdam",
-)  # fmt: skip
-"""The optimizers of `torch.optim`."""
-
-
 ROLES = {"learning_rate": "lr", "epsilon": "eps", "maximize": "maximize"}
 """Roles of hyperparameters, and of the option `maximize`, to ascend → what torch calls them. What a
 spec calls so has the role, unless `[torch]` gives it to another name, or another role to this one.
@@ -65,6 +56,12 @@ class Interval:
         return low and high
 
     @property
+    def typical(self) -> float:
+        """A number inside: 1 if it is, else one near it or an end."""
+        tried = (1.0, 0.5, -1.0, 0.0, (self.low + self.high) / 2, self.low + 1, self.high - 1)
+        return next((x for x in (*tried, self.low) if x in self), self.low)
+
+    @property
     def empty(self) -> bool:
         """Whether no number is inside."""
         return self.low > self.high or (self.low == self.high and (self.low_open or self.high_open))
@@ -94,6 +91,32 @@ class Hyperparameter:
     usual_text: str
     doc: str
     span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What every step is given beside the gradient, and does not keep.
+
+    A tensor like `g`, with its type, or one float64 number if `scalar`, which is used like a
+    hyperparameter and has no default.
+    """
+
+    name: str
+    scalar: bool
+    domain: Interval
+    domain_text: str
+    doc: str
+    span: Span
+
+    @property
+    def default(self) -> float:
+        """The number that stands for it where a default is needed to try something."""
+        return self.domain.typical
+
+    @property
+    def usual(self) -> Interval:
+        """The domain, as for hyperparameters without a usual range."""
+        return self.domain
 
 
 class Domains(dict[str, Interval]):
@@ -146,48 +169,6 @@ def is_parameter(e: Expression) -> bool:
     return isinstance(e, Name) and e.id == "p"
 
 
-@dataclass(frozen=True, slots=True)
-class Torch:
-    """How the `torch.optim` class looks from outside.
-
-    Attributes:
-        class_name: Name of the class, in `torch.optim` if torch has it; "" if the spec's decides.
-        arguments: Torch's argument → the names of the spec that make it up; a tuple if several.
-        state: Name of a state → its key in `torch.optim`'s state.
-        constants: Arguments that are fixed for this optimizer.
-        switches: Option → hyperparameter that is zero when the option is off.
-        zero_with: Option → hyperparameter that torch wants to be zero when the option is on.
-        group: Further keys of torch's parameter groups that are fixed, and that loading a
-            checkpoint sets as torch does; no arguments of torch's.
-        signature: The arguments of torch's constructor in its order; those after `*` by name only.
-        counter: Whether torch keeps the number of the step; if not, `t` is 1 or more than 1.
-        eager: Whether torch makes the states in its constructor, not in the first step.
-        refusals: Option → the error where what it needs is not there.
-        later: Hyperparameters that torch's class has not had from the first, so that checkpoints
-            may lack them.
-        sparse: Torch's error for sparse gradients; "" for the usual one.
-        tensor_betas: Whether the two `betas` of torch's class may be tensors, and such numbers
-            exclude `foreach`.
-        xla: Whether torch's class is capturable on XLA.
-    """
-
-    class_name: str = ""
-    arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    state: Mapping[str, str] = field(default_factory=dict)
-    constants: Mapping[str, bool | float] = field(default_factory=dict)
-    switches: Mapping[str, str] = field(default_factory=dict)
-    zero_with: Mapping[str, str] = field(default_factory=dict)
-    group: Mapping[str, bool | float] = field(default_factory=dict)
-    signature: tuple[str, ...] = ()
-    counter: bool = True
-    eager: bool = False
-    refusals: Mapping[str, str] = field(default_factory=dict)
-    later: tuple[str, ...] = ()
-    sparse: str = ""
-    tensor_betas: bool = False
-    xla: bool = True
-
-
 @dataclass(frozen=True)
 class Spec:
     """One optimizer.
@@ -208,7 +189,25 @@ class Spec:
     roles: Mapping[str, str]
     torch: Torch | None
     together: tuple[Constraint, ...] = field(default=(), kw_only=True)
+    inputs: tuple[Input, ...] = field(default=(), kw_only=True)
     source: Source = field(repr=False, compare=False)
+
+    @property
+    def numbers(self) -> tuple[Hyperparameter | Input, ...]:
+        """What a step takes as numbers of the host: hyperparameters and inputs."""
+        return (*self.hyperparameters, *(i for i in self.inputs if i.scalar))
+
+    @property
+    def domains(self) -> dict[str, Interval]:
+        """The domain of every hyperparameter, state and input."""
+        found = {h.name: h.domain for h in self.hyperparameters}
+        found |= {s.name: s.domain for s in self.states}
+        return found | {i.name: i.domain for i in self.inputs}
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The tensors that a step takes beside the states: `p`, `g` and inputs."""
+        return ("p", "g", *(i.name for i in self.inputs if not i.scalar))
 
     @property
     def torch_class(self) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from stepforge.language.diagnostics import Diagnostic, Span, nearest, short
 from stepforge.language.names import NAME
 from stepforge.language.source import KeyPath, Source
-from stepforge.language.spec import ROLES, TORCH_CLASSES, TORCH_SETTINGS, Torch
+from stepforge.language.spec import ROLES
+from stepforge.language.torch_model import TORCH_CLASSES, TORCH_SETTINGS, Torch
 from stepforge.language.values import Values, kind_of
 
 _KEYS = (
@@ -22,10 +23,11 @@ class TorchTable(Values):
 
     def __init__(
         self, source: Source, out: list[Diagnostic],
-        hyperparameters: list[str], options: list[str], states: list[str],
+        hyperparameters: list[str], options: list[str], states: list[str], inputs: list[str],
     ) -> None:  # fmt: skip
         super().__init__(source, out)
         self.hyperparameters, self.options, self.states = hyperparameters, options, states
+        self.inputs = inputs
         self.own: dict[str, Any] = {}
 
     def read(self, data: dict[str, Any]) -> tuple[dict[str, str], Torch | None]:
@@ -72,6 +74,10 @@ class TorchTable(Values):
         elif name != torchs:
             message = f"torch spells this class `{torchs}`"
             help = f"write `{torchs}`; a class that is not torch's has a name that torch has not"
+            self.error("E161", message, self.source.value_span(("torch", "class")), help)
+        elif name in TORCH_CLASSES and self.inputs:
+            message = f"torch's `{name}` takes no inputs, such as `{self.inputs[0]}`"
+            help = "give the class a name that torch has not"
             self.error("E161", message, self.source.value_span(("torch", "class")), help)
         return name
 

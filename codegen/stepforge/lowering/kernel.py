@@ -83,7 +83,10 @@ Step = Let | Branch
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor of the kernel: `p`, `g` or a state. `when` is None if it always exists."""
+    """A tensor of the kernel: `p`, `g`, an input or a state.
+
+    `when` is None if it always exists.
+    """
 
     name: str
     loaded: bool
@@ -223,7 +226,7 @@ def validate(kernel: Kernel) -> None:
     spec = kernel.spec
     options = {option.name for option in spec.options}
     provided = {tensor.name for tensor in kernel.tensors} | {a.name for a in kernel.arguments}
-    host = {h.name for h in spec.hyperparameters} | {s.name for s in spec.states if s.scalar}
+    host = {number.name for number in spec.numbers} | {s.name for s in spec.states if s.scalar}
     host |= {"t"} | {let.name for let in lets(kernel.host)}
     for argument in kernel.arguments:
         if argument.name not in host:

@@ -117,7 +117,7 @@ def _chosen(condition: Value, options: Options) -> bool:
 
 
 def tensors_of(spec: Spec, options: Options | None = None) -> tuple[Tensor, ...]:
-    """`p`, `g` and the tensor states, with how they are accessed; of one option set, or all."""
+    """`p`, `g`, inputs and states, with how they are accessed; of one option set, or all."""
     return tuple(t for t in _tensors(Held(spec)) if options is None or holds(t.when, options))
 
 
@@ -133,7 +133,8 @@ def _tensors(held: Held) -> tuple[Tensor, ...]:
     states = [
         Tensor(s.name, s.name in read_first, True, s.when) for s in spec.states if not s.scalar
     ]
-    return Tensor("p", "p" in read_first, True), Tensor("g", "g" in read_first, False), *states
+    given = [Tensor(name, name in read_first, name == "p") for name in spec.given]
+    return *given, *states
 
 
 class _Typing:
@@ -141,7 +142,7 @@ class _Typing:
 
     def __init__(self, spec: Spec) -> None:
         self.tensors = kinds.fixed(spec)
-        self.nonnegative = {h.name for h in spec.hyperparameters if h.domain.low >= 0}
+        self.nonnegative = {number.name for number in spec.numbers if number.domain.low >= 0}
         self.used = set(kinds.declared(spec)) | {a.name for a in assignments(spec.rule)}
         self.before: list[Let] = []
         """Statements that the one at hand needs first."""
@@ -327,7 +328,7 @@ class _Split:
     version: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.fixed = {h.name for h in self.spec.hyperparameters} | {"t"}
+        self.fixed = {number.name for number in self.spec.numbers} | {"t"}
         self.used = set(kinds.declared(self.spec))
         self.used |= {let.name for let in lets(self.rule)}
         self.reassigned = {s.name for s in self.spec.states if s.scalar}

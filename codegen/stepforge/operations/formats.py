@@ -69,7 +69,7 @@ class Layout:
 
     Attributes:
         p: Of the parameter.
-        g: Of its gradient.
+        g: Of its gradient, and of inputs.
         states: Of its states.
     """
 
@@ -89,9 +89,9 @@ class Layout:
         g, states = rest or (p, p.computed)
         return cls(p, g, states)
 
-    def of(self, tensor: str) -> Format:
-        """The format of a tensor."""
-        return {"p": self.p, "g": self.g}.get(tensor, self.states)
+    def of(self, role: str) -> Format:
+        """The format of a tensor by what it is: "p", "g" or "state"."""
+        return {"p": self.p, "g": self.g, "state": self.states}[role]
 
 
 UNIT = {kind: found.unit for kind, found in FORMATS.items()}

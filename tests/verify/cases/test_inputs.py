@@ -21,7 +21,7 @@ from stepforge.verify.rungs.registry import assumptions
 @pytest.mark.parametrize("name", FEW)
 def test_hyperparameters_are_inside_their_domains_and_not_at_their_defaults(name: str) -> None:
     spec, rng = stock(name), np.random.default_rng(1)
-    draws = [inputs.hyperparameters(spec, rng) for _ in range(200)]
+    draws = [inputs.numbers(spec, rng) for _ in range(200)]
     for h in spec.hyperparameters:
         values = [draw[h.name] for draw in draws]
         assert all(value in h.domain for value in values)
@@ -35,7 +35,7 @@ def test_a_usual_range_is_what_is_drawn_from_and_what_bounds_hold_in() -> None:
         rng = np.random.default_rng(1)
         (alpha,) = (h for h in spec.hyperparameters if h.name == "alpha")
         assert (alpha.domain.low, alpha.domain.high) == (0, np.inf)
-        draws = [inputs.hyperparameters(spec, rng)["alpha"] for _ in range(50)]
+        draws = [inputs.numbers(spec, rng)["alpha"] for _ in range(50)]
         assert all(value in alpha.usual for value in draws)
         assert proof.domains(spec)["alpha"] == alpha.domain
         assert proof.usual(spec)["alpha"] == alpha.usual
@@ -48,7 +48,7 @@ def test_a_usual_range_is_what_is_drawn_from_and_what_bounds_hold_in() -> None:
 
 def test_the_closed_end_of_a_domain_is_drawn_and_the_open_one_never() -> None:
     spec, rng = stock("adamw"), np.random.default_rng(2)
-    draws = [inputs.hyperparameters(spec, rng)["beta1"] for _ in range(500)]
+    draws = [inputs.numbers(spec, rng)["beta1"] for _ in range(500)]
     assert 0.0 in draws
     assert max(draws) < 1
 

@@ -25,10 +25,10 @@ def tried(spec: Spec, text: str, folder: Path) -> str:
     module, options = fresh(path), next(spec.option_sets())
     if "COLUMNS" in text:
         return refusals.wrong(partial(module.step, SimpleNamespace(size=0), {}), spec, options)
-    p, g = np.ones(0, np.float32), np.ones(1, np.float32)
-    state = {s.name: p for s in spec.active_states(options)}
-    right, misshapen = (partial(module.step, p, other, state) for other in (p, g))
-    return refusals.wrong(right, spec, options, misshapen)
+    right, wrong = np.ones(0, np.float32), np.ones(1, np.float32)
+    state = {s.name: right for s in spec.active_states(options)}
+    step, misshapen = refusals.of_shapes(module.step, spec, right, wrong, state)
+    return refusals.wrong(step, spec, options, misshapen)
 
 
 EDITS = {
@@ -58,6 +58,16 @@ def test_shapes_are_looked_at(tmp_path: Path) -> None:
     spec = stock("adamw")
     edited = expected_text(spec, "numpy").replace('{"g": g, **state}', "state")
     assert tried(spec, edited, tmp_path) == "step accepts g of another shape"
+
+
+def test_inputs_are_looked_at(tmp_path: Path) -> None:
+    spec = load(ROOT / "tests" / "verify" / "damped_newton.toml")[0]
+    text = expected_text(spec, "numpy")
+    assert tried(spec, text, tmp_path) == ""
+    edited = text.replace('{"g": g, "h": h, **state}', '{"g": g, **state}')
+    assert tried(spec, edited, tmp_path) == "step accepts h of another shape"
+    edited = text.replace("not loss >= 0:", "not loss > 0:")
+    assert tried(spec, edited, tmp_path) == "step refuses loss = 0.0"
 
 
 def test_what_numbers_have_to_be_together_is_tried(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_the_executed_kernel_steps_any_number_of_tensors(count: int, dtype: str)
     rng = np.random.default_rng(3)
     name = {"fp32": "float32", "bf16": "bfloat16"}[dtype]
     batch = tables.Batch.random(spec, options, sizes, shifted, name, rng)
-    values = inputs.hyperparameters(spec, rng)
+    values = inputs.numbers(spec, rng)
     assert bench.run(options, batch, 3, values, launcher.guarded) is None
     assert bench.compared == 5 * sum(sizes)
 

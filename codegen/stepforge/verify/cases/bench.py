@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -24,10 +24,10 @@ MAX_BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class Step:
-    """The inputs of one step."""
+    """What one step is given; `values` by name: hyperparameters and inputs."""
 
     g: inputs.Array
-    values: dict[str, float]
+    values: dict[str, Any]
     t: int
 
 
@@ -156,7 +156,7 @@ class _Run:
         }
         self.ended = False
 
-    def start(self, values: dict[str, float]) -> Mismatch | None:
+    def start(self, values: dict[str, Any]) -> Mismatch | None:
         """Both states before the first step."""
         bench, case = self.bench, self.case
 
@@ -179,6 +179,7 @@ class _Run:
         """One step of both files, and every bit that it leaves."""
         bench, options, before = self.bench, self.case.options, (self.p, self.state)
         g, tensors = Tensor(step.g), dict(self.device)
+        values = {k: Tensor(v) if is_tensor(v) else v for k, v in step.values.items()}
         for name in bench.unread & self.device.keys():
             self.device[name].poison()
         stray: Stray | None = None
@@ -190,12 +191,10 @@ class _Run:
 
         def theirs() -> None:
             nonlocal stray
-            known = {"p": self.device_p, "g": g, **tensors}
+            known = {"p": self.device_p, "g": g, **values, **tensors}
             with watched({k: v for k, v in known.items() if isinstance(v, Tensor)}) as watch:
                 try:
-                    bench.triton.step(
-                        self.device_p, g, self.device, step.t, **step.values, **options
-                    )
+                    bench.triton.step(self.device_p, g, self.device, step.t, **values, **options)
                 finally:
                     stray = watch.stray
 
@@ -209,7 +208,9 @@ class _Run:
             return Mismatch("bounds", stray.tensor, stray.element, index, "nothing", what, before)
         if mismatch or self.ended:
             return mismatch
-        return self._compare(index, (g, step.g), before)
+        read = {"g": (g, step.g)}
+        read |= {k: (v, step.values[k]) for k, v in values.items() if isinstance(v, Tensor)}
+        return self._compare(index, read, before)
 
     def _both(
         self, index: int, ours: Callable[[], None], theirs: Callable[[], None],
@@ -242,21 +243,21 @@ class _Run:
         return None
 
     def _compare(
-        self, index: int, gradient: tuple[Tensor, inputs.Array] | None,
+        self, index: int, read: Mapping[str, tuple[Tensor, inputs.Array]] | None,
         before: tuple[inputs.Array, dict[str, Any]] | None = None,
     ) -> Mismatch | None:  # fmt: skip
         before = before or (self.p, self.state)
         expected: dict[str, Any] = {"p": self.p, **self.state}
         got: dict[str, Any] = {"p": self.device_p, **self.device}
-        if gradient is not None:
-            got["g"], expected["g"] = gradient
+        for name, (after, given) in (read or {}).items():
+            got[name], expected[name] = after, given
         for name, value in got.items():
             if isinstance(value, Tensor) and not value.intact:
                 what = "writes outside of the tensor"
                 last = value.numel()
                 return Mismatch("bounds", str(name), last, index, "nothing", what, before)
         for name in sorted(
-            expected.keys() | got.keys(), key=lambda n: (n != "p", n == "g", str(n))
+            expected.keys() | got.keys(), key=lambda n: (n != "p", n in (read or {}), str(n))
         ):
             if name not in expected or name not in got:
                 present = "NumPy" if name in expected else "the kernel"
@@ -274,6 +275,11 @@ class _Run:
                 wanted, have = (inputs.shown(a.reshape(-1)[at]) for a in (ours, theirs))
                 return Mismatch("value", name, at, index, wanted, have, before)
         return None
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether what a step is given by name is a tensor, and no number."""
+    return isinstance(value, np.ndarray)
 
 
 def _array(value: Any) -> tuple[inputs.Array, str]:

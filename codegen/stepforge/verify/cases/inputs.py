@@ -16,7 +16,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from stepforge.language.spec import Held, Hyperparameter, Interval, Options, Spec
+from stepforge.language.spec import Held, Hyperparameter, Input, Interval, Options, Spec
 from stepforge.verify.reading import reader
 from stepforge.verify.reading.tree import Name, Number, comparisons
 
@@ -37,13 +37,15 @@ Generator = np.random.Generator
 Array = np.ndarray[Any, Any]
 
 
-def hyperparameters(spec: Spec, rng: Generator) -> dict[str, float]:
-    """One random value from the usual range of every hyperparameter, allowed together.
+def numbers(spec: Spec, rng: Generator) -> dict[str, float]:
+    """Random values of every hyperparameter, from its usual range, and input of one number.
+
+    Hyperparameters are allowed together.
 
     Those that the rule compares with a number are that number now and then.
     """
     for _ in range(TRIES):
-        found = {h.name: draw(h, rng) for h in spec.hyperparameters}
+        found = {number.name: draw(number, rng) for number in spec.numbers}
         for name, value in _turning_points(Held(spec)):
             if rng.random() < TURNING:
                 found[name] = value
@@ -55,25 +57,25 @@ def hyperparameters(spec: Spec, rng: Generator) -> dict[str, float]:
 def edges(spec: Spec, rng: Generator) -> dict[str, float]:
     """Hyperparameters at the closed lower ends of their domains, or where the rule compares them.
 
-    Others, and each of these now and then, are as in `hyperparameters`.
+    Others, and each of these now and then, are as in `numbers`.
     """
     for _ in range(TRIES):
-        found = hyperparameters(spec, rng)
-        ends = [(h.name, h.domain.low) for h in spec.hyperparameters if not h.domain.low_open]
+        found = numbers(spec, rng)
+        ends = [(h.name, h.domain.low) for h in spec.numbers if not h.domain.low_open]
         for name, value in (*ends, *_turning_points(Held(spec))):
             if rng.random() < EDGE:
                 found[name] = value
         if spec.allows(found):
             return found
-    return hyperparameters(spec, rng)
+    return numbers(spec, rng)
 
 
 def nearer(spec: Spec, values: Mapping[str, float]) -> dict[str, float]:
     """The first hyperparameters on the way to the defaults that are allowed together."""
-    defaults = {h.name: h.default for h in spec.hyperparameters}
+    defaults = {h.name: h.default for h in spec.numbers}
     for halving in range(HALVINGS):
         found = {k: d + (values[k] - d) * 0.5**halving for k, d in defaults.items()}
-        inside = all(found[h.name] in h.domain for h in spec.hyperparameters)
+        inside = all(found[h.name] in h.domain for h in spec.numbers)
         if inside and spec.allows(found):
             return found
     return defaults
@@ -81,8 +83,8 @@ def nearer(spec: Spec, values: Mapping[str, float]) -> dict[str, float]:
 
 @lru_cache(maxsize=64)
 def _turning_points(held: Held) -> tuple[tuple[str, float], ...]:
-    """Hyperparameters with literals of their domain that the rule compares them with."""
-    domains = {h.name: h.domain for h in held.spec.hyperparameters}
+    """Numbers with literals of their domain that the rule compares them with."""
+    domains = {h.name: h.domain for h in held.spec.numbers}
     found = []
     for left, _, right in comparisons(reader.of(held.spec).rule):
         for name, number in ((left, right), (right, left)):
@@ -93,7 +95,7 @@ def _turning_points(held: Held) -> tuple[tuple[str, float], ...]:
     return tuple(dict.fromkeys(found))
 
 
-def draw(h: Hyperparameter, rng: Generator) -> float:
+def draw(h: Hyperparameter | Input, rng: Generator) -> float:
     """A random value of the usual range; now and then its closed lower end."""
     domain = h.usual
     kind = rng.random()
@@ -219,13 +221,26 @@ def zeros(domains: Mapping[str, Interval]) -> Array:
 
 
 def tensor_domains(spec: Spec, options: Options) -> dict[str, Interval]:
-    """The domains of `p`, `g` and the tensor states that exist."""
+    """The domains of `p`, `g`, the inputs and states that are tensors and exist."""
     states = {s.name: s.domain for s in spec.active_states(options) if not s.scalar}
-    return {"p": Interval(), "g": Interval(), **states}
+    inputs = {i.name: i.domain for i in spec.inputs if not i.scalar}
+    return {"p": Interval(), "g": Interval(), **inputs, **states}
+
+
+def parted(spec: Spec, tensors: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Tensors by what they are: those that are inputs, and states."""
+    inputs = {name: tensors[name] for name in spec.given[2:]}
+    return inputs, {k: v for k, v in tensors.items() if k not in spec.given}
+
+
+def given(spec: Spec, n: int, dtype: str, rng: Generator, decades: float = 6) -> dict[str, Array]:
+    """Log-uniform tensors for the inputs."""
+    inputs = (i for i in spec.inputs if not i.scalar)
+    return {i.name: log_uniform(n, dtype, i.domain, rng, decades) for i in inputs}
 
 
 def ordinary(spec: Spec, options: Options, n: int, dtype: str, rng: Generator) -> dict[str, Array]:
-    """Log-uniform tensors for `p`, `g` and the tensor states."""
+    """Log-uniform tensors for `p`, `g`, inputs and states."""
     domains = tensor_domains(spec, options)
     return {name: log_uniform(n, dtype, domain, rng) for name, domain in domains.items()}
 

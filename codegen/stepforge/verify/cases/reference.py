@@ -41,17 +41,28 @@ def init(module: ModuleType, spec: Spec, options: Options, p: Array, values: Any
 
 def step(
     module: ModuleType, spec: Spec, options: Options, p: Array, g: Array, state: State, t: int,
-    values: Mapping[str, float],
+    values: Mapping[str, Any],
 ) -> tuple[Array, State]:  # fmt: skip
     """One step.
+
+    Args:
+        module: The NumPy file.
+        spec: Its spec.
+        options: The option set.
+        p: Parameters.
+        g: Their gradient.
+        state: The state.
+        t: Number of the step.
+        values: What else it is given by name: hyperparameters and inputs.
 
     Raises:
         Malformed: The result is not what the spec declares, or an input has changed.
     """
     kept = {k: np.copy(v) if isinstance(v, np.ndarray) else v for k, v in state.items()}
     given, passed = {"p": p.copy(), "g": g.copy()}, dict(kept)
+    named = {k: np.copy(v) if isinstance(v, np.ndarray) else v for k, v in values.items()}
     with np.errstate(all="ignore"):
-        result = module.step(given["p"], given["g"], passed, t, **values, **options)
+        result = module.step(given["p"], given["g"], passed, t, **named, **options)
     if type(result) is not tuple or len(result) != 2:
         raise Malformed(f"step returns {_kind(result)}, not the new p and state")
     new_p, new_state = result
@@ -59,8 +70,8 @@ def step(
     _check_state(new_state, spec, options, p.shape, state_type(p.dtype))
     if passed.keys() != state.keys() or any(passed[k] is not kept[k] for k in kept):
         raise Malformed("step changes the state that is passed in")
-    for name, after in {**given, **kept}.items():
-        before = {"p": p, "g": g, **state}[name]
+    for name, after in {**given, **named, **kept}.items():
+        before = {"p": p, "g": g, **values, **state}[name]
         if isinstance(after, np.ndarray) and after.tobytes() != before.tobytes():
             raise Malformed(f"step changes the `{name}` that is passed in")
     own = {name: np.array(value) for name, value in {"p": new_p, **new_state}.items()}
@@ -120,6 +131,7 @@ def check_signatures(module: ModuleType, spec: Spec, settings: Mapping[str, bool
     """
     defaults: dict[str, Any] = {h.name: h.default for h in spec.hyperparameters}
     defaults |= {o.name: o.default for o in spec.options}
+    required = [i.name for i in spec.inputs]
     state = aside(spec, "state")
     settings = {aside(spec, name): default for name, default in settings.items()}
     for function, positional in ((module.init, ["p"]), (module.step, ["p", "g", state, "t"])):
@@ -130,7 +142,8 @@ def check_signatures(module: ModuleType, spec: Spec, settings: Mapping[str, bool
             del parameters[name]
         wanted = defaults
         if function is module.step:
-            wanted = {**defaults, **settings, CHECKED: True}
+            asked = dict.fromkeys(required, inspect.Parameter.empty)
+            wanted = {**asked, **defaults, **settings, CHECKED: True}
         names = wanted if function is module.step else parameters
         for name in (*names, *parameters):
             if name not in wanted or name not in parameters:
@@ -140,6 +153,8 @@ def check_signatures(module: ModuleType, spec: Spec, settings: Mapping[str, bool
                 raise Malformed(f"{function.__name__}: argument `{name}` is not a keyword alone")
             if isinstance(given, bool) != isinstance(wanted[name], bool) or (given != wanted[name]):
                 reason = f"the default of `{name}` is {wanted[name]}, not {given!r:.50}"
+                if name in required:
+                    reason = f"`{name}` is an input, and has no default"
                 raise Malformed(f"{function.__name__}: {reason}")
 
 

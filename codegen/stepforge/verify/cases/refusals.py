@@ -10,13 +10,15 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from stepforge.language.expression import Expression, If, Statement, names
 from stepforge.language.names import CHECKED
-from stepforge.language.spec import Hyperparameter, Options, Spec, holds
+from stepforge.language.spec import Hyperparameter, Input, Options, Spec, holds
 from stepforge.verify.cases import inputs
 
 _DRAWS = 100
@@ -34,7 +36,7 @@ class _Call:
         told: How the text of the ValueError begins that is about this, or for options ends.
         refused: Whether it has to come.
         t: Number of the step.
-        values: Of hyperparameters.
+        values: Of hyperparameters, and of inputs that are numbers.
         options: The option set.
         checked: Whether `step` is to look at domains.
     """
@@ -48,22 +50,24 @@ class _Call:
     checked: bool = True
 
 
-def wrong(step: Step, spec: Spec, options: Options, misshapen: Step | None = None) -> str:
+def wrong(
+    step: Step, spec: Spec, options: Options, misshapen: Mapping[str, Step] = MappingProxyType({})
+) -> str:
     """The first thing that a `step` takes although it must not, or the other way round, or "".
 
     Args:
         step: The `step`.
         spec: Its spec.
         options: The option set that the tensors are of.
-        misshapen: The same with a gradient of another shape than the parameters.
+        misshapen: The same where a tensor, such as `g`, has another shape than the parameters.
     """
-    if misshapen is not None:
+    for name, other in misshapen.items():
         try:
-            misshapen(1, **{h.name: h.default for h in spec.hyperparameters}, **options)
+            other(1, **{h.name: h.default for h in spec.numbers}, **options)
         except ValueError:
             pass
         else:
-            return "step accepts g of another shape"
+            return f"step accepts {name} of another shape"
     for call in _calls(spec, options):
         try:
             with np.errstate(all="ignore"):
@@ -79,13 +83,13 @@ def wrong(step: Step, spec: Spec, options: Options, misshapen: Step | None = Non
 
 
 def _calls(spec: Spec, options: Options) -> Iterator[_Call]:
-    usual = {h.name: h.default for h in spec.hyperparameters}
+    usual = {h.name: h.default for h in spec.numbers}
     for t in (0, -1, 1.5, math.nan):
         # What int() says of a NaN is as good.
         told = "" if t != t else "t counts the steps from 1"
         yield _Call(f"t = {t}", told, True, t, usual, options)
     read = {*_read(spec.rule), *(name for c in spec.together for name in c.names)}
-    for h in spec.hyperparameters:
+    for h in spec.numbers:
         if h.name not in read:
             continue
         for value, inside in _edges(h):
@@ -95,7 +99,7 @@ def _calls(spec: Spec, options: Options) -> Iterator[_Call]:
                 yield _Call(what, f"{h.name} is ", False, 1, values, options, checked=False)
     rng = np.random.default_rng(0)
     for constraint in spec.together:
-        drawn = [{h.name: inputs.draw(h, rng) for h in spec.hyperparameters} for _ in range(_DRAWS)]
+        drawn = [{h.name: inputs.draw(h, rng) for h in spec.numbers} for _ in range(_DRAWS)]
         if apart := next((values for values in drawn if not constraint.holds(values)), None):
             what = f"{', '.join(f'{name} = {apart[name]!r}' for name in sorted(constraint.names))}"
             others = [c for c in spec.together if not c.holds(apart)]
@@ -113,7 +117,27 @@ def _calls(spec: Spec, options: Options) -> Iterator[_Call]:
                 break
 
 
-def _edges(h: Hyperparameter) -> Iterator[tuple[float, bool]]:
+def of_shapes(
+    step: Step, spec: Spec, right: Any, wrong: Any, state: Mapping[str, Any]
+) -> tuple[Step, dict[str, Step]]:
+    """A `step` with its tensors, and the same where one of those that it reads is misshapen.
+
+    Args:
+        step: The function.
+        spec: Its spec.
+        right: A tensor for `p`, and of its shape.
+        wrong: A tensor of another shape.
+        state: The state.
+    """
+
+    def given(odd: str) -> Step:
+        g, *others = (wrong if name == odd else right for name in spec.given[1:])
+        return partial(step, right, g, state, **dict(zip(spec.given[2:], others, strict=True)))
+
+    return given(""), {name: given(name) for name in spec.given[1:]}
+
+
+def _edges(h: Hyperparameter | Input) -> Iterator[tuple[float, bool]]:
     """Numbers at the ends of a domain, and NaN if it has any; whether they are inside."""
     ends = [(h.domain.low, -math.inf), (h.domain.high, math.inf)]
     finite = [(end, outward) for end, outward in ends if math.isfinite(end)]

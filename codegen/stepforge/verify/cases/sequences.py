@@ -10,7 +10,7 @@ import numpy as np
 
 from stepforge.language.spec import Interval, Options, Spec
 from stepforge.verify.cases import inputs
-from stepforge.verify.cases.bench import Case, Step
+from stepforge.verify.cases.bench import Case, Step, is_tensor
 from stepforge.verify.cases.reference import state_type
 
 DTYPES = ("float32", "float64")
@@ -54,31 +54,34 @@ def cases(spec: Spec, options: Options, block: int, rng: inputs.Generator) -> It
 
 def _with_numpy_scalars(case: Case) -> Case:
     """What callers may pass as well; float64 is then a type that spreads to float32 arrays."""
-    steps = tuple(
-        Step(s.g, {k: np.float64(v) for k, v in s.values.items()}, int(s.t)) for s in case.steps
-    )
+
+    def numbers(values: dict[str, Any]) -> dict[str, Any]:
+        return {k: v if is_tensor(v) else np.float64(v) for k, v in values.items()}
+
+    steps = tuple(Step(s.g, numbers(s.values), int(s.t)) for s in case.steps)
     return replace(case, steps=steps)
 
 
 def single(
     spec: Spec, options: Options, tensors: dict[str, inputs.Array], rng: inputs.Generator,
-    draw: Callable[[Spec, inputs.Generator], dict[str, float]] = inputs.hyperparameters,
+    draw: Callable[[Spec, inputs.Generator], dict[str, float]] = inputs.numbers,
 ) -> Case:  # fmt: skip
     """One step from random states, somewhere in a training run.
 
     Args:
         spec: The spec.
         options: The option set.
-        tensors: `p`, `g` and the tensor states.
+        tensors: `p`, `g`, inputs and states.
         rng: Of everything else.
-        draw: Gives the hyperparameters.
+        draw: Gives the numbers.
     """
-    p, g = tensors.pop("p"), tensors.pop("g")
+    p, g = tensors["p"], tensors["g"]
     wide = state_type(p.dtype)
-    state: dict[str, Any] = {name: tensor.astype(wide) for name, tensor in tensors.items()}
+    given, states = inputs.parted(spec, tensors)
+    state: dict[str, Any] = {name: tensor.astype(wide) for name, tensor in states.items()}
     state |= inputs.scalar_states(spec, options, rng)
     t = int(rng.choice([1, 2, 3, 10, 1000, 123_456_789]))
-    step = Step(g, draw(spec, rng), t)
+    step = Step(g, {**draw(spec, rng), **given}, t)
     return Case(options, p.dtype.name, p, state, (step,))
 
 
@@ -94,15 +97,18 @@ def trajectory(
 ) -> Case:  # fmt: skip
     """Steps from `init`; the learning rate changes in between, now and then everything does."""
     n = int(np.prod(shape))
-    values = inputs.hyperparameters(spec, rng)
+    values = inputs.numbers(spec, rng)
     p = inputs.log_uniform(n, dtype, Interval(), rng, 3).reshape(shape)
     steps = []
     for t in range(1, count + 1):
-        drawn = inputs.hyperparameters(spec, rng)
+        drawn = inputs.numbers(spec, rng)
         if t % 10 == 0:
             values = drawn
         elif (rate := spec.roles.get("learning_rate")) is not None:
             values = {**values, rate: drawn[rate]}
+        values = values | {i.name: drawn[i.name] for i in spec.inputs if i.scalar}
         g = inputs.log_uniform(n, dtype, Interval(), rng, 3).reshape(shape)
-        steps.append(Step(g, values, t))
+        tensors = inputs.given(spec, n, dtype, rng, 3).items()
+        given = {name: tensor.reshape(shape) for name, tensor in tensors}
+        steps.append(Step(g, {**values, **given}, t))
     return Case(options, dtype, p, None, tuple(steps))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stepforge.verify.cases.bench import Bench, Case, Mismatch, narrowed
+from stepforge.verify.cases.bench import Bench, Case, Mismatch, is_tensor, narrowed
 
 _TRIALS = 150
 
@@ -49,14 +49,16 @@ def smallest(bench: Bench, case: Case, mismatch: Mismatch) -> tuple[Case, Mismat
 def elements(case: Case, part: slice) -> Case:
     """Some of the elements of a case, in one dimension."""
     state = case.state and {
-        k: v.reshape(-1)[part] if _is_tensor(v) else v for k, v in case.state.items()
+        k: v.reshape(-1)[part] if is_tensor(v) else v for k, v in case.state.items()
     }
-    steps = tuple(replace(step, g=step.g.reshape(-1)[part]) for step in case.steps)
+
+    def parts(values: dict[str, Any]) -> dict[str, Any]:
+        return {k: v.reshape(-1)[part] if is_tensor(v) else v for k, v in values.items()}
+
+    steps = tuple(
+        replace(step, g=step.g.reshape(-1)[part], values=parts(step.values)) for step in case.steps
+    )
     return replace(case, p=case.p.reshape(-1)[part], state=state, steps=steps)
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, np.ndarray)
 
 
 def _reductions(bench: Bench, case: Case, mismatch: Mismatch) -> Iterator[Case]:
@@ -76,7 +78,8 @@ def _reductions(bench: Bench, case: Case, mismatch: Mismatch) -> Iterator[Case]:
     # Only after other calls: the launcher remembers something of the first one.
     if bench.first is not None:
         step = single.steps[0]
-        both = replace(single, steps=(replace(step, values=bench.first.values), step))
+        numbers = {k: v for k, v in bench.first.values.items() if not is_tensor(v)}
+        both = replace(single, steps=(replace(step, values={**step.values, **numbers}), step))
         yield from (elements(both, slice(0, k)) for k in sizes)
 
 
@@ -92,19 +95,18 @@ def _simplified(
 ) -> tuple[Case, Mismatch]:
     """The case with the simplest value of one input that still shows the difference."""
     history = values_of(case, name)
-    if name in case.steps[0].values and len(set(history)) > 1:
+    if not is_tensor(history[0]) and len(set(history)) > 1:
         return case, mismatch  # a trajectory is about what changes between its steps
     array = np.asarray(history[-1]).reshape(-1)
     if array.size == 0:
         return case, mismatch
     old = float(array[max(0, min(mismatch.element, array.size - 1))])
     simple = [1, 2] if name == "t" else [1.0, 0.5, 0.0, 0.25]
-    if _is_tensor(history[-1]):
+    if is_tensor(history[-1]):
         simple = [0.0, 1.0, 2.0, -1.0]
     rounded = [float(f"{old:.{digits}g}") for digits in (1, 2, 4)] if name != "t" else []
     spec = trials.bench.spec
-    domains = {h.name: h.domain for h in spec.hyperparameters}
-    domains |= {s.name: s.domain for s in spec.states}
+    domains = spec.domains
     for value in dict.fromkeys([*simple, *rounded, old]):
         if (array == value).all():
             break
@@ -134,13 +136,15 @@ def _with(case: Case, name: str, value: Any) -> Case:
     """The case with one input replaced in all steps and elements."""
 
     def filled(old: Any) -> Any:
-        return np.full_like(old, value) if _is_tensor(old) else value
+        return np.full_like(old, value) if is_tensor(old) else value
 
     if name == "t":
         steps = tuple(replace(s, t=value + i) for i, s in enumerate(case.steps))
         return replace(case, steps=steps)
     if name in case.steps[0].values:
-        steps = tuple(replace(s, values={**s.values, name: value}) for s in case.steps)
+        steps = tuple(
+            replace(s, values={**s.values, name: filled(s.values[name])}) for s in case.steps
+        )
         return replace(case, steps=steps)
     if name == "g":
         return replace(case, steps=tuple(replace(s, g=filled(s.g)) for s in case.steps))

@@ -21,6 +21,7 @@ def disagreement(spec: Spec) -> str:
         ("options", dict(text.options), {o.name: o.default for o in spec.options}),
         ("option sets", list(text.option_sets()), list(spec.option_sets())),
         ("states", [s.name for s in text.states], [s.name for s in spec.states]),
+        ("inputs", [i.name for i in text.inputs], [i.name for i in spec.inputs]),
     ]
     for h in spec.hyperparameters:
         if h.name in text.defaults:
@@ -30,6 +31,9 @@ def disagreement(spec: Spec) -> str:
     for own, s in zip(text.states, spec.states, strict=False):
         pairs.append((f"domain of `{s.name}`", *domain(own.domain, s.domain)))
         pairs.append((f"`scalar` of `{s.name}`", own.scalar, s.scalar))
+    for taken, i in zip(text.inputs, spec.inputs, strict=False):
+        pairs.append((f"domain of `{i.name}`", *domain(taken.domain, i.domain)))
+        pairs.append((f"`scalar` of `{i.name}`", taken.scalar, i.scalar))
     for options in text.option_sets():
         active = [s.name for s in text.active_states(options)]
         pairs.append(("states", active, [s.name for s in spec.active_states(options)]))

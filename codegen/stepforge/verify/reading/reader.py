@@ -69,6 +69,15 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Input:
+    """What every step is given beside the gradient: a tensor like it, or one number of the host."""
+
+    name: str
+    scalar: bool
+    domain: Domain
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """A tensor that a kernel is given.
 
@@ -76,11 +85,13 @@ class Tensor:
         name: Its name.
         loaded: Whether its old value is read under any options.
         stored: Whether a step writes it.
+        role: What it is, "p", "g" or "state", which its type follows from; inputs are as `g`.
     """
 
     name: str
     loaded: bool
     stored: bool
+    role: str
 
 
 @dataclass(frozen=True)
@@ -94,6 +105,7 @@ class Reading:
         options: Their defaults.
         when: The condition of every option that has one.
         states: In the order of the text; without those that the rule has no use for.
+        inputs: In the order of the text; without those that the rule has no use for.
         rule: The statements.
     """
 
@@ -103,7 +115,13 @@ class Reading:
     options: Options
     when: Mapping[str, Expression]
     states: tuple[State, ...]
+    inputs: tuple[Input, ...]
     rule: tuple[Statement, ...]
+
+    @property
+    def numbers(self) -> list[str]:
+        """The numbers of the host that a step is given: hyperparameters and inputs."""
+        return [*self.defaults, *(i.name for i in self.inputs if i.scalar)]
 
     def active_states(self, options: Options) -> tuple[State, ...]:
         """The states that exist under these options."""
@@ -133,11 +151,12 @@ class Reading:
         return found
 
     def tensors(self, options: Options | None = None) -> tuple[Tensor, ...]:
-        """`p`, `g` and the tensor states, of an option set or all of them."""
+        """`p`, `g`, inputs and states, of an option set or all of them."""
         read = self._read_first
         active = self.states if options is None else self.active_states(options)
-        states = [s.name for s in active if not s.scalar]
-        return tuple(Tensor(name, name in read, name != "g") for name in ("p", "g", *states))
+        roles = {"p": "p", "g": "g", **{i.name: "g" for i in self.inputs if not i.scalar}}
+        roles |= {s.name: "state" for s in active if not s.scalar}
+        return tuple(Tensor(n, n in read, role != "g", role) for n, role in roles.items())
 
     @cached_property
     def _read_first(self) -> set[str]:
@@ -202,9 +221,15 @@ def read(text: str) -> Reading:
         )
         for name, entry in data.get("state", {}).items()
     }  # fmt: skip
+    inputs = {
+        name: Input(name, entry.get("scalar", False), _domain(entry.get("domain")))
+        for name, entry in data.get("inputs", {}).items()
+    }
     update = data["rule"]["update"]
-    known = {"p", "g", "t", *hyperparameters, *options, *declared}
-    reader = _Rule(update, {s.name for s in declared.values() if not s.scalar}, known)
+    known = {"p", "g", "t", *hyperparameters, *options, *declared, *inputs}
+    tensors = {s.name for s in declared.values() if not s.scalar}
+    tensors |= {i.name for i in inputs.values() if not i.scalar}
+    reader = _Rule(update, tensors, known)
     used = {name for s in everything(reader.rule) for name in _mentioned(s)}
     return Reading(
         {name: float(entry["default"]) for name, entry in hyperparameters.items()},
@@ -216,6 +241,7 @@ def read(text: str) -> Reading:
         {name: bool(entry["default"]) for name, entry in options.items()},
         {n: c for n, e in options.items() if (c := _condition(e.get("when"))) is not None},
         tuple(s for s in declared.values() if s.name in used),
+        tuple(i for i in inputs.values() if i.name in used),
         reader.rule,
     )
 
@@ -326,13 +352,13 @@ def _folded(op: str, parts: Sequence[Expression]) -> Expression:
 class _Rule:
     """The statements of a rule, with the names that are tensors before and behind each of them.
 
-    Whatever contains no tensor is a number of the host. `p`, `g` and states of the shape of `p`
-    stay tensors whatever they are given; another name is what it is given last, and a tensor where
-    it is one on any of the paths that meet.
+    Whatever contains no tensor is a number of the host. `p`, `g`, inputs and states of the shape of
+    `p` stay tensors whatever they are given; another name is what it is given last, and a tensor
+    where it is one on any of the paths that meet.
     """
 
-    def __init__(self, text: str, states: set[str], known: set[str]) -> None:
-        self.fixed = frozenset({"p", "g"} | states)
+    def __init__(self, text: str, declared: set[str], known: set[str]) -> None:
+        self.fixed = frozenset({"p", "g"} | declared)
         tree = ast.parse(text)
         stored = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)
                   and isinstance(n.ctx, ast.Store)}  # fmt: skip

@@ -68,18 +68,27 @@ class Evaluator:
 
     def step(
         self, p: Elements, g: Elements, state: Mapping[str, Any], t: int,
-        hyperparameters: Mapping[str, float],
+        values: Mapping[str, Any],
     ) -> dict[str, Vector]:  # fmt: skip
         """One step from exact inputs; the new `p` and states.
 
-        Elements for which the formula is undefined are unknown."""
+        Elements for which the formula is undefined are unknown.
+
+        Args:
+            p: Parameters.
+            g: Their gradient.
+            state: The state.
+            t: Number of the step.
+            values: What else a step is given by name: hyperparameters and inputs.
+        """
         count = len(p)
         env: dict[str, Vector] = {
             "p": [exactly(x, True) for x in p],
             "g": [exactly(x, True) for x in g],
             "t": exactly(t),
-            **{name: exactly(x) for name, x in hyperparameters.items()},
         }
+        for name, given in values.items():
+            env[name] = exactly(given) if np.ndim(given) == 0 else [exactly(x, True) for x in given]
         for s in self.states:
             value = state[s.name]
             env[s.name] = exactly(value) if s.scalar else [exactly(x, True) for x in value]
@@ -126,8 +135,9 @@ class Evaluator:
         choice = holds(condition, self.options)
         return self.value(condition, env, tensors) if choice is None else exactly(int(choice))
 
-    def initial(self, p: Elements, hyperparameters: Mapping[str, float]) -> dict[str, Vector]:
+    def initial(self, p: Elements, values: Mapping[str, Any]) -> dict[str, Vector]:
         """The state before the first step; of a number for all elements, once."""
+        hyperparameters = {name: values[name] for name in self.reading.defaults}
         env: dict[str, Vector] = {name: exactly(x) for name, x in hyperparameters.items()}
         env["p"] = [exactly(x, True) for x in p]
         self.may_fail = False
@@ -237,7 +247,7 @@ class Evaluator:
 
 
 def first_state(
-    spec: Spec, options: Options, values: Mapping[str, float], p: Elements
+    spec: Spec, options: Options, values: Mapping[str, Any], p: Elements
 ) -> dict[str, Any]:
     """The state before the first step of `p`, from the spec."""
     evaluator = Evaluator(spec, options, "float64")

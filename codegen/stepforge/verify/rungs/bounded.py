@@ -283,8 +283,9 @@ def random_point(problem: Problem, spec: Spec, rng: inputs.Generator) -> dict[st
     values: dict[str, float] = {"t": float(rng.choice([1, 2, 3, 10, 100, 1000]))}
     if rng.random() < 0.5:
         values |= {h.name: h.default for h in spec.hyperparameters}
+        values |= {i.name: inputs.draw(i, rng) for i in spec.inputs if i.scalar}
     else:
-        values |= inputs.hyperparameters(spec, rng)
+        values |= inputs.numbers(spec, rng)
     for s in spec.states:
         if s.scalar:
             values[s.name] = float(inputs.inside(rng.random(1), s.domain)[0])

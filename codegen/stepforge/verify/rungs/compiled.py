@@ -237,13 +237,14 @@ def signature(
     reading, layout = reader.of(spec), Layout.named(dtype)
     active = {tensor.name for tensor in reading.tensors(options)}
     given = {f"{tensor.name}_ptr": tensor.name in active for tensor in reading.tensors()}
+    kinds = {f"{t.name}_ptr": layout.of(t.role).triton for t in reading.tensors()}
     own = {"BLOCK": kernel.block, "EXACT": exact, "ALIGNED": aligned}
     own |= {"ON_DEVICE": mode != "host", "SCALED": mode == "scaled"}
     constants: dict[str, Any] = {aside(spec, name): value for name, value in own.items()}
     constants |= {name.upper(): value for name, value in options.items()}
     for pointer, is_given in given.items():
         name = pointer.removesuffix("_ptr")
-        kind = tl.dtype(layout.of(name).triton)
+        kind = tl.dtype(kinds[pointer])
         constants[f"{name}_type"] = kind if is_given else None
     types: dict[str, str] = {}
     values: dict[tuple[int, ...], Any] = {}
@@ -254,7 +255,7 @@ def signature(
             types[name] = kernel.tables[name]
             pointers.append(index)
         elif given.get(name):
-            types[name] = f"*{layout.of(name.removesuffix('_ptr')).triton}"
+            types[name] = f"*{kinds[name]}"
             pointers.append(index)
         elif name in given or parameter.is_constexpr:
             if name not in given and name not in constants:

@@ -107,15 +107,15 @@ def _matching(names: Iterable[str], patterns: Mapping[str, str]) -> Iterator[str
             yield f"`{name}` {reason}"
 
 
-def itemsize(tensor: str, dtype: str) -> int:
+def itemsize(tensor: Tensor, dtype: str) -> int:
     """Bytes of an element; parameters and gradients of 16 bits have states of float32."""
-    return Layout.named(dtype).of(tensor).bytes
+    return Layout.named(dtype).of(tensor.role).bytes
 
 
 def bytes_moved(spec: Spec, options: Options, dtype: str) -> int:
     """The least that a step has to move per element: each tensor read once, written once."""
     tensors = active_tensors(spec, options)
-    return sum((t.loaded + t.stored) * itemsize(t.name, dtype) for t in tensors)
+    return sum((t.loaded + t.stored) * itemsize(t, dtype) for t in tensors)
 
 
 def entries(spec: Spec, options: Options) -> int:
@@ -158,7 +158,7 @@ def _traffic(
     every = [(read - table, written) for read, written in ways(ptx)]
     for index, (prefix, verb) in enumerate((("ld", "loads"), ("st", "stores"))):
         wanted, most = (
-            _accesses(names, dtype, block) for names in _tensors(spec, options, prefix, mode)
+            _accesses(tensors, dtype, block) for tensors in _tensors(spec, options, prefix, mode)
         )
         least, limit = (sum(w * count for w, count in c.items()) for c in (wanted, most))
         numbers = spare if prefix == "ld" else 0
@@ -213,12 +213,14 @@ def _spare(spec: Spec, mode: str) -> int:
     return len(lower(spec).arguments) + 1 if mode != "host" else 0
 
 
-def _tensors(spec: Spec, options: Options, prefix: str, mode: str) -> tuple[list[str], list[str]]:
+def _tensors(
+    spec: Spec, options: Options, prefix: str, mode: str
+) -> tuple[list[Tensor], list[Tensor]]:
     """The tensors that have to be read (or written, by the prefix), and those that may be."""
     found = []
     for tensors in (active_tensors(spec, options), reader.of(spec).tensors(options)):
         scaled = (_scaled(tensor, mode) for tensor in tensors)
-        found.append([t.name for t in scaled if (t.loaded if prefix == "ld" else t.stored)])
+        found.append([t for t in scaled if (t.loaded if prefix == "ld" else t.stored)])
     needed, allowed = found
     return needed, allowed
 
@@ -228,11 +230,11 @@ def _scaled(tensor: Tensor, mode: str) -> Tensor:
     return replace(tensor, stored=True) if mode == "scaled" and tensor.name == "g" else tensor
 
 
-def _accesses(names: list[str], dtype: str, block: int) -> Counter[int]:
+def _accesses(tensors: list[Tensor], dtype: str, block: int) -> Counter[int]:
     """Bytes of an access → how many of them a thread needs for these tensors."""
     found: Counter[int] = Counter()
-    for name in names:
-        size = itemsize(name, dtype)
+    for tensor in tensors:
+        size = itemsize(tensor, dtype)
         width = min(GROUP * size, ACCESS_BYTES)
         found[width] += block // THREADS * size // width
     return found
@@ -254,8 +256,8 @@ def amd_findings(
             rf"^\s+(?:global|buffer|flat)_{verb}_({'|'.join(_AMD_BYTES)})\b", text, re.MULTILINE
         )
         least, most = (
-            sum(itemsize(name, dtype) * block // AMD_THREADS for name in names)
-            for names in (needed, written)
+            sum(itemsize(tensor, dtype) * block // AMD_THREADS for tensor in tensors)
+            for tensors in (needed, written)
         )
         moved = sum(_AMD_BYTES[width] for width in widths)
         numbers = 8 * (1 + entries + _spare(spec, mode)) if prefix == "ld" and entries else 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,7 +55,7 @@ class _Case:
 
     options: Options
     dtype: str
-    values: dict[str, float]
+    values: dict[str, Any]
     p: inputs.Array
     g: inputs.Array
     state: dict[str, Any]
@@ -124,17 +123,17 @@ def check(task: Task) -> Verdict:
         reference.check_signatures(module, spec)
     except Exception as error:  # whatever an edited file does when it is imported
         return verdict(Status.REFUTED, f"{path} cannot be imported: {failure(error)}")
-    p, g = np.ones(0, np.float32), np.ones(1, np.float32)
-    state = {s.name: 0.5 if s.scalar else p for s in spec.active_states(options)}
-    right, misshapen = (partial(module.step, p, other, state) for other in (p, g))
-    if reason := refusals.wrong(right, spec, options, misshapen):
+    right, wrong = np.ones(0, np.float32), np.ones(1, np.float32)
+    state = {s.name: 0.5 if s.scalar else right for s in spec.active_states(options)}
+    steps = refusals.of_shapes(module.step, spec, right, wrong, state)
+    if reason := refusals.wrong(steps[0], spec, options, steps[1]):
         return verdict(Status.REFUTED, f"{path}: {reason}")
     rng = np.random.default_rng([task.seed, 1])
     for dtype in ("float64", "float32"):
         for draw in range(amount.draws):
-            values = inputs.hyperparameters(spec, rng)
+            values = inputs.numbers(spec, rng)
             if draw == 0:
-                values = {h.name: h.default for h in spec.hyperparameters}
+                values |= {h.name: h.default for h in spec.hyperparameters}
             try:
                 _draw(spec, module, options, dtype, values, rng, tally, amount)
             except _Outside as fault:
@@ -178,16 +177,18 @@ def _draw(
     tensors = inputs.ordinary(spec, options, amount.elements, dtype, rng)
     tensors["g"][:2] = 0
     p, g = tensors["p"], tensors["g"]
-    state: dict[str, Any] = {k: v for k, v in tensors.items() if k not in ("p", "g")}
-    state |= inputs.scalar_states(spec, options, rng)
-    far = _Case(options, dtype, values, p, g, state, int(10 ** rng.uniform(0.5, 6)))
+    given, states = inputs.parted(spec, tensors)
+    state: dict[str, Any] = {**states, **inputs.scalar_states(spec, options, rng)}
+    far = _Case(options, dtype, {**values, **given}, p, g, state, int(10 ** rng.uniform(0.5, 6)))
     first = _initial(spec, module, _Case(options, dtype, values, p, g, {}, 0), tally)
     if first is not None:
         state = first
     for t in range(1, amount.steps + 1):
         g = inputs.log_uniform(amount.elements, dtype, Interval(), rng)
         g[:2] = 0
-        after = _step(spec, module, _Case(options, dtype, values, p, g, state, t), tally)
+        given = inputs.given(spec, amount.elements, dtype, rng)
+        case = _Case(options, dtype, {**values, **given}, p, g, state, t)
+        after = _step(spec, module, case, tally)
         if after is None:
             break
         p, state = _finite(*after, tensors)
@@ -240,14 +241,17 @@ def _narrow(
     amount: Amount,
 ) -> str:  # fmt: skip
     """A 16-bit type is computed in float32 and rounded once; says what is not."""
-    values = inputs.hyperparameters(spec, rng)
+    values: dict[str, Any] = {**inputs.numbers(spec, rng)}
     tensors = inputs.ordinary(spec, options, 20 * amount.elements, "float32", rng)
-    p, g = tensors.pop("p").astype(dtype), tensors.pop("g").astype(dtype)
-    state = {**tensors, **inputs.scalar_states(spec, options, rng)}
+    p, g = tensors["p"].astype(dtype), tensors["g"].astype(dtype)
+    given, states = inputs.parted(spec, tensors)
+    values |= {name: tensor.astype(dtype) for name, tensor in given.items()}
+    state = {**states, **inputs.scalar_states(spec, options, rng)}
     wide = p.astype(np.float32), g.astype(np.float32)
+    wide_values = values | {name: values[name].astype(np.float32) for name in given}
     try:
         reference.init(module, spec, options, p, values)
-        expected_p, expected = reference.step(module, spec, options, *wide, state, 2, values)
+        expected_p, expected = reference.step(module, spec, options, *wide, state, 2, wide_values)
     except ARITHMETIC:
         return ""  # the formula has no value there; float32 tells whether that is right
     got_p, got = reference.step(module, spec, options, p, g, state, 2, values)
@@ -278,8 +282,9 @@ def _counterexample(spec: Spec, path: Path, module: ModuleType, fault: _Outside)
     case, options, element = fault.case, fault.case.options, slice(fault.element, fault.element + 1)
     state = {k: v if np.ndim(v) == 0 else v[element] for k, v in case.state.items()}
     p, g, text = case.p[element], case.g[element], Text(path)
+    values = {k: v if np.ndim(v) == 0 else v[element] for k, v in case.values.items()}
     given = {"t": str(case.t)} if case.t else {}
-    given |= {k: inputs.shown(v) for k, v in case.values.items()}
+    given |= {k: inputs.shown(np.asarray(v).reshape(-1)[0]) for k, v in values.items()}
     if case.t:
         given |= {k: inputs.shown(v[0]) for k, v in {"p": p, "g": g}.items()}
         given |= {k: inputs.shown(np.asarray(v).reshape(-1)[0]) for k, v in state.items()}
@@ -287,11 +292,11 @@ def _counterexample(spec: Spec, path: Path, module: ModuleType, fault: _Outside)
         index = trace.last_assignment(spec, options, fault.tensor)
 
         def step() -> None:
-            reference.step(module, spec, options, p, g, state, case.t, case.values)
+            reference.step(module, spec, options, p, g, state, case.t, values)
 
         events = [e for e in trace.record(text, step) if e.function == "step"]
         evaluator = Evaluator(spec, options, case.dtype)
-        evaluator.step(p, g, state, case.t, case.values)
+        evaluator.step(p, g, state, case.t, values)
         ran = [vector is not None for _, vector in evaluator.trace]
         statements = trace.statement_events(spec, options, events, ran)
         for number, (event, (_, vector)) in enumerate(

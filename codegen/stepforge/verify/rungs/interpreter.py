@@ -7,7 +7,6 @@ or a launcher that remembers something, shows in a later step. There is no toler
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -92,7 +91,7 @@ def refused(bench: Bench, options: Options) -> str:
         s.name: 0.5 if s.scalar else Tensor(np.ones(0, np.float32))
         for s in spec.active_states(options)
     }
-    p, g = Tensor(np.ones(0, np.float32)), Tensor(np.ones(1, np.float32))
-    right, misshapen = (partial(bench.triton.step, p, other, state) for other in (p, g))
-    reason = refusals.wrong(right, spec, options, misshapen)
+    right, wrong = Tensor(np.ones(0, np.float32)), Tensor(np.ones(1, np.float32))
+    steps = refusals.of_shapes(bench.triton.step, spec, right, wrong, state)
+    reason = refusals.wrong(steps[0], spec, options, steps[1])
     return f"{bench.pair.triton}: {reason}" if reason else ""

@@ -87,12 +87,12 @@ class Outcome:
 def storage(spec: Spec, options: Options, dtype: str) -> dict[str, str]:
     """The kind of every tensor of an option set: 16-bit parameters have float32 states."""
     layout = Layout.named(dtype)
-    return {t.name: layout.of(t.name).kind for t in reader.of(spec).tensors(options)}
+    return {t.name: layout.of(t.role).kind for t in reader.of(spec).tensors(options)}
 
 
 def domains(spec: Spec) -> Domains:
     """The domain of every leaf that has one; `t` counts from 1."""
-    return _of_leaves(spec, {h.name: h.domain for h in spec.hyperparameters})
+    return _of_leaves(spec, {})
 
 
 def usual(spec: Spec) -> Domains:
@@ -101,7 +101,7 @@ def usual(spec: Spec) -> Domains:
 
 
 def _of_leaves(spec: Spec, found: dict[str, Interval]) -> Domains:
-    found = found | {s.name: s.domain for s in spec.states}
+    found = spec.domains | found
     own = {"t": Interval(low=1, low_open=False), rule.SCALE: Interval(low=0)}
     return Domains({**found, **own}, spec.together)
 

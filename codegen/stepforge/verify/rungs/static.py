@@ -38,7 +38,7 @@ class _Fault(Exception):
 def check(task: Task) -> Verdict:
     """Every value is a number, states are inside their domains; a warning if it is not downhill."""
     spec = task.spec
-    defaults = {h.name: h.default for h in spec.hyperparameters}
+    defaults = _defaults(spec)
     try:
         compared, moved = _first_steps(task, defaults)
         rate = spec.roles.get("learning_rate", "")
@@ -52,6 +52,13 @@ def check(task: Task) -> Verdict:
     return task.verdict(Status.TESTED, detail, compared, seed=None, warnings=tuple(found))
 
 
+def _defaults(spec: Spec) -> dict[str, Any]:
+    """Hyperparameters at their defaults, and of every input a number that it may be."""
+    given: dict[str, Any] = {number.name: number.default for number in spec.numbers}
+    tensors = (i for i in spec.inputs if not i.scalar)
+    return given | {i.name: [i.default] * len(_GRADIENTS) for i in tensors}
+
+
 def _assumed(task: Task) -> Iterator[str]:
     """The domains that other rungs take for granted without a reason."""
     texts = {s.name: s.domain_text for s in task.spec.states}
@@ -59,14 +66,14 @@ def _assumed(task: Task) -> Iterator[str]:
         yield f"that `{name}` keeps its domain `{texts[name]}` in every step is assumed, not shown"
 
 
-def _moving(spec: Spec, defaults: dict[str, float], rate: str) -> Iterator[dict[str, float]]:
+def _moving(spec: Spec, defaults: dict[str, Any], rate: str) -> Iterator[dict[str, Any]]:
     """The defaults with a learning rate that is not zero."""
     domain = next(h.domain for h in spec.hyperparameters if h.name == rate)
     inside = [value for value in (*_RATES, domain.low / 2, domain.high / 2) if value in domain]
     yield from ({**defaults, rate: value} for value in inside if value)
 
 
-def _first_steps(task: Task, values: Mapping[str, float]) -> tuple[int, list[int]]:
+def _first_steps(task: Task, values: Mapping[str, Any]) -> tuple[int, list[int]]:
     """The first steps from `p = 0`: how many values there are, and where every element went first.
 
     Raises:
@@ -110,12 +117,13 @@ def _first_steps(task: Task, values: Mapping[str, float]) -> tuple[int, list[int
 
 
 def _rounded(
-    task: Task, p: list[Any], state: Mapping[str, Any], t: int, values: Mapping[str, float]
+    task: Task, p: list[Any], state: Mapping[str, Any], t: int, values: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The same step in IEEE arithmetic, where `log(0)` is minus infinity and `1/inf` is zero."""
     spec, options = task.spec, task.options
     active = spec.active_states(options)
-    storage = {"p": "f64", "g": "f64", **{s.name: "f64" for s in active if not s.scalar}}
+    tensors = (*spec.given, *(s.name for s in active if not s.scalar))
+    storage = dict.fromkeys(tensors, "f64")
     expected = rule.expected(spec, options, storage)
     leaves = {"p": p, "g": _GRADIENTS, "t": t, **values, **state}
     arrays = {name: np.asarray(value, np.float64) for name, value in leaves.items()}
@@ -152,13 +160,14 @@ def _sign(x: Any) -> int:
 
 
 def _refuted(
-    task: Task, reason: str, where: tuple[str, int, int, Any, Any], values: Mapping[str, float],
+    task: Task, reason: str, where: tuple[str, int, int, Any, Any], values: Mapping[str, Any],
     expected: str, got: str,
 ) -> _Fault:  # fmt: skip
     name, index, t, p, state = where
     defaults = {h.name: h.default for h in task.spec.hyperparameters}
+    values = {k: v[index] if isinstance(v, list) else v for k, v in values.items()}
     given = {"t": str(t), "g": repr(_GRADIENTS[index]), "p": repr(float(p[index]))}
-    given |= {k: repr(v) for k, v in values.items() if v != defaults[k]}
+    given |= {k: repr(v) for k, v in values.items() if v != defaults.get(k)}
     given |= {k: repr(float(v[index] if isinstance(v, list) else v)) for k, v in state.items()}
     line = spec_line(task.spec, task.options, last_assignment(task.spec, task.options, name))
     found = Counterexample(name, "exact", 1, 0, t, given, expected, got, line)

@@ -121,7 +121,7 @@ class Batch:
 
     Attributes:
         sizes: Elements of each.
-        columns: `p`, `g` and the tensors of the state, by name.
+        columns: `p`, `g`, inputs and the tensors of the state, by name.
         scalars: The scalar states.
         before: What is in the columns, all tensors as one array.
     """
@@ -143,7 +143,7 @@ class Batch:
             for name, values in drawn.items():
                 values[-len(special[name]) :] = special[name]
         wide = state_type(drawn["p"].dtype)
-        before = {k: v if k in ("p", "g") else v.astype(wide) for k, v in drawn.items()}
+        before = {k: v if k in spec.given else v.astype(wide) for k, v in drawn.items()}
         ends = np.cumsum(sizes)[:-1]
         columns = {k: Column(np.split(v, ends), shifted) for k, v in before.items()}
         scalars = inputs.scalar_states(spec, options, rng)
@@ -236,12 +236,12 @@ class Bench:
                 g = g.astype(real) / real.type(values[SCALE])
                 scaled = {"g": g.astype(before["g"].dtype)}
         given = {name: value for name, value in values.items() if name != SCALE}
-        old = {k: v for k, v in before.items() if k not in ("p", "g")}
+        tensors, old = inputs.parted(spec, before)
         raised: type[Exception] | None = None
         p, state = before["p"], dict[str, Any]()
         try:
             p, state = reference.step(
-                self.numpy, spec, options, p, g, {**old, **batch.scalars}, t, given
+                self.numpy, spec, options, p, g, {**old, **batch.scalars}, t, {**given, **tensors}
             )
         except ARITHMETIC as error:
             raised = type(error)
@@ -269,7 +269,7 @@ class Bench:
             return Difference(f"{self.pair.multi_tensor}: {failure(error)}")
         if raised is not None:
             return Difference(f"{self.pair.multi_tensor}: NumPy raises {raised.__name__}")
-        expected = {"p": p, "g": before["g"], **state, **scaled}
+        expected = {"p": p, "g": before["g"], **tensors, **state, **scaled}
         for name, column in batch.columns.items():
             if not column.intact:
                 return Difference(
@@ -391,7 +391,7 @@ def interpreted(task: Task) -> tuple[Difference | None, int]:
 def _values(spec: Spec, rng: inputs.Generator) -> dict[str, float]:
     """Hyperparameters, and a scale such as `GradScaler` has: powers of two as a rule."""
     scale = float(2.0 ** rng.integers(-2, 17)) if rng.random() < 0.7 else float(rng.uniform(1, 9))
-    return {**inputs.hyperparameters(spec, rng), SCALE: scale}
+    return {**inputs.numbers(spec, rng), SCALE: scale}
 
 
 @contextmanager

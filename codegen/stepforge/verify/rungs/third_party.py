@@ -122,7 +122,7 @@ def _values(spec: Spec, options: Options, draw: int, rng: inputs.Generator) -> d
         decay = spec.torch.arguments.get("weight_decay", ("weight_decay",))
         values |= {h.name: 0.0 for h in spec.hyperparameters if h.name in decay and 0 in h.domain}
     elif draw:
-        values = inputs.hyperparameters(spec, rng)
+        values = inputs.numbers(spec, rng)
     usual = dict(values)
     for option, name in spec.torch.switches.items():
         if not options[option]:

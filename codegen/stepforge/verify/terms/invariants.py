@@ -30,7 +30,8 @@ def assumed(spec: Spec, options: Options) -> Iterator[str]:
     """
     domains = {name: _closed(domain) for name, domain in _domains(spec).items()}
     active = spec.active_states(options)
-    storage = {"p": "f64", "g": "f64", **{s.name: "f64" for s in active if not s.scalar}}
+    tensors = (*spec.given, *(s.name for s in active if not s.scalar))
+    storage = dict.fromkeys(tensors, "f64")
     new = rule.expected(spec, options, storage)
     starts = {s.name: rule.host(s.init) for s in reader.of(spec).active_states(options)}
     for s in active:
@@ -43,8 +44,7 @@ def assumed(spec: Spec, options: Options) -> Iterator[str]:
 
 
 def _domains(spec: Spec) -> dict[str, Interval]:
-    found = {h.name: h.usual for h in spec.hyperparameters}
-    found |= {s.name: s.domain for s in spec.states}
+    found = spec.domains | {h.name: h.usual for h in spec.hyperparameters}
     return {**found, "t": Interval(low=1, low_open=False)}
 
 

@@ -78,7 +78,8 @@ def launch(
         state = {k: v for k, v in state.items() if not isinstance(v, Tensor)}
     before = dict(state)
     given = reference_proof.inputs(spec, options)
-    given |= {aside(spec, "table"): Table()} if tabular else {"p": Tensor("p"), "g": Tensor("g")}
+    tensors = {name: Tensor(name) for name in spec.given}
+    given |= {aside(spec, "table"): Table()} if tabular else tensors
     step = source.functions.get("step")
     keyword = aside(spec, "exact")
     if step is not None and any(a.arg == keyword for a in step.args.kwonlyargs):

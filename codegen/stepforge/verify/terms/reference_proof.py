@@ -30,7 +30,7 @@ def values(source: Source, spec: Spec, options: Options, storage: Mapping[str, s
         Unsupported: It holds something that cannot be lifted, or returns something else.
     """
     given = inputs(spec, options)
-    given |= {name: Value(terms.load(name, storage[name])) for name in ("p", "g")}
+    given |= {name: Value(terms.load(name, storage[name])) for name in spec.given}
     state: dict[str, Any] = {
         s.name: Value(terms.scalar(s.name), weak=True)
         if s.scalar
@@ -61,6 +61,6 @@ def inputs(spec: Spec, options: Options) -> dict[str, Any]:
     """The parameters of `step` that are not tensors."""
     return {
         "t": Integer(terms.scalar("t")),
-        **{h.name: Value(terms.scalar(h.name), weak=True) for h in spec.hyperparameters},
+        **{h.name: Value(terms.scalar(h.name), weak=True) for h in spec.numbers},
         **{o.name: options[o.name] for o in spec.options},
     }

@@ -71,7 +71,7 @@ def expected(
     Args:
         spec: The spec.
         options: A value for each of its options.
-        storage: The kind of `p`, `g` and of every tensor state that these options have.
+        storage: The kind of `p`, `g`, inputs and of every tensor state that these options have.
         scaled: Whether gradients are divided by `SCALE` first, and stored so.
     """
     reading = reader.of(spec)
@@ -114,7 +114,7 @@ class _Run:
     def __post_init__(self) -> None:
         self.real = compute_kind(self.storage)
         states = self.reading.active_states(self.options)
-        scalars = ["t", *self.reading.defaults, *(s.name for s in states if s.scalar)]
+        scalars = ["t", *self.reading.numbers, *(s.name for s in states if s.scalar)]
         self.values |= {name: terms.scalar(name) for name in scalars}
         self.values |= {
             name: apply("cvt", terms.load(name, kind), kind=self.real)

@@ -36,7 +36,7 @@ class Tables:
         """The tables of some parameters; built again only when a tensor has another address.
 
         Args:
-            names: The rule's names of the tensors of a parameter, `p` and `g` first.
+            names: The rule's names of the tensors of a parameter: `p`, `g`, inputs and states.
             batch: The tensors of every parameter.
             kernel: Module of the multi-tensor kernel.
             device: Where they are.
@@ -112,7 +112,7 @@ def step_on_device(
                 if unscaled is not gradient:
                     gradient.copy_(unscaled)
             for each in ready:
-                each.restore(scale is not None)
+                each.restore(scale is not None, len(work.inputs))
 
 
 def step_without_waiting(
@@ -168,7 +168,7 @@ def step_without_waiting(
                 rows = torch.cat([addresses, size, bits], 1)
                 kernel.step_on_device(table, rows, **{scaled: is_scaled}, **flags)
             for each in ready:
-                each.restore(is_scaled)
+                each.restore(is_scaled, len(work.inputs))
         for name, places, old in zip(work.scalars, scalars, before, strict=True):
             new = after[name] if skips is None else torch.where(skips, old, after[name])
             pairs = zip(places, new.to(places[0].dtype).unbind(), strict=True)

@@ -13,7 +13,7 @@ parameters, before it writes any of them (`_tensors`).
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,6 +32,7 @@ from ._checkpoints import Checkpoints, Group, counter, counts_on, full_like
 from ._checks import are_simple, check, is_fake, refuse_tracing
 from ._device import Tables, refuse_capture, step_on_device, step_without_waiting
 from ._host import step_on_host
+from ._inputs import Inputs
 from ._jobs import Job, Needed, Scaling, Work
 from ._tensors import local, mark_written, number
 
@@ -47,6 +48,8 @@ class Optimizer(Checkpoints):
 
     _is_eager: ClassVar[bool] = False
     _sparse: ClassVar[str] = ""
+    _inputs: ClassVar[Mapping[str, bool]] = {}
+    """The rule's names of its inputs → whether each is one number."""
 
     def __init__(self, params: Any, defaults: Group) -> None:
         super().__init__(params, defaults)
@@ -60,6 +63,10 @@ class Optimizer(Checkpoints):
     def _numbers(state: dict[str, Any], t: torch.Tensor, values: dict[str, Any]) -> list[Any]:
         """The kernel's numbers as float64 tensors, an element for every parameter; new scalars."""
         raise NotImplementedError
+
+    @staticmethod
+    def _check_inputs(values: dict[str, Any]) -> None:
+        """Refuses inputs outside of their domains; what is None is not known yet."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restores what was pickled or loaded."""
@@ -96,18 +103,27 @@ class Optimizer(Checkpoints):
             The loss, or None without closure.
 
         Raises:
-            ValueError: An option has no meaning here.
-            RuntimeError: A parameter, gradient or state cannot be stepped, or the step is traced.
+            ValueError: An option has no meaning here, or an input is outside of its domain.
+            RuntimeError: A parameter, gradient, input or state is missing or cannot be stepped, or
+                the step is traced.
             TypeError: One of them has a type that no kernel computes with.
         """
+        return self._step(closure, {})
+
+    @torch._disable_dynamo  # type: ignore[untyped-decorator]
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _step(self, closure: Callable[[], Any] | None, given: Mapping[str, Any]) -> Any:
+        """A step that is given inputs by the rule's names, None where there is none; see `step`."""
         refuse_tracing(type(self).__name__)
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         scaling = Scaling(getattr(self, "grad_scale", None), getattr(self, "found_inf", None))
+        inputs = Inputs(type(self).__name__, self._inputs, given, self.param_groups)
+        self._check_inputs(inputs.on_host())
         known: dict[Any, dict[str, float]] = {}
-        for work in [self._work(group, scaling, known) for group in self.param_groups]:
+        for work in [self._work(group, scaling, known, inputs) for group in self.param_groups]:
             self._run(work, scaling)
         return loss
 
@@ -130,20 +146,23 @@ class Optimizer(Checkpoints):
                 f"{capturable_devices(self._has_xla)}."
             )
 
-    def _work(self, group: Group, scaling: Scaling, known: dict[Any, dict[str, float]]) -> Work:
+    def _work(
+        self, group: Group, scaling: Scaling, known: dict[Any, dict[str, float]], inputs: Inputs
+    ) -> Work:
         """What there is to do in a group; changes nothing.
 
         Args:
             group: A parameter group.
             scaling: What `GradScaler` hands over.
             known: The numbers that the rule needs → scalar states after the step; added to.
+            inputs: What the step is given.
         """
         self._check(group)
-        values = self._values(group)
+        values = {**self._values(group), **inputs.numbers}
         needed = self._needed(values)
-        names = ["p", "g", *(one.name for one in needed if not one.is_scalar)]
+        names = ["p", "g", *inputs.names, *(one.name for one in needed if not one.is_scalar)]
         scalars = [one.name for one in needed if one.is_scalar]
-        work = Work(names, scalars, values, {}, {}, [], [], [], [])
+        work = Work(names, inputs.names, scalars, values, {}, {}, [], [], [], [])
         is_special = group.get("fused") or group.get("capturable")
         for parameter in group["params"]:
             gradient = parameter.grad
@@ -151,7 +170,7 @@ class Optimizer(Checkpoints):
                 continue
             if is_special or gradient.is_sparse:
                 self._check_parameter(parameter, group)
-            job = self._job(parameter, group, needed)
+            job = self._job(parameter, group, needed, inputs)
             p = job.parts[0]
             if not job.waits:
                 (work.empty if is_fake(p) else work.free).append(job)
@@ -161,6 +180,7 @@ class Optimizer(Checkpoints):
             (work.empty if p.is_meta else work.host if p.is_cpu else work.device).append(job)
             if (job.t, *job.before) not in work.after:
                 work.numbers.update({name: number(value) for name, value in values.items()})
+                self._check_inputs(work.numbers)
                 key = (*work.numbers.items(), job.t, *job.before)
                 if key not in known:
                     known[key] = self._after(work, job)
@@ -170,20 +190,23 @@ class Optimizer(Checkpoints):
             self._kernel()
         return work
 
-    def _job(self, parameter: torch.Tensor, group: Group, needed: list[Needed]) -> Job:
+    def _job(
+        self, parameter: torch.Tensor, group: Group, needed: list[Needed], inputs: Inputs
+    ) -> Job:
         """What there is to do for one parameter; changes nothing."""
         state = self.state.get(parameter, {})
         new = self._missing(parameter, group, needed)
         if new:
             state = {**state, **new}
-        tensors = [parameter, parameter.grad]
+        tensors = [parameter, parameter.grad, *inputs.of(parameter)]
         tensors += [state[one.key] for one in needed if not one.is_scalar]
         scalars = [state[one.key] for one in needed if one.is_scalar]
         parts, is_simple, fakes = tensors, are_simple(tensors), False
         if not is_simple:
             parts = [local(tensor, parameter) for tensor in tensors]
             keys = [one.key for one in needed if not one.is_scalar]
-            check(type(self).__name__, ("parameter", "gradient", *keys), parts)
+            names = ("parameter", "gradient", *inputs.names, *keys)
+            check(type(self).__name__, names, parts, len(inputs.names))
             fakes = is_fake(parts[0])
         waits = not (fakes or self._is_free(parameter, group))
         before = tuple([value.item() for value in scalars]) if waits and scalars else ()
@@ -193,7 +216,10 @@ class Optimizer(Checkpoints):
             t = int(steps.item()) + 1 if waits else 0
             if not fakes and not counts_on(steps, t):
                 steps = new["step"] = steps.double()
-        return Job(tensors, parts, is_simple, scalars, before, steps, t, waits, new)
+        number_of_inputs = len(inputs.names)
+        return Job(
+            tensors, parts, is_simple, scalars, before, steps, t, waits, new, number_of_inputs
+        )
 
     def _after(self, work: Work, job: Job) -> dict[str, float]:
         """The scalar states after a step; refuses numbers with which the rule has no value.
@@ -202,11 +228,12 @@ class Optimizer(Checkpoints):
             ArithmeticError: A host scalar has no value, such as a division by zero.
         """
         nothing = np.empty(0, np.float32)
-        state: dict[str, Any] = dict.fromkeys(work.names[2:], nothing)
+        given = dict.fromkeys(work.inputs, nothing)
+        state: dict[str, Any] = dict.fromkeys(work.names[2 + len(given) :], nothing)
         state.update(zip(work.scalars, job.before, strict=True))
         with np.errstate(all="ignore"):
             _, new = self._reference.step(
-                nothing, nothing, state, job.t, **work.numbers, _checked=False
+                nothing, nothing, state, job.t, **given, **work.numbers, _checked=False
             )
         return {name: new[name] for name in work.scalars}
 
