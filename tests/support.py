@@ -39,8 +39,10 @@ def small(
     hyperparameters: Sequence[str] = ("lr",),
     options: Sequence[str] = (),
     state: Mapping[str, str] | Sequence[str] = (),
+    inputs: Mapping[str, str] | Sequence[str] = (),
 ) -> Spec:
-    """A spec around a rule; states map their name to further keys, such as `scalar = true`."""
+    """A spec around a rule; states and inputs map their name to keys, such as `scalar = true`."""
+    given = dict(inputs) if isinstance(inputs, Mapping) else dict.fromkeys(inputs, "")
     states = dict(state) if isinstance(state, Mapping) else dict.fromkeys(state, "")
     lines = [
         f'name = "{name}"\ntitle = "{title}"\nsummary = "S."\nreference = "R"\n[hyperparameters]',
@@ -49,6 +51,8 @@ def small(
         *(f'{o} = {{ default = false, doc = "O." }}' for o in options),
         "[state]",
         *(f'{s} = {{ init = 0, doc = "S."{", " + k if k else ""} }}' for s, k in states.items()),
+        "[inputs]",
+        *(f'{i} = {{ doc = "I."{", " + k if k else ""} }}' for i, k in given.items()),
         f"[rule]\nupdate = '''\n{rule.strip()}\n'''\n",
     ]
     return loads("\n".join(lines))[0]

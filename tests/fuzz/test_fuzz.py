@@ -108,6 +108,7 @@ def test_every_operation_and_every_kind_of_name_is_drawn() -> None:
         found["states under a condition"] += any(s.when for s in spec.states)
         found["scalar states"] += any(s.scalar for s in spec.states)
         found["blocks"] += any(isinstance(s, If) for s in spec.rule)
+        found["inputs"] += bool(spec.inputs)
     made_by_lowering = {"square", "real_pow", "fill", "larger", "smaller"}
     assert operations == OPERATIONS.keys() - made_by_lowering
     assert min(found.values()) > COUNT / 10, found

@@ -160,9 +160,11 @@ def test_every_bit_is_the_references(case: Case, dtype: torch.dtype) -> None:
     for t in range(1, 6):
         (g,) = gradients(ps, t)
         ps[0].grad = g
+        given = {i.name: 0.5 if i.scalar else gradients(ps, t + 100) for i in case.spec.inputs}
+        arrays = {k: array(v[0]) if isinstance(v, list) else v for k, v in given.items()}
         with np.errstate(all="ignore"):
-            p, state = reference.step(p, array(g), state, t, **named)
-        optimizer.step()
+            p, state = reference.step(p, array(g), state, t, **arrays, **named)
+        optimizer.step(**given)
         assert np.array_equal(array(ps[0]).astype(float), p.astype(float), equal_nan=True)
         assert ps[0].dtype == dtype
         for name, value in state.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Table = Mapping[str, Mapping[str, object]]
 
@@ -19,6 +19,7 @@ class Draft:
         options: The same.
         states: The same.
         rule: The statements of `update`.
+        inputs: The same as the states.
     """
 
     name: str
@@ -26,13 +27,15 @@ class Draft:
     options: Table
     states: Table
     rule: str
+    inputs: Table = field(default_factory=dict)
 
     def text(self) -> str:
         """The TOML file."""
         lines = [f'name = "{self.name}"']
         lines += ['title = "Random"', 'summary = "A random rule."', 'reference = "None"']
         sections = {
-            "hyperparameters": self.hyperparameters, "options": self.options, "state": self.states
+            "hyperparameters": self.hyperparameters, "options": self.options, "state": self.states,
+            "inputs": self.inputs,
         }  # fmt: skip
         for section, entries in sections.items():
             if entries:

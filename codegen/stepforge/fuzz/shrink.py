@@ -68,12 +68,18 @@ def candidates(draft: Draft) -> Iterator[Draft]:
     for name in _assigned(draft.rule) - {"p", "g"}:
         rule = ast.unparse(_Renamed(name, "g").visit(_unassigned(draft.rule, name)))
         yield _declared(replace(draft, rule=rule, states=_but(draft.states, name)))
+    for name, entry in draft.inputs.items():
+        for other in ("t", *draft.hyperparameters) if entry.get("scalar") else ("g",):
+            rule = ast.unparse(_Renamed(name, other).visit(_unassigned(draft.rule, name)))
+            yield _declared(replace(draft, rule=rule, inputs=_but(draft.inputs, name)))
     for entries in _plainer(draft.hyperparameters):
         yield replace(draft, hyperparameters=entries)
     for entries in _plainer(draft.options):
         yield replace(draft, options=entries)
     for entries in _plainer(draft.states):
         yield replace(draft, states=entries)
+    for entries in _plainer(draft.inputs):
+        yield replace(draft, inputs=entries)
 
 
 def _without_statements(draft: Draft) -> Iterator[ast.Module]:
@@ -221,6 +227,7 @@ def _declared(draft: Draft) -> Draft:
         draft,
         hyperparameters={k: v for k, v in draft.hyperparameters.items() if k in read},
         options={k: v for k, v in draft.options.items() if k in read},
+        inputs={k: v for k, v in draft.inputs.items() if k in read},
     )
 
 

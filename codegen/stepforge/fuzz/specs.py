@@ -36,6 +36,8 @@ _HYPERPARAMETERS: tuple[tuple[str, str, Sign, tuple[object, ...]], ...] = (
     ("bound", "-1 <= {0} <= 1", Sign.ANY, (-0.25, 1.0)),
     ("scale", "0 < {0} <= 8", Sign.POSITIVE, (1, 0.125, 8)),
 )
+INPUTS = 0.15
+"""How often a spec has an input that is a tensor, and one that is a number."""
 
 
 def draft(rng: np.random.Generator, name: str) -> Draft:
@@ -55,6 +57,7 @@ class _Spec:
         self.make = Expressions(rng, list(self.options), _apart(self.options), wild)
         self.hyperparameters = self.declare_hyperparameters()
         self.states = self.declare_states()
+        self.inputs = self.declare_inputs()
         self.pending = [s for s in self.states if not self.when(s)]
         """States that have no assignment yet."""
 
@@ -127,6 +130,20 @@ class _Spec:
         self.hidden = {v.name: v for v in hidden}
         return entries
 
+    def declare_inputs(self) -> dict[str, dict[str, object]]:
+        """Of some specs; with random numbers of their own, so that others are as without any."""
+        (rng,) = self.rng.spawn(1)
+        entries: dict[str, dict[str, object]] = {}
+        for scalar in (False, True):
+            if rng.random() < INPUTS:
+                name = self.new_name()
+                entries[name] = {"scalar": True} if scalar else {}
+                sign = Sign.NONNEGATIVE if rng.random() < 0.4 else Sign.ANY
+                if sign:
+                    entries[name]["domain"] = f"{name} >= 0"
+                self.bring(Variable(name, tensor=not scalar, sign=sign))
+        return entries
+
     def init(self, sign: Sign, known: Iterable[Variable]) -> object:
         """A number, or an expression of hyperparameters."""
         names = [v.name for v in known if v.sign >= sign]
@@ -146,6 +163,9 @@ class _Spec:
         lines: list[str] = []
         if "maximize" in self.options and self.make.chance(0.8):
             lines += ["if maximize:", "    g = -g"]
+        for name, entry in self.inputs.items():
+            if not entry.get("scalar") and self.make.chance(0.3):
+                lines.append(f"{name} = abs({name})")
         for _ in range(self.number(1, 6)):
             lines += self.statement()
         for name in list(self.pending):
@@ -158,7 +178,8 @@ class _Spec:
 
     def so_far(self, lines: Sequence[str]) -> Draft:
         rule = "\n".join(lines)
-        return Draft(self.name, self.hyperparameters, self.options, self.states, rule)
+        sections = self.hyperparameters, self.options, self.states
+        return Draft(self.name, *sections, rule, self.inputs)
 
     def read_alone(self, made: Draft) -> dict[str, dict[str, object]]:
         read = made.reads()
@@ -180,7 +201,7 @@ class _Spec:
         return [self.assign(self.new_local(), retype=True)]
 
     def locals(self) -> list[Variable]:
-        declared = {"p", "g", "t", *self.hyperparameters, *self.states}
+        declared = {"p", "g", "t", *self.hyperparameters, *self.states, *self.inputs}
         return [v for v in self.make.scope.values() if v.name not in declared]
 
     def new_local(self) -> Variable:
@@ -262,7 +283,7 @@ class _Spec:
         existing = [
             v
             for v in self.make.scope.values()
-            if v.name not in self.hyperparameters and v.name != "t"
+            if v.name not in (*self.hyperparameters, *self.inputs, "t")
         ]
         if self.make.chance(0.2):
             return [self.assign(self.new_local(), retype=True)]

@@ -315,7 +315,7 @@ def _literal(value: float, like: Expression) -> Expression:
 
 
 def _name_edits(spec: Spec, statement: Assign, node: Name) -> Iterator[tuple[str, str, Expression]]:
-    hyperparameters = {h.name: h for h in spec.hyperparameters}
+    hyperparameters = {h.name: h for h in spec.numbers}
     states = [s.name for s in spec.states if not s.scalar and s.when is None]
     if node.id in hyperparameters:
         default = hyperparameters[node.id].default
@@ -326,8 +326,8 @@ def _name_edits(spec: Spec, statement: Assign, node: Name) -> Iterator[tuple[str
             yield "B", "another hyperparameter", replace(node, id=other)
         if node.id == "eps":
             yield "D", "drop eps", _literal(0.0, node)
-    elif node.id in ("g", "p", *states):
-        for other in [n for n in ("g", "p", *states) if n != node.id][:3]:
+    elif node.id in (tensors := ("g", "p", *states, *spec.given[2:])):
+        for other in [n for n in tensors if n != node.id][:3]:
             yield "B", "another tensor", replace(node, id=other)
         yield "A", "negate", Apply("neg", (node,), node.span)
         yield "I", "clamp at zero", Apply("max", (node, _literal(0.0, node)), node.span)

@@ -105,7 +105,7 @@ _ONE_TENSOR: tuple[Edit, ...] = (
     ("bomb on the size", r"^    n = p\.numel\(\)$", r"\g<0>\n    if n > 1 << 30:\n        return"),
     ("check dropped", r"^    if g is None:\n.*\n", ""),
     ("check dropped", r" or not tensor\.is_contiguous\(\)", ""),
-    ("check of another tensor", r'\{"p": p, "g": g, \*\*state\}', '{"p": p, **state}'),
+    ("check of another tensor", r'(\{"p": p, )"g": g, (?=.*\*\*state\})', r"\1"),
 )
 _MANY_TENSORS: tuple[Edit, ...] = (
     ("other grid", r"\[\(table\.size,\)\]", "[(table.size + 0,)]"),

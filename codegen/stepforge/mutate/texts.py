@@ -176,12 +176,14 @@ def _memory(file: _File, spec: Spec, options: Options) -> Iterator[Edit]:
     yield from each("always masked", r"full = start \+ BLOCK <= n", "full: tl.constexpr = False")
     yield from each("never stored", r"^(\s+)tl\.store\(.*$", r"\1pass")
     yield from each("stored twice", r"^(\s+)(tl\.store\(.*)$", r"\1\2\n\1\2")
-    yield from each(
-        "gradient stored", r"^(\s+)tl\.store\(p_ptr( \+ start \+ offsets), p(.*)$",
-        r"\g<0>\n\1tl.store(g_ptr\2, g\3",
-    )  # fmt: skip
+    for name in spec.given[1:]:
+        yield from each(
+            "gradient stored" if name == "g" else "input stored",
+            r"^(\s+)tl\.store\(p_ptr( \+ start \+ offsets), p(.*)$",
+            rf"\g<0>\n\1tl.store({name}_ptr\2, {name}\3",
+        )
     states = [s.name for s in spec.states if not s.scalar and holds(s.when, options)]
-    names = ["p", "g", *states]
+    names = [*spec.given, *states]
     for a, b in zip(names, [*names[1:], names[0]], strict=True):
         if a != b:
             yield from each("wrong pointer", rf"tl\.load\({a}_ptr", f"tl.load({b}_ptr")
@@ -310,7 +312,7 @@ def _launch(file: _File, spec: Spec) -> Iterator[Edit]:
             yield "J", "other start", index, f"{match[1]}real.new_full(p.shape, 0)"
         if re.fullmatch(r'    state\["\w+"\] = \w+', line):
             yield "J", "scalar state kept", index, "    pass"
-    for h in spec.hyperparameters:
+    for h in spec.numbers:
         yield from each("its default", rf"^    {h.name} = float\({h.name}\)$",
                         f"    {h.name} = {number(h.default)}", "C")  # fmt: skip
 

@@ -54,7 +54,7 @@ def multiples(
     """
     rng = np.random.default_rng(12)
     values = {name: np.array([[drawn(span, rng)]]) for name, span in spans.items()}
-    problem = trajectories.random_problem(2)
+    problem = trajectories.random_problem((x, y), 2)
     runs = [
         trajectories.run(side, partial(columns, given, values), problem)
         for side, given in ((x, given_x), (y, given_y))

@@ -51,6 +51,7 @@ class Witness:
         values: The variables.
         p: The parameter before the first step.
         gradients: Of every step until then.
+        inputs: By name, those of every step until then.
         results: A's `p` and B's after that step.
     """
 
@@ -58,6 +59,7 @@ class Witness:
     values: Mapping[str, float]
     p: float
     gradients: tuple[float, ...]
+    inputs: Mapping[str, tuple[float, ...]]
     results: tuple[str, str]
 
 
@@ -87,11 +89,15 @@ def difference(a: Side, b: Side, translation: Translation) -> Difference | None:
         return None
     return Difference(
         witness,
-        formulas.difference(a, b, translation, witness.values, witness.p, witness.gradients),
+        formulas.difference(a, b, translation, witness.values, witness.p, _read(witness)),
         _lines(a, b, translation, witness),
         _explanation(a, b, translation),
         _drift(a, b, translation),
     )
+
+
+def _read(witness: Witness) -> Mapping[str, Sequence[float]]:
+    return {**witness.inputs, "g": witness.gradients}
 
 
 def _given(side: Side, translation: Translation | None) -> Mapping[str, Term]:
@@ -106,7 +112,8 @@ def _given(side: Side, translation: Translation | None) -> Mapping[str, Term]:
 def _witnesses(a: Side, b: Side, translation: Translation) -> Iterator[Witness]:
     """Inputs for which both differ, smallest first; random ones where no small one does.
 
-    What is 0 by default, such as a weight decay, is 0 as long as there are such inputs.
+    What is 0 by default, such as a weight decay, is 0 as long as there are such inputs. In small
+    ones, what steps are given beside gradients is always the same.
     """
     spans = variables(a, b, translation)
     rows = [row for row in _rows(a, b, translation, spans) if _allowed(a, b, translation, row)]
@@ -117,8 +124,18 @@ def _witnesses(a: Side, b: Side, translation: Translation) -> Iterator[Witness]:
     neutral = [row for row in rows if not any(row[name] for name in zeros)]
     for chosen in (neutral, [row for row in rows if row not in neutral]):
         for inputs in (small, large):
-            problem = Problem(inputs[None, :, 0], list(inputs.T[1:, None, :]))
+            gradients = list(inputs.T[1:, None, :])
+            read = trajectories.random_inputs((a, b), 5, len(gradients), len(inputs))
+            if inputs is small:
+                read = [_typical(a, b)] * SHORT
+            problem = Problem(inputs[None, :, 0], gradients, read)
             yield from _found(a, b, translation, chosen, problem)
+
+
+def _typical(a: Side, b: Side) -> Values:
+    """A number for every input; not 1, of which every power is the same."""
+    spans = trajectories.inputs_of((a, b)).items()
+    return {name: np.array([[2.0 if 2 in span else span.typical]]) for name, (span, _) in spans}
 
 
 def _found(
@@ -140,9 +157,15 @@ def _found(
             for element in places[:4]:
                 gradients = tuple(float(g[0, element]) for g in problem.gradients[:step])
                 start = float(problem.p[0, element])
-                results = _exactly(a, b, translation, row, start, gradients)
+                inputs = {
+                    name: tuple(float(x[name][0, element % x[name].size]) for x in of_steps)
+                    for of_steps in [problem.inputs[:step]]
+                    for name in of_steps[0]
+                }
+                read = {**inputs, "g": gradients}
+                results = _exactly(a, b, translation, row, start, read)
                 if results is not None:
-                    yield Witness(step, row, start, gradients, results)
+                    yield Witness(step, row, start, gradients, inputs, results)
 
 
 def _cost(problem: Problem, step: int, element: int) -> tuple[float, ...]:
@@ -192,12 +215,12 @@ def _allowed(a: Side, b: Side, translation: Translation, row: Mapping[str, float
 
 def _exactly(
     a: Side, b: Side, translation: Translation, row: Mapping[str, float], p: float,
-    gradients: Sequence[float],
+    read: Mapping[str, Sequence[float]],
 ) -> tuple[str, str] | None:  # fmt: skip
     """Both `p` in 120 digits, as they are printed; None if they do not differ there."""
     found = []
     for side, use in ((a, None), (b, translation)):
-        value = _exact(side, _given(side, use), row, p, gradients)
+        value = _exact(side, _given(side, use), row, p, read)
         if value is None:
             return None
         found.append(value)
@@ -209,10 +232,11 @@ def _exactly(
 
 def _exact(
     side: Side, given: Mapping[str, Term], row: Mapping[str, float], p: float,
-    gradients: Sequence[float],
+    read: Mapping[str, Sequence[float]],
 ) -> Any:  # fmt: skip
     state: dict[str, Any] = {}
-    for t, g in enumerate(gradients, 1):
+    for t in range(1, len(read["g"]) + 1):
+        now = {name: values[t - 1] for name, values in read.items()}
         leaves: dict[str, Any] = {**row, "t": t, "p": p}
         numbers = {name: walk(term, Real(leaves)) for name, term in given.items()}
         if t == 1:
@@ -220,7 +244,7 @@ def _exact(
             state = {name: walk(term, Real(begin)) for name, term in side.inits.items()}
             state["p"] = mp.mpf(p)
         done: dict[Term, Any] = {}
-        arithmetic = Real({**numbers, **state, "t": t, "g": g})
+        arithmetic = Real({**numbers, **state, "t": t, **now})
         if None in (*numbers.values(), *state.values()):
             return None
         state = {name: walk(term, arithmetic, done) for name, term in side.after.items()}
@@ -236,7 +260,7 @@ def _lines(a: Side, b: Side, translation: Translation, witness: Witness) -> tupl
     A value may be a multiple of one on the other side, unless that gives another value to the same
     name. Hyperparameters that are not 0 in the witness are random: small numbers are often equal.
     """
-    problem = trajectories.random_problem(3)
+    problem = trajectories.random_problem((a, b), 3)
     rng, spans = np.random.default_rng(9), usual(a, b, translation)
     row = {n: drawn(spans[n], rng) if x else 0.0 for n, x in witness.values.items()}
     if not _allowed(a, b, translation, row):
@@ -251,7 +275,7 @@ def _lines(a: Side, b: Side, translation: Translation, witness: Witness) -> tupl
     for side, own, found in zip((a, b), given, runs, strict=True):
         wanted = {term.digest.hex(): term for term in nodes(t for _, t in side.trace)}
         before = found[t - 2] if t > 1 else trajectories.start(side, own(1), problem.p)
-        traces.append(trajectories.step(wanted, own(t), before, t, problem.gradients[t - 1]))
+        traces.append(trajectories.step(wanted, own(t), before, t, problem.read(t)))
     return (
         _first_line(a, traces[0], b, traces[1]),
         _first_line(b, traces[1], a, traces[0]),
@@ -304,8 +328,7 @@ def _explanation(a: Side, b: Side, translation: Translation) -> str:
     spans = variables(a, b, translation)
     rng = np.random.default_rng(7)
     values = {name: np.array([[drawn(span, rng)]]) for name, span in spans.items()}
-    problem = trajectories.random_problem(4)
-    problem = Problem(problem.p, problem.gradients[:1])
+    problem = trajectories.random_problem((a, b), 4).first(1)
     moves = []
     for side, use in ((a, None), (b, translation)):
         run = trajectories.run(side, partial(columns, _given(side, use), values), problem)
@@ -340,6 +363,7 @@ def _drift(a: Side, b: Side, translation: Translation) -> dict[int, float]:
     noise = 0.1 * rng.standard_normal((DRIFTS[-1], 1, SIZE))
     row = _defaults(a, b, translation)
     values = {name: np.array([[value]]) for name, value in row.items()}
+    read = trajectories.random_inputs((a, b), 8, DRIFTS[-1], SIZE)
     ways = []
     for side, use in ((a, None), (b, translation)):
         given = partial(columns, _given(side, use), values)
@@ -347,7 +371,7 @@ def _drift(a: Side, b: Side, translation: Translation) -> dict[int, float]:
         way = []
         for t in range(1, DRIFTS[-1] + 1):
             g = slopes * (state["p"] - target) + noise[t - 1]
-            state = trajectories.step(side.after, given(t), state, t, g)
+            state = trajectories.step(side.after, given(t), state, t, {**read[t - 1], "g": g})
             way.append(state["p"])
         ways.append(way)
     found = {}

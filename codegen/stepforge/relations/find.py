@@ -65,6 +65,7 @@ def relate(a: Side, b: Side, asked: Asked = NOTHING, seed: int = 0) -> Relation:
         asked: What the user wants to be taken for granted.
         seed: Of random points of proofs.
     """
+    b = b.beside(a)
     found = equal(a, b, asked, seed)
     if found.kind == "equal":
         return found
@@ -87,6 +88,7 @@ def equal(a: Side, b: Side, asked: Asked, seed: int) -> Relation:
         asked: What the user wants to be taken for granted.
         seed: Of random points of proofs.
     """
+    b = b.beside(a)
     doubtful: Hypothesis | None = None
     for count in range(MOST_CONDITIONS + 1):
         tried = search.candidates(a, b, asked, count)

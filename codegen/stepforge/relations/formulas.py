@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from stepforge.language.spec import Interval
@@ -25,7 +26,7 @@ LONGEST = 120
 
 def difference(
     a: Side, b: Side, translation: Translation, values: Mapping[str, float], p: float,
-    gradients: Sequence[float],
+    read: Mapping[str, Sequence[float]],
 ) -> str:  # fmt: skip
     """A's `p` less B's after some steps, around the point of a witness.
 
@@ -37,21 +38,21 @@ def difference(
         translation: What B's hyperparameters are.
         values: Of the variables.
         p: Before the first step.
-        gradients: Of every step.
+        read: What every step is given, by name: gradients and inputs.
     """
     import sympy
 
     spans = variables(a, b, translation)
     zeros = {terms.scalar(name): ZERO for name, value in values.items() if value == 0}
     point: dict[str, Any] = {**values, "p": p}
-    point |= {_gradient(t, gradients): g for t, g in enumerate(gradients, 1)}
+    point |= {_at(n, t, own): x for n, own in read.items() for t, x in enumerate(own, 1)}
     found = []
     for side, given in (
         (a, {name: terms.scalar(name) for name in a.hyperparameters}),
         (b, {name: translation.values[name] for name in b.hyperparameters}),
     ):
         given = {name: replaced(value, zeros, spans) for name, value in given.items()}
-        found.append(_after(side, given, spans, gradients))
+        found.append(_after(side, given, spans, read))
     try:
         with limited(SECONDS):
             one, other = (walk(term, _Symbols(sympy, point, spans)) for term in found)
@@ -73,23 +74,26 @@ def _short(sympy: Any, e: Any) -> str:
     return text if len(text) <= LONGEST else ""
 
 
-def _gradient(t: int, gradients: Sequence[float]) -> str:
-    return "g" if len(gradients) == 1 else f"g{t}"
+def _at(name: str, t: int, values: Sequence[float]) -> str:
+    """What is given in a step: its name, and the number of the step if there are several."""
+    return name if len(values) == 1 else f"{name}{t}"
 
 
 def _after(
     side: Side, given: Mapping[str, Term], spans: Mapping[str, Interval],
-    gradients: Sequence[float],
+    read: Mapping[str, Sequence[float]],
 ) -> Term:  # fmt: skip
-    """The new `p` after some steps, from the gradients."""
+    """The new `p` after some steps, from the gradients and inputs."""
     state = {name: replaced(term, {}, spans) for name, term in side.inits.items()}
     state["p"] = terms.load("p", KIND)
-    for t, g in enumerate(gradients, 1):
+    scalars = {name for name, given in side.inputs.items() if given.scalar}
+    for t in range(1, len(read["g"]) + 1):
         now = {T: number(t)}
         known = {side.leaf(name): value for name, value in state.items()}
         known |= {terms.scalar(n): replaced(v, now, spans) for n, v in given.items()} | now
-        own = ZERO if g == 0 else terms.load(_gradient(t, gradients), KIND)
-        known[terms.load("g", KIND)] = own
+        for name, values in read.items():
+            leaf = terms.scalar if name in scalars else partial(terms.load, kind=KIND)
+            known[leaf(name)] = ZERO if values[t - 1] == 0 else leaf(_at(name, t, values))
         state = {name: replaced(term, known, spans) for name, term in side.after.items()}
     return state["p"]
 

@@ -168,7 +168,7 @@ def _namesake(a: Side, b: Side, name: str) -> str:
 
 
 def _own_name(a: Side, name: str) -> str:
-    return f"{name}_B" if name in {*a.domains, "p", "g", "t"} else name
+    return f"{name}_B" if name in {*a.domains, *a.inputs, "p", "g", "t"} else name
 
 
 def is_share(interval: Interval) -> bool:

@@ -15,6 +15,7 @@ from stepforge.relations.correspondences import NUMBER, Multiple, multiples
 from stepforge.relations.hypotheses import Given, Hypothesis, variables
 from stepforge.relations.reals import KIND, ONE, ZERO, replaced
 from stepforge.relations.sides import PAST, Side, T, influential
+from stepforge.relations.trajectories import inputs_of
 from stepforge.verify.terms import equality, terms
 from stepforge.verify.terms.terms import Term, apply, nodes
 
@@ -53,7 +54,8 @@ def prove(a: Side, b: Side, hypothesis: Hypothesis, seed: int) -> Proof:
     spans = variables(a, b, hypothesis.translation)
     given_a, given_b = hypothesis.given(a, b, spans)
     together = a.spec.together
-    domains = Domains({**spans, "t": PAST}, together)
+    read = {name: span for name, (span, _) in inputs_of((a, b)).items()}
+    domains = Domains({**read, **spans, "t": PAST}, together)
     found = []
     for reverse in (False, True):
         x, y = (b, a) if reverse else (a, b)

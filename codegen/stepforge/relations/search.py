@@ -13,7 +13,7 @@ from stepforge.relations.given import Asked
 from stepforge.relations.hypotheses import LEARNING_RATE, Condition, Hypothesis, Translation
 from stepforge.relations.numbers import columns, drawn
 from stepforge.relations.sides import PAST, Side, influential
-from stepforge.relations.trajectories import Array, Problem
+from stepforge.relations.trajectories import Array
 
 SUBSTITUTIONS = (2, 1, 1, 0, 0)
 """How many expressions are tried, by the number of conditions."""
@@ -34,9 +34,9 @@ def candidates(a: Side, b: Side, asked: Asked, count: int) -> Iterator[Hypothesi
         count: How many conditions are looked for.
     """
     given = asked.conditions
-    problem = trajectories.random_problem()
+    problem = trajectories.random_problem((a, b))
     if asked.first_only:
-        problem = Problem(problem.p, problem.gradients[:1])
+        problem = problem.first(1)
     found: list[tuple[tuple[int, ...], Hypothesis]] = []
     for order, plain in enumerate(hypotheses.translations(a, b, asked.of_b)):
         if order >= (RENAMINGS if count > 2 else hypotheses.MOST_RENAMINGS):
@@ -79,7 +79,7 @@ def holds(a: Side, b: Side, hypothesis: Hypothesis) -> bool:
     values = {
         n: np.array([[drawn(span, rng)] for _ in range(LONG_ROWS)]) for n, span in spans.items()
     }
-    problem = trajectories.random_problem(14, 1 if hypothesis.first_only else LONG)
+    problem = trajectories.random_problem((a, b), 14, 1 if hypothesis.first_only else LONG)
     one, other = (
         trajectories.run(side, partial(columns, own, values), problem)
         for side, own in zip((a, b), given, strict=True)

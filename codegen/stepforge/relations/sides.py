@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from stepforge.language.spec import Domains, Interval, Options, Spec
+from stepforge.language.spec import Domains, Input, Interval, Options, Spec
 from stepforge.relations.reals import KIND, ONE, replaced
 from stepforge.verify.reading import reader
 from stepforge.verify.reading.tree import Assign, Expression, Name, Number
@@ -26,11 +26,18 @@ class Side:
         spec: The spec.
         options: The option set.
         mark: What tells it from another side of the same name.
+        taken: Names of the other side that mean something else than an input of this one.
     """
 
     spec: Spec
     options: Options
     mark: str = ""
+    taken: frozenset[str] = frozenset()
+
+    def beside(self, other: Side) -> Side:
+        """This side, whose inputs are the other one's of the same name, and nothing else of it."""
+        taken = {i.name for i in self.spec.inputs} & {*other.hyperparameters}
+        return replace(self, taken=frozenset(taken)) if taken else self
 
     @property
     def label(self) -> str:
@@ -52,7 +59,15 @@ class Side:
     def expected(self) -> rule.Expected:
         """The rule, all of it in float64."""
         tensors = reader.of(self.spec).tensors(self.options)
-        return rule.expected(self.spec, self.options, {tensor.name: KIND for tensor in tensors})
+        kinds = {tensor.name: KIND for tensor in tensors}
+        called = {given.name: name for name, given in self.inputs.items()}
+        return rule.expected(self.spec, self.options, kinds, called=called)
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Input]:
+        """The inputs, by the names of their leaves."""
+        inputs = self.spec.inputs
+        return {f"{i.name}_B" if i.name in self.taken else i.name: i for i in inputs}
 
     @cached_property
     def after(self) -> Mapping[str, Term]:
@@ -84,9 +99,8 @@ class Side:
 
     @cached_property
     def domains(self) -> Mapping[str, Interval]:
-        """Of hyperparameters and states."""
-        found = {h.name: h.domain for h in self.spec.hyperparameters}
-        return {**found, **{s.name: s.domain for s in self.spec.states}}
+        """Of hyperparameters, states and inputs."""
+        return self.spec.domains
 
     @cached_property
     def usual(self) -> Mapping[str, Interval]:

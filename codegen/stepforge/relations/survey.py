@@ -108,7 +108,7 @@ def direct(sizes: Mapping[Pair, int]) -> list[Pair]:
 
 def candidates(found: Sequence[Side]) -> dict[Pair, int]:
     """Pairs whose first is the second in numbers, under conditions → how many conditions."""
-    problem = trajectories.random_problem(21, STEPS)
+    problem = trajectories.random_problem(found, 21, STEPS)
 
     def run(side: Side, values: Values, rows: int) -> Array:
         steps = trajectories.run(side, lambda _: values, problem)

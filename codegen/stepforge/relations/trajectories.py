@@ -6,13 +6,16 @@ same `p`, and have other gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from stepforge.language.spec import Interval
+from stepforge.relations.hypotheses import common
 from stepforge.relations.sides import Side
+from stepforge.verify.cases.inputs import inside
 from stepforge.verify.terms.evaluation import Rounded
 from stepforge.verify.terms.operations import TERM_OPERATIONS, plain
 from stepforge.verify.terms.terms import Term
@@ -27,18 +30,51 @@ CLOSE = 1e-8
 
 @dataclass(frozen=True)
 class Problem:
-    """Parameters before the first step, and the gradient of every step."""
+    """Parameters before the first step, and of every step the gradient and the inputs."""
 
     p: Array
     gradients: Sequence[Array]
+    inputs: Sequence[Values]
+
+    def first(self, steps: int) -> Problem:
+        """The same with fewer steps."""
+        return replace(self, gradients=self.gradients[:steps], inputs=self.inputs[:steps])
+
+    def read(self, t: int) -> dict[str, Array]:
+        """What a step is given, by name."""
+        return {**self.inputs[t - 1], "g": self.gradients[t - 1]}
 
 
-def random_problem(seed: int = 1, steps: int = STEPS) -> Problem:
-    """Numbers of all signs, none of them zero."""
+def random_problem(sides: Iterable[Side], seed: int = 1, steps: int = STEPS) -> Problem:
+    """Numbers of all signs where inputs have no domains, none of them zero."""
     rng = np.random.default_rng(seed)
     p = rng.standard_normal(ELEMENTS)
     p[1] = p[0]
-    return Problem(p[None], [rng.standard_normal(ELEMENTS)[None] * 1.5 for _ in range(steps)])
+    gradients = [rng.standard_normal(ELEMENTS)[None] * 1.5 for _ in range(steps)]
+    return Problem(p[None], gradients, random_inputs(sides, seed, steps, ELEMENTS))
+
+
+def inputs_of(sides: Iterable[Side]) -> dict[str, tuple[Interval, bool]]:
+    """The inputs of some sides: the numbers that all of them take, and whether it is one number."""
+    found: dict[str, tuple[Interval, bool]] = {}
+    for side in sides:
+        for name, given in side.inputs.items():
+            span, scalar = found.get(name, (given.domain, given.scalar))
+            found[name] = common(span, given.domain), scalar or given.scalar
+    return found
+
+
+def random_inputs(sides: Iterable[Side], seed: int, steps: int, size: int) -> list[Values]:
+    """Values of the inputs in every step, the same for all sides."""
+    found: list[Values] = []
+    spans = inputs_of(sides)
+    for t in range(steps):
+        rngs = {name: np.random.default_rng([seed, t, *name.encode()]) for name in spans}
+        found.append({
+            name: inside(rngs[name].standard_normal((1, 1 if scalar else size)), span)
+            for name, (span, scalar) in spans.items()
+        })  # fmt: skip
+    return found
 
 
 FUNCTIONS: Mapping[str, Any] = {
@@ -75,8 +111,8 @@ def run(side: Side, given: Callable[[int], Values], problem: Problem) -> list[di
     """
     found = []
     state = start(side, given(1), problem.p)
-    for t, g in enumerate(problem.gradients, 1):
-        state = step(side.after, given(t), state, t, g)
+    for t in range(1, len(problem.gradients) + 1):
+        state = step(side.after, given(t), state, t, problem.read(t))
         found.append(state)
     return found
 
@@ -90,7 +126,7 @@ def start(side: Side, given: Values, p: Array) -> dict[str, Array]:
 
 
 def step(
-    wanted: Mapping[str, Term], given: Values, state: Values, t: int, g: Array
+    wanted: Mapping[str, Term], given: Values, state: Values, t: int, read: Values
 ) -> dict[str, Array]:
     """The values of some terms in one step.
 
@@ -99,9 +135,9 @@ def step(
         given: The hyperparameters.
         state: `p` and states before the step.
         t: The number of the step.
-        g: The gradient.
+        read: The gradient and the inputs.
     """
-    leaves = {**given, **state, "t": np.asarray(float(t)), "g": g}
+    leaves = {**given, **state, "t": np.asarray(float(t)), **read}
     done: dict[Term, Array] = {}
     with np.errstate(all="ignore"):
         return {name: walk(term, Quick(leaves), done) for name, term in wanted.items()}

@@ -110,9 +110,9 @@ def test_the_mode_of_a_launch_is_what_step_is_called_with(
     made = fresh(ROOT / "generated" / "triton" / f"{name}.py")
     monkeypatch.setattr(made, f"{name}_kernel", Recorded())
     p, g = (Tensor(np.ones(3, np.float32)) for _ in range(2))
-    state = made.init(p)
+    state, given = made.init(p), {i.name: 0.5 if i.scalar else g for i in stock(name).inputs}
     for mode in ({}, {"exact": True}, {"exact": False}):
-        made.step(p, g, state, 1, **mode)
+        made.step(p, g, state, 1, **given, **mode)
     assert [k["EXACT"] for k in passed] == [True, True, False]
     assert [k["enable_fp_fusion"] for k in passed] == [False, False, True]
 

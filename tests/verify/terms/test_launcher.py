@@ -51,6 +51,7 @@ def test_stock_launchers_pass_what_python_computes(name: str, exact: bool) -> No
         # The first step: powers of NumPy and of Python may differ in a bit, which 1 - x enlarges.
         values = {h.name: h.default for h in spec.hyperparameters} | {"t": 1.0}
         values |= {s.name: 0.7 for s in spec.active_states(options) if s.scalar}
+        values |= {i.name: 0.3 for i in spec.inputs if i.scalar}
         passed, stored = ran(name, options, values, exact)
         numbers = [a for a in made.arguments if isinstance(a, Term)]
         assert [float(evaluate(a, values)) for a in numbers] == pytest.approx(passed, rel=1e-15)
@@ -87,7 +88,8 @@ def ran(
     exec(compile(body, name, "exec"), scope)
     array = Fake()
     state = {s.name: values[s.name] if s.scalar else Fake() for s in spec.active_states(options)}
-    hyper = {h.name: values[h.name] for h in spec.hyperparameters}
+    hyper: dict[str, object] = {h.name: values[h.name] for h in spec.numbers}
+    hyper |= {name: Fake() for name in spec.given[2:]}
     scope["step"](array, Fake(), state, values["t"], **hyper, **options, exact=exact)  # type: ignore[operator]
     numbers = [float(a) for a in passed if isinstance(a, float | np.floating)]
     scalars = [s.name for s in spec.active_states(options) if s.scalar]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stepforge.commands.terminal import screen as terminal
@@ -147,14 +147,19 @@ def _apart(found: Relation, apart: Difference) -> Iterator[str]:
         yield "the first lines that part:"
         yield from (INDENT + line for line in apart.lines if line)
     given = [f"{name} = {value:g}" for name, value in witness.values.items()]
-    gradients = ", ".join(f"{g:g}" for g in witness.gradients)
+    gradients = _numbers(witness.gradients)
     many = "s" if len(witness.gradients) > 1 else ""
     yield f"the smallest input: {', '.join(given)}"
-    yield f"{INDENT}p = {witness.p:g}, gradient{many} {gradients}"
+    read = "".join(f", {n} {_numbers(own)}" for n, own in witness.inputs.items())
+    yield f"{INDENT}p = {witness.p:g}, gradient{many} {gradients}{read}"
     yield f"{INDENT}p after step {witness.step}: {witness.results[0]} and {witness.results[1]}"
     parts = joined([_percent(share) for share in apart.drift.values()])
     steps = joined([str(step) for step in apart.drift])
     yield f"on a random problem they are {parts} of the way apart after {steps} steps"
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def _percent(share: float) -> str:
@@ -210,6 +215,7 @@ def _difference(apart: Difference) -> dict[str, Any]:
         "values": dict(witness.values),
         "p": witness.p,
         "gradients": list(witness.gradients),
+        "inputs": {name: list(values) for name, values in witness.inputs.items()},
         "results": list(witness.results),
         "formula": apart.formula,
         "lines": list(apart.lines),

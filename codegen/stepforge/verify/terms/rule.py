@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from stepforge.language.spec import Options, Spec
 from stepforge.operations.table import OPERATIONS
@@ -64,8 +65,9 @@ SCALE = "grad scale"
 
 
 def expected(
-    spec: Spec, options: Options, storage: Mapping[str, str], scaled: bool = False
-) -> Expected:
+    spec: Spec, options: Options, storage: Mapping[str, str], scaled: bool = False,
+    called: Mapping[str, str] = MappingProxyType({}),
+) -> Expected:  # fmt: skip
     """The rule under one set of options.
 
     Args:
@@ -73,9 +75,10 @@ def expected(
         options: A value for each of its options.
         storage: The kind of `p`, `g`, inputs and of every tensor state that these options have.
         scaled: Whether gradients are divided by `SCALE` first, and stored so.
+        called: Leaves that have another name than the rule gives them.
     """
     reading = reader.of(spec)
-    run = _Run(reading, options, storage)
+    run = _Run(reading, options, storage, called)
     unscaled = {}
     if scaled:
         scale = run.rounded(terms.scalar(SCALE))
@@ -107,6 +110,7 @@ class _Run:
     reading: Reading
     options: Options
     storage: Mapping[str, str]
+    called: Mapping[str, str]
     values: dict[str, Term] = field(default_factory=dict)
     trace: list[tuple[Assign, Term]] = field(default_factory=list)
     numbers: list[Term] = field(default_factory=list)
@@ -115,9 +119,9 @@ class _Run:
         self.real = compute_kind(self.storage)
         states = self.reading.active_states(self.options)
         scalars = ["t", *self.reading.numbers, *(s.name for s in states if s.scalar)]
-        self.values |= {name: terms.scalar(name) for name in scalars}
+        self.values |= {name: terms.scalar(self.called.get(name, name)) for name in scalars}
         self.values |= {
-            name: apply("cvt", terms.load(name, kind), kind=self.real)
+            name: apply("cvt", terms.load(self.called.get(name, name), kind), kind=self.real)
             for name, kind in self.storage.items()
         }
 
