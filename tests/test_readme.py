@@ -221,12 +221,20 @@ def test_the_refutation_is_what_verify_prints(
 
 
 def test_the_spec_excerpt_is_part_of_the_spec() -> None:
-    (excerpt,) = blocks("toml", "docs/language.md")
+    excerpt, _ = blocks("toml", "docs/language.md")
     lines = {re.sub(r"\s+", " ", line.split("  #")[0]).strip() for line in excerpt.split("\n")}
     text = (ROOT / "specs" / "adamw.toml").read_text("utf-8")
     whole = {re.sub(r"\s+", " ", line).strip() for line in text.split("\n")}
     assert all("…" in line for line in lines - whole)
     assert len(lines & whole) > 10
+
+
+def test_the_inputs_of_the_example_are_read() -> None:
+    _, inputs = blocks("toml", "docs/language.md")
+    text = small("p = p - min(lr, loss)*g/h").source.text.replace("[inputs]\n", inputs)
+    spec, warnings = loads(text)
+    assert [(i.name, i.scalar) for i in spec.inputs] == [("h", False), ("loss", True)]
+    assert warnings == []
 
 
 def test_the_words_of_the_command_are_explained() -> None:

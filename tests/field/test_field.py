@@ -2,8 +2,8 @@
 
 Each has an oracle: the algorithm in plain Python, one element at a time. What is built of the spec
 has to agree with it, at the defaults and far from them. A spec that lies in this folder is no
-member of the catalogue: `adam_atan2` is not proved on every GPU, and the two powers of `ftrl_power`
-take more time than its tensors.
+member of the catalogue: `adam_atan2` is not proved on every GPU, the two powers of `ftrl_power`
+take more time than its tensors, and `alig` leaves the norm of the gradient to the training loop.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import inspect
 import itertools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -23,10 +24,10 @@ from support import STOCK, numpy_of, stock
 from stepforge.language.reader import load
 from stepforge.language.spec import Spec
 
-from .oracles import averages, denominators, moments, momentum
+from .oracles import averages, denominators, given, moments, momentum
 
 HERE = Path(__file__).parent
-MODULES = (averages, denominators, moments, momentum)
+MODULES = (averages, denominators, given, moments, momentum)
 ORACLES: dict[str, Callable[..., Iterator[float]]] = {
     name: function
     for module in MODULES
@@ -47,7 +48,7 @@ FAR = {
     "prior": 1e-3, "tau1": 0.7, "tau2": 0.6,
 }  # fmt: skip
 """Values far from the defaults, so that the place of each in the formula shows."""
-FARTHER = {"cocob": {"eps": 2.0, "alpha": 3}}
+FARTHER = {"cocob": {"eps": 2.0, "alpha": 3}, "sophia_h": {"k": 3}}
 
 
 @cache
@@ -68,15 +69,28 @@ def problem() -> tuple[np.ndarray, np.ndarray]:
     return p, gradients
 
 
+def inputs(spec: Spec, gradients: np.ndarray) -> dict[str, np.ndarray]:
+    """What every step is given beside the gradients: tensors of all signs, numbers from 0 on."""
+    random = np.random.default_rng(19)
+    found = {}
+    for i in spec.inputs:
+        found[i.name] = random.standard_normal(gradients.shape) * np.geomspace(10, 0.1, 12)
+        if i.scalar:
+            found[i.name] = np.abs(found[i.name][:, 0]) * np.geomspace(1e-3, 10, STEPS)
+    return found
+
+
 def walk(
-    numpy: types.ModuleType, p: np.ndarray, gradients: np.ndarray, **chosen: float
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    numpy: types.ModuleType, p: np.ndarray, gradients: np.ndarray,
+    read: Mapping[str, np.ndarray] = MappingProxyType({}), **chosen: float,
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:  # fmt: skip
     """Parameters and states after each step of the reference that is built of the spec."""
     takes = inspect.signature(numpy.init).parameters
     state = numpy.init(p, **{key: value for key, value in chosen.items() if key in takes})
     for t, g in enumerate(gradients, 1):
         with np.errstate(invalid="ignore"):  # the arm of a choice that is not taken
-            p, state = numpy.step(p, g, state, t, **chosen)
+            now = {name: values[t - 1] for name, values in read.items()}
+            p, state = numpy.step(p, g, state, t, **now, **chosen)
         yield p, state
 
 
@@ -90,15 +104,17 @@ def test_every_oracle_has_its_spec() -> None:
 def test_a_spec_is_the_algorithm_by_hand(name: str) -> None:
     spec, numpy = built(name)
     p, gradients = problem()
+    read = inputs(spec, gradients)
     defaults = {h.name: h.default for h in spec.hyperparameters}
     far = {key: (FAR | FARTHER.get(name, {}))[key] for key in defaults}
     assert not far.items() & defaults.items()
     for options, numbers in itertools.product(spec.option_sets(), (defaults, far)):
-        by_hand = [
-            list(ORACLES[name](start, row, **numbers, **options))
-            for start, row in zip(p.tolist(), gradients.T.tolist(), strict=True)
-        ]
-        steps = walk(numpy, p, gradients, **numbers, **options)
+        by_hand = []
+        for element, (start, row) in enumerate(zip(p, gradients.T, strict=True)):
+            own = {n: x[:, element] if x.ndim > 1 else x for n, x in read.items()}
+            given = {n: x.tolist() for n, x in own.items()} | numbers | options
+            by_hand.append(list(ORACLES[name](float(start), row.tolist(), **given)))
+        steps = walk(numpy, p, gradients, read, **numbers, **options)
         here = np.stack([after for after, _ in steps], axis=1)
         np.testing.assert_allclose(here, by_hand, rtol=1e-12, atol=1e-13)
 

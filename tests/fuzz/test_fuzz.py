@@ -193,7 +193,7 @@ def test_a_wrong_power_is_found_and_made_small(
         return right(self, base, count - 1 if count > 3 else count)
 
     monkeypatch.setattr(lower._Typing, "product", wrong)
-    report = campaign(tmp_path / "kept", range(8, 20), [], "R1")
+    report = campaign(tmp_path / "kept", range(11, 20), [], "R1")
     found = [f for f in report.findings if f.shrunk]
     monkeypatch.undo()
     assert found

@@ -276,7 +276,8 @@ CODES: dict[str, str] = {
     ),
     "E153": (
         "The family is none of those by which `stepforge list` groups: `sgd`, `sign`, `adagrad`, "
-        "`adam`, `averaging`, `parameter_free`, or `other`, which is that of a spec without one."
+        "`adam`, `curvature`, `averaging`, `parameter_free`, or `other`, which is that of a spec "
+        "without one."
     ),
     "E160": "The `[torch]` table names something that the spec does not have, or something twice.",
     "E161": (

@@ -27,6 +27,7 @@ FAMILIES = {
     "sign": "the sign of the gradient or of a momentum",
     "adagrad": "the gradient over what its past squares say",
     "adam": "a momentum over what past squares or changes of the gradient say",
+    "curvature": "a momentum over what estimates of the Hessian say",
     "averaging": "as in another family; parameters are averages over the steps",
     "parameter_free": "no learning rate to tune",
 }
