@@ -238,7 +238,7 @@ def test_what_check_refuses_of_a_good_spec_is_a_failure(
 
 
 def test_workers_outlive_what_a_case_does() -> None:
-    with Workers(1, seconds=2) as workers:
+    with Workers(1, seconds=0.2) as workers:
         assert [f.what for f in workers.each(os._exit, [3])] == ["the process died"]
         assert [f.what for f in workers.each(time.sleep, [60])] == ["hang"]
         assert [f.what.split(" in ")[0] for f in workers.each(int, ["x"])] == ["crash: ValueError"]
@@ -295,7 +295,7 @@ def verdicts(path: Path, folder: Path, *rungs: str, runs: Workers | None = None)
     emit.apply(emit.changes([spec], folder, whole=False))
     tasks = [
         verify.Task(
-            RUNGS[rung], spec, options, folder, 0, ("sm_90",), ("fp32",),
+            RUNGS[rung], spec, options, folder, 0, ("sm_90",), ("fp32",), brief=True,
             kernels=(KERNELS[number % len(KERNELS)],) if RUNGS[rung].for_each_gpu else (),
         )
         for number, options in enumerate(spec.option_sets(), sum(map(ord, spec.name)))

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -150,6 +151,7 @@ def preserved(tree: Tree, rows: list[dict[str, float]]) -> None:
         assert same(wanted, got), f"{tree} became {form}: {wanted} became {got} for {row}"
 
 
+@cache
 def grid(kind: str) -> list[dict[str, float]]:
     """Pairs of notable numbers, each with several others, equal and opposite ones."""
     some = points(kind)
