@@ -77,7 +77,7 @@ def test_what_a_folder_holds_passes_the_fast_level_which_is_the_default(
 @pytest.mark.parametrize("name", FEW)
 def test_the_full_level_has_every_rung_for_all_types_and_gpus(name: str, command: Command) -> None:
     """As if every rung passed. CI runs them on one optimizer."""
-    done = command("verify", name, "--level", "full", "--json")
+    done = command("verify", name, "--level", "full", "--no-cache", "--json")
     document = json.loads(done.stdout)
     assert set(document["left_out"]) == {"mixtures", "targets", "modes"}
     assert document["looked_at"]["dtypes"] == list(verify.DTYPES)
