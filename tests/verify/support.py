@@ -63,7 +63,7 @@ def workers() -> Pools:
 
 def run(*tasks: verify.Task, seconds: float | None = None) -> list[Verdict]:
     """The verdicts in the order of the tasks; with a time limit, from workers of their own."""
-    found = list(verify.execute(tasks, 2, seconds) if seconds else workers().execute(tasks))
+    found = list(verify.execute(tasks, 1, seconds) if seconds else workers().execute(tasks))
     return [
         next(
             v
