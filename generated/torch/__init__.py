@@ -12,6 +12,7 @@ from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adahessian import AdaHessian
 from .adam import Adam
+from .adam_atan2 import AdamAtan2
 from .adam_inject import AdamInject
 from .adamax import Adamax
 from .adamaxw import AdaMaxW
@@ -99,6 +100,7 @@ __all__ = [
     "Adadelta",
     "Adagrad",
     "Adam",
+    "AdamAtan2",
     "AdamD",
     "AdamG",
     "AdamInject",

@@ -2,8 +2,8 @@
 
 Each has an oracle: the algorithm in plain Python, one element at a time. What is built of the spec
 has to agree with it, at the defaults and far from them. A spec that lies in this folder is no
-member of the catalogue: `adam_atan2` is not proved on every GPU, the two powers of `ftrl_power`
-take more time than its tensors, and `alig` leaves the norm of the gradient to the training loop.
+member of the catalogue: the two powers of `ftrl_power` take more time than its tensors, and `alig`
+leaves the norm of the gradient to the training loop.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ def evaluate(spec: Spec, options: dict[str, bool], point: dict[str, Fraction]) -
         "sign": mpmath.sign,
         "exp": mpmath.exp,
         "tanh": mpmath.tanh,
+        "atan2": mpmath.atan2,
         "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)),
         "clip": lambda x, low, high: min(max(x, low), high),
         **options,
