@@ -227,8 +227,9 @@ def within(name: str, number: int) -> tuple[int, float, str]:
             k: torch.tensor(v, dtype=torch.float32, device=DEVICE) for k, v in columns.items()
         }
         scalars = {s.name: numbers[s.name] for s in spec.active_states(options) if s.scalar}
-        given = {h.name: numbers[h.name] for h in spec.hyperparameters}
-        state = {**{k: v for k, v in stored.items() if k not in ("p", "g")}, **scalars}
+        given: dict[str, Any] = {h.name: numbers[h.name] for h in spec.numbers}
+        given |= {name: stored[name] for name in spec.given[2:]}
+        state = {**{k: v for k, v in stored.items() if k not in spec.given}, **scalars}
         t = int(numbers["t"])
         module.step(stored["p"], stored["g"], state, t, **given, **options, exact=False)
         results.append((points, {k: v.tolist() for k, v in stored.items()}))

@@ -38,6 +38,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "SGD": {"lr": 5e-2, "momentum": 0.9},
 }
 """What a class needs beside its defaults to learn the digits; every other class has them alone."""
+CURVATURE = {"AdaHessian": "d", "SophiaH": "h_hat"}
+"""Classes that need an estimate of the Hessian's diagonal → the attribute of parameters for it."""
 
 
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,11 +67,29 @@ def train(kind: type[torch.optim.Optimizer], epochs: int, **settings: Any) -> tu
     for _ in range(epochs):
         for part in torch.randperm(len(x)).split(BATCH):
             optimizer.zero_grad()
-            loss_of(network(x[part]), y[part]).backward()
+            loss = loss_of(network(x[part]), y[part])
+            if kind.__name__ in CURVATURE:
+                differentiate(loss, network, CURVATURE[kind.__name__])
+            else:
+                loss.backward()
             optimizer.step()
         curve.append(loss_of(network(x), y).item())
     right = network(pictures[:HELD_OUT]).argmax(1) == labels[:HELD_OUT]
     return curve, right.float().mean().item()
+
+
+def differentiate(loss: torch.Tensor, network: torch.nn.Module, attribute: str) -> None:
+    """Leaves gradients and Hutchinson's estimates of the Hessian's diagonal on the parameters.
+
+    The estimate is u times the Hessian's product with u, where u is random signs.
+    """
+    parameters = list(network.parameters())
+    gradients = torch.autograd.grad(loss, parameters, create_graph=True)
+    signs = [torch.randint_like(p, 2) * 2 - 1 for p in parameters]
+    products = torch.autograd.grad(gradients, parameters, signs)
+    for p, g, u, product in zip(parameters, gradients, signs, products, strict=True):
+        p.grad = g.detach()
+        setattr(p, attribute, u * product)
 
 
 def theirs(name: str, settings: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -113,12 +113,14 @@ FUNCTIONS = {
     ),
     "__builtins__": {},
 }
-ELEMENTARY = ("exp", "tanh", "cbrt")
+ELEMENTARY = ("exp", "tanh", "cbrt", "atan2")
 
 
-def _elementary(module: Any, name: str) -> Callable[[Any], Any]:
-    def function(x: Any) -> Any:
-        return Tensor(getattr(module, name)(x.data)) if isinstance(x, Tensor) else None
+def _elementary(module: Any, name: str) -> Callable[..., Any]:
+    def function(*args: Any) -> Any:
+        if not all(isinstance(x, Tensor) for x in args):
+            return None
+        return Tensor(getattr(module, name)(*(x.data for x in args)))
 
     return function
 

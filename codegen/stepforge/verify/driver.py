@@ -44,8 +44,8 @@ __all__ = [
 
 ASSUMPTIONS = (
     "grid: cdiv(n, BLOCK) programs, at most 2**31 - 1; n at most 2**48; tensors do not overlap",
-    "domains: hyperparameters and states are within the domains that the spec declares; torch's "
-    "classes look at them in their constructors alone, as torch does",
+    "domains: hyperparameters, states and inputs are within the domains that the spec declares; "
+    "torch's classes look at hyperparameters in their constructors alone, as torch does",
 )
 """What all rungs take for granted."""
 
