@@ -7,19 +7,20 @@ columns are in another order, an input that is written.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support import ROOT, numpy_of, stock
+from support import ROOT, numpy_of, small, stock
 
 from stepforge.language.reader import load
 from stepforge.output import emit
 from stepforge.verify import driver as verify
 from stepforge.verify.cases import inputs
 from stepforge.verify.certificate import Status, Verdict
-from stepforge.verify.files.generated import ON_HOST
+from stepforge.verify.files.generated import KERNELS, ON_HOST
 from stepforge.verify.reading import agreement, reader
 from stepforge.verify.rungs import contract
 from stepforge.verify.rungs.registry import RUNGS
@@ -152,3 +153,17 @@ def test_the_average_of_estimates_changes_every_k_steps() -> None:
         p, state = reference.step(p, np.ones(3), state, t, h_hat=np.full(3, float(t)), k=10)
         refreshed += [t] if (state["h"] != before).all() else []
     assert refreshed == [1, 11, 21]
+
+
+@pytest.mark.parametrize("damped", [False, True])
+def test_an_input_of_one_option_need_not_be_read_with_another(damped: bool, tmp_path: Path) -> None:
+    """Compilers then leave out its address as well, in a table of tensors."""
+    rule = "if damped:\n    g = g/(abs(h) + 1)\np = p - lr*g"
+    spec = small(rule, name="optional", options=("damped",), inputs=("h",))
+    emit.apply(emit.changes([spec], tmp_path, whole=False))
+    for rung, kernel in itertools.product(("R3", "R5", "R6", "R7"), KERNELS):
+        task = Task(RUNGS[rung], spec, {"damped": damped}, tmp_path, 0, ("sm_90",), ("fp16",),
+                    kernels=(kernel,), brief=True)  # fmt: skip
+        found = verify.run(task)
+        assert found.status.passed, found.detail
+        assert not found.warnings

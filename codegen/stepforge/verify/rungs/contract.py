@@ -119,8 +119,16 @@ def bytes_moved(spec: Spec, options: Options, dtype: str) -> int:
 
 
 def entries(spec: Spec, options: Options) -> int:
-    """64-bit numbers that a multi-tensor kernel reads from a row: addresses, and a size."""
-    return 1 + len(reader.of(spec).tensors(options))
+    """64-bit numbers that a multi-tensor kernel reads from a row: addresses, and a size.
+
+    Of an input that the option set has no use for, a compiler may leave out the address as well.
+    """
+    return 1 + sum(t.loaded or t.stored for t in active_tensors(spec, options))
+
+
+def _unneeded(spec: Spec, options: Options) -> int:
+    """Addresses in a row that may be read, although nothing depends on what they lead to."""
+    return 1 + len(reader.of(spec).tensors(options)) - entries(spec, options)
 
 
 def active_tensors(spec: Spec, options: Options) -> tuple[Tensor, ...]:
@@ -153,7 +161,7 @@ def _traffic(
     """
     found = Counter(filter(None, map(_access, instructions(ptx))))
     found["ld", 8] -= entries
-    spare = _spare(spec, mode)
+    spare = _spare(spec, mode) + (_unneeded(spec, options) if entries else 0)
     table = 8 + 8 * entries if entries else 0
     every = [(read - table, written) for read, written in ways(ptx)]
     for index, (prefix, verb) in enumerate((("ld", "loads"), ("st", "stores"))):
@@ -260,7 +268,8 @@ def amd_findings(
             for tensors in (needed, written)
         )
         moved = sum(_AMD_BYTES[width] for width in widths)
-        numbers = 8 * (1 + entries + _spare(spec, mode)) if prefix == "ld" and entries else 0
+        spare = _spare(spec, mode) + _unneeded(spec, options)
+        numbers = 8 * (1 + entries + spare) if prefix == "ld" and entries else 0
         if not least <= moved <= 2 * most + numbers:
             what = f"the tensors need {least}, on two ways"
             found.violations.append(f"{verb}s of {moved} bytes in a thread, {what}")
