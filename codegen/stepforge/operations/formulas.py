@@ -27,6 +27,8 @@ from typing import Any, Literal, Protocol, TypeVar
 
 ULPS = 1
 """The largest error of a formula, in units in the last place of its result."""
+FUSED_ULPS = 2
+"""The same where a compiler rounds products and the sums after them at once, as in fast mode."""
 FORMATS = {"f32": "float32", "f64": "float64"}
 """Kinds of terms → how the names of formulas end."""
 

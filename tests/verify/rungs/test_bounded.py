@@ -8,11 +8,10 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from catalogue import ON_DEVICE, features
+from catalogue import ON_DEVICE
 from support import ROOT, stock
 
 from stepforge.operations.formats import UNIT
-from stepforge.operations.table import OPERATIONS
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import ON_HOST
 from stepforge.verify.rungs import proof
@@ -20,9 +19,6 @@ from stepforge.verify.rungs.bounded import Excess, Problem, Rounding, study
 from stepforge.verify.terms.evaluation import evaluate
 from stepforge.verify.terms.terms import Term, apply, constant, load, scalar
 from verify.support import Edit, copy_of, edit, here
-
-EXP_LOG = ("exp", "log")
-"""Formulas that are instructions in fast mode."""
 
 
 def run(folder: Path, name: str, dtype: str = "fp32", exact: bool = True) -> Verdict:
@@ -34,18 +30,8 @@ def look(rung: str, folder: Path, name: str, **more: Any) -> Verdict:
     return here(rung, spec, folder, next(spec.option_sets()), targets=("sm_90",), **more)
 
 
-FAST = [
-    name
-    for name in ON_DEVICE
-    if not {f"element: {f}" for f, row in OPERATIONS.items() if row.formula and f not in EXP_LOG}
-    & features(stock(name), next(stock(name).option_sets()))
-]
-"""Those without formulas that stay formulas in fast mode, where nothing documents their errors."""
-
-
-@pytest.mark.parametrize(
-    ("name", "exact"), [*((name, True) for name in ON_DEVICE), *((name, False) for name in FAST)]
-)
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("name", ON_DEVICE)
 def test_stock_kernels_are_within_their_bounds(name: str, exact: bool) -> None:
     found = run(ROOT / "generated", name, "fp32", exact)
     assert found.status is Status.TESTED, found

@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepforge.operations.formats import FORMATS, UNIT
+from stepforge.operations.formulas import FUSED_ULPS
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.rounding import intervals
 from stepforge.verify.rounding.intervals import mp
+from stepforge.verify.terms import functions
 from stepforge.verify.terms.operations import NoValue, Propagation, plain, row
 from stepforge.verify.terms.terms import Term
 from stepforge.verify.terms.walk import walk
@@ -229,7 +231,9 @@ def _function(term: Term, args: list[Error], own: float, u: float) -> float:
         before = x.units * x.magnitude + 2 * abs(x.value)
         return _both(float(mp.expm1(before * u)) / u, own * 4.0, u)
     operation = row(term)
-    ulps = OPERATIONS[operation.function].error(term.op.endswith(".formula"))
+    ulps = OPERATIONS[operation.function].error(term.op.endswith(functions.SUFFIX))
+    if term.op.endswith(functions.FUSED):
+        ulps = FUSED_ULPS
     own *= max(1.0, 2.0 * ulps)
     if not any(a.units for a in args):
         return own

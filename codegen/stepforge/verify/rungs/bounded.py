@@ -26,8 +26,9 @@ from stepforge.verify.rounding.intervals import mp
 from stepforge.verify.rungs import proof
 from stepforge.verify.rungs.compiled import CannotCompile
 from stepforge.verify.rungs.task import Task
-from stepforge.verify.terms import congruence, lifted, parting, terms
+from stepforge.verify.terms import congruence, contracted, lifted, parting, terms
 from stepforge.verify.terms.evaluation import evaluate
+from stepforge.verify.terms.integers import WIDTH
 from stepforge.verify.terms.operations import NoValue
 from stepforge.verify.terms.ranges import sign
 from stepforge.verify.terms.rule import SCALE
@@ -97,6 +98,17 @@ class Problem:
     kinds: Mapping[str, str]
     domains: Mapping[str, Interval]
     unit: float
+
+    @cached_property
+    def performed(self) -> Term:
+        """What the kernel stores, by functions whose errors are known."""
+        found = contracted.with_functions(self.got)
+        if not any(n.kind in WIDTH for n in nodes([found])):
+            return found
+        # A formula whose choices the compiler has moved into what comes next, or out of it.
+        if congruence.same_operations(contracted.meant(self.got), self.expected):
+            return contracted.loosened(self.expected, self.got)
+        return found
 
     @cached_property
     def is_scaled(self) -> bool:
@@ -215,7 +227,7 @@ def study(problem: Problem, spec: Spec, seed: int) -> Rounding | Excess:
             break
         scale = 2.0 ** -(3 * round_number)
         points = [_moved(worst[1], problem, scale, rng) for _ in range(POINTS // 2)]
-    units, rule = universal(problem.got, problem), universal(problem.expected, problem)
+    units, rule = universal(problem.performed, problem), universal(problem.expected, problem)
     if worst is None:
         return Rounding(problem.tensor, units, rule, 0.0, 0.0, 0.0, {}, 0)
     error, at, exact, value = worst
@@ -242,7 +254,7 @@ def error_at(
     """
     try:
         done: dict[Term, Error] = {}
-        kernel = rounding.analyse(problem.got, point, problem.unit, done)
+        kernel = rounding.analyse(problem.performed, point, problem.unit, done)
         rule = rounding.analyse(problem.expected, point, problem.unit, done)
     except Excluded:
         return None

@@ -33,6 +33,7 @@ from stepforge.verify.rungs.compiled import ALIGNMENT, CannotCompile, Kernel
 from stepforge.verify.rungs.task import Task
 from stepforge.verify.terms import (
     congruence,
+    contracted,
     equality,
     evaluation,
     launcher,
@@ -250,7 +251,7 @@ def _value(
     reals = Outcome(
         Status.PROVED, "reals", "equal over the reals; the rounded operations are not the rule's"
     )
-    meant = got if exact else equality.meant(got)
+    meant = got if exact else contracted.meant(got)
     if not exact and congruence.same_operations(meant, wanted):
         return reals
     if (narrow := equality.narrowed(meant, wanted, expected.real)) is not None:

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from stepforge.language.spec import Domains, Interval
-from stepforge.operations import formulas
 from stepforge.operations.formats import UNIT
 from stepforge.verify.reading import reader
 from stepforge.verify.reading.tree import Expression
-from stepforge.verify.terms import functions, rule, terms
+from stepforge.verify.terms import rule, terms
 from stepforge.verify.terms.algebra import (
     PRIME,
     Algebra,
@@ -62,33 +61,6 @@ class Decision:
     witness: dict[str, float] = field(default_factory=dict)
     values: tuple[str, str] = ("", "")
     reason: str = ""
-
-
-def meant(term: Term) -> Term:
-    """A term with what approximate and contracted instructions stand for over the reals.
-
-    So they have the normal forms of the rule's operations, and what comes to the operations of a
-    function's formula is that function.
-    """
-    done: dict[Term, Term] = {}
-    for part in nodes([term]):
-        args = tuple(done[a] for a in part.args)
-        op, is_approximate = plain(part.op), ".approx" in part.op or ".full" in part.op
-        if all(a.is_constant for a in args):
-            done[part] = part  # a number that is not to be rounded
-        elif is_approximate and op in formulas.names():
-            done[part] = functions.call(op, *args)
-        elif is_approximate and op in ("div", "sqrt"):
-            done[part] = apply(op, *args)
-        elif op == "rcp":
-            done[part] = apply("div", terms.constant(1.0, part.kind), *args)
-        elif op == "fma":
-            done[part] = apply("add", apply("mul", *args[:2]), args[2])
-        elif args == part.args:
-            done[part] = part
-        else:
-            done[part] = apply(part.op, *args, kind=part.kind, data=part.data)
-    return done[term]
 
 
 def decide(got: Term, expected: Term, domains: Mapping[str, Interval], seed: int) -> Decision:

@@ -18,6 +18,8 @@ from stepforge.verify.terms.terms import Term, apply, node, nodes
 
 SUFFIX = ".formula"
 """Of the operation's name; without it, it is the host's library that computes."""
+FUSED = ".fused"
+"""Of the name where a compiler has fused products of the formula with sums."""
 
 
 def call(function: str, *args: Term) -> Term:
