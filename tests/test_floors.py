@@ -115,8 +115,8 @@ SETTINGS = {
     "verify.rungs.proof": {"backends.triton"},
     "verify.rungs.contract": {"backends.triton", "lowering.lower"},
 }
-"""R0 and S0 repeat the warnings of `language`; the number of warps and of arguments is what a launch
-is held to, not what it computes."""
+"""R0 and S0 repeat the warnings of `language`; the number of warps and of arguments is what a
+launch is held to, not what it computes."""
 
 
 @pytest.mark.parametrize(

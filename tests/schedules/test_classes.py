@@ -155,7 +155,7 @@ def test_what_is_no_number_of_the_groups_is_refused_before_anything_changes(key:
 def test_wrong_hyperparameters_are_refused_before_anything_changes() -> None:
     optimizer = optimizer_of()
     before = copy.deepcopy(optimizer.state_dict())
-    with pytest.raises(ValueError, match="warmup = 9, not warmup < steps|not warmup < steps"):
+    with pytest.raises(ValueError, match=r"warmup = 9\.0, not warmup < steps"):
         schedule("warmup_cosine")(optimizer, steps=5, warmup=9)
     with pytest.raises(TypeError, match="is not an Optimizer"):
         schedule("cosine")([optimizer])
@@ -201,7 +201,7 @@ def test_a_run_goes_on_from_the_number_of_its_last_step(key: str) -> None:
     scheduler = made("cosine", optimizer, hyperparameter=key)
     trained(optimizer, scheduler, steps=13)
     other = optimizer_of(weight_decay=0.1)
-    with pytest.raises(KeyError, match="is not specified in param_groups.0. when resuming"):
+    with pytest.raises(KeyError, match=r"is not specified in param_groups\[0\] when resuming"):
         made("cosine", other, hyperparameter=key, last_epoch=12)
     other.load_state_dict(optimizer.state_dict())
     again = made("cosine", other, hyperparameter=key, last_epoch=12)

@@ -173,7 +173,7 @@ def test_a_negative_factor_is_a_warning(tmp_path: Path) -> None:
 )
 def test_torchs_scheduler_refutes_another_formula(right: str, wrong: str, tmp_path: Path) -> None:
     """A step early, for example: the file is what the spec says, and the spec is not torch's."""
-    name = "step_decay" if "(t - 1)/steps" == right else "linear"
+    name = "step_decay" if right == "(t - 1)/steps" else "linear"
     text = stock(name).source.text
     assert right in text
     path = build(text.replace(right, wrong), tmp_path)
@@ -187,7 +187,7 @@ def test_torchs_scheduler_refutes_another_formula(right: str, wrong: str, tmp_pa
 
 
 def test_whole_numbers_of_steps_have_exact_ends() -> None:
-    """Correct rounding changes no whole number, so it is known on which side of an end a step is."""
+    """Correct rounding changes no whole number, so a step is known to be before or after an end."""
     for t, expected in ((30, 1), (31, mp.mpf(0.1)), (60, mp.mpf(0.1)), (61, mp.mpf(0.1) ** 2)):
         found = Evaluator(stock("step_decay"), {}, "float64").factor(
             t, {"steps": 30.0, "gamma": 0.1}

@@ -8,6 +8,7 @@ from stepforge.backends.render import environment
 from stepforge.language.diagnostics import Diagnostic, SpecError, short
 from stepforge.language.names import GENERATED, name_problem
 from stepforge.language.reader import load
+from stepforge.language.source import Source
 from stepforge.language.spec import Spec
 from stepforge.language.subjects import SCHEDULE
 from stepforge.output.emit import write
@@ -78,9 +79,21 @@ def _copy(name: str, title: str, spec: Spec) -> str:
     }
     text = spec.source.text
     places = {key: spec.source.places[key].value for key in own if key in spec.source.places}
+    if spec.subject == SCHEDULE and places.pop(("torch", "class"), None):
+        text = _without_torch(spec.source)
     for key, (start, end) in sorted(places.items(), key=lambda item: item[1], reverse=True):
         text = f'{text[:start]}"{own[key]}"{text[end:]}'
     return text
+
+
+def _without_torch(source: Source) -> str:
+    """The text of a schedule without the table `[torch]`."""
+    start, stop = source.places["torch",].key[0] - 1, len(source.text)
+    for (name, *inner), place in source.places.items():
+        if name != "torch" and not inner and place.key[0] > start:
+            stop = min(stop, place.key[0] - 1)
+    before, behind = source.text[:start].rstrip("\n"), source.text[stop:]
+    return f"{before}\n\n{behind}" if behind else f"{before}\n"
 
 
 def example(code: str) -> tuple[str, str]:

@@ -276,8 +276,8 @@ CODES: dict[str, str] = {
     ),
     "E160": "The `[torch]` table names something that the spec does not have, or something twice.",
     "E161": (
-        "The class of `[torch]` is no name such as `AdamW`, or torch spells it otherwise. That of a "
-        "schedule is a scheduler of torch."
+        "The class of `[torch]` is no name such as `AdamW`, or torch spells it otherwise. That of "
+        "a schedule is a scheduler of torch."
     ),
     "W201": (
         "The argument of a square root or logarithm, or the base of a real power, may be "

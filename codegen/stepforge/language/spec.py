@@ -153,7 +153,7 @@ def is_parameter(e: Expression) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Torch:
-    """How the `torch.optim` class looks from outside; of a schedule, which scheduler of torch it is.
+    """How the `torch.optim` class looks from outside; which scheduler of torch a schedule is.
 
     Attributes:
         class_name: Name of the class, in `torch.optim` if torch has it; "" if the spec's decides.

@@ -110,7 +110,9 @@ def locate(name: str) -> Located:
     is_schedule = name.startswith(f"{SCHEDULES}/") and not name.endswith(".toml")
     if not is_schedule and ("/" in name or name.endswith(".toml")):
         return Located(Path(name), name)
-    help = nearest(name, known_names()) or "`stepforge list` shows all names"
+    known = known_schedules() if is_schedule else known_names()
+    near = nearest(name.removeprefix(f"{SCHEDULES}/") if is_schedule else name, known)
+    help = near or "`stepforge list` shows all names"
     with suppress(OSError):  # the name may be too long for a file
         for own in (local() / f"{name}.toml", local() / SCHEDULES / f"{name}.toml"):
             if own.is_file():

@@ -20,7 +20,7 @@ DRAWS = 12
 LARGEST = 60
 """Counts of steps at random are at most this, so that a run passes all of its ends."""
 TOLERANCE = 1e-12
-"""Relative to the largest factor so far: torch multiplies from step to step, and rounds each time."""
+"""Relative to the largest factor so far: torch goes on from the last value and rounds each time."""
 
 
 def check(task: Task) -> Verdict:
