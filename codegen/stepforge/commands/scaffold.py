@@ -79,7 +79,8 @@ def _copy(name: str, title: str, spec: Spec) -> str:
     }
     text = spec.source.text
     places = {key: spec.source.places[key].value for key in own if key in spec.source.places}
-    if spec.subject == SCHEDULE and places.pop(("torch", "class"), None):
+    if spec.subject == SCHEDULE and "torch" in spec.source.data:
+        del places["torch", "class"]
         text = _without_torch(spec.source)
     for key, (start, end) in sorted(places.items(), key=lambda item: item[1], reverse=True):
         text = f'{text[:start]}"{own[key]}"{text[end:]}'
