@@ -234,6 +234,14 @@ _ALL = (
         ),
     ),
     Rung(
+        "S3", "schedule-proof", "the generated function lifted to a formula, against the rule",
+        "The generated function of a schedule is lifted to a formula and compared with the rule, "
+        "for every step and all hyperparameters: PROVED (bits) says that it performs the rule's "
+        "rounded operations in its order. Finds what no number that was tried hits.",
+        "stepforge.verify.rungs.proof:check_schedule", ("numpy",), assumptions=(_BITS,),
+        proves=True, subject=SCHEDULE,
+    ),
+    Rung(
         "S8", "torch-scheduler", "torch's scheduler against the generated function",
         "torch's own scheduler runs beside the generated function of a schedule: whole runs with "
         "the defaults and with hyperparameters at random. Finds a formula that is not what torch "
