@@ -188,7 +188,8 @@ def test_a_schedule_without_a_factor_at_the_defaults_is_refuted(tmp_path: Path) 
     found = here("S0", load(path)[0], tmp_path / "generated", {})
     assert (found.status, found.detail) == (
         Status.REFUTED,
-        "at the default hyperparameters, step 10 has no factor",
+        "at the default hyperparameters, step 10 has no factor: `/` of numbers of the host is not "
+        "finite",
     )
 
 

@@ -32,7 +32,7 @@ def scheduler(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
     """What `templates/schedule/torch.py.jinja` needs."""
     spec, inner = kernel.spec, 2 * PYTHON.indent
     keywords = [*python.parameters(spec), 'hyperparameter="lr"', "last_epoch=-1"]
-    parameters = ["self", "optimizer", *(["*"] if spec.hyperparameters else []), *keywords]
+    entries = [f'{inner}    "{h.name}": {h.name},\n' for h in spec.hyperparameters]
     documented = python.documentation(spec)
     return {
         "about": python.wrap(f"{spec.title}: {spec.summary}", 3).replace("\n   ", "\n"),
@@ -44,6 +44,8 @@ def scheduler(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
         "arguments": "\n".join(
             inner + python.wrap(f"{name}: {text}", 8, 4) for name, text in documented
         ),
-        "signature": PYTHON.layout("def __init__", parameters, ":", PYTHON.indent),
-        "values": "\n".join(f'{inner}    "{h.name}": {h.name},' for h in spec.hyperparameters),
+        "signature": PYTHON.layout(
+            "def __init__", ["self", "optimizer", "*", *keywords], ":", PYTHON.indent
+        ),
+        "values": f"{{\n{''.join(entries)}{inner}}}" if entries else "{}",
     }

@@ -71,7 +71,8 @@ def check_rules(task: Task) -> Verdict:
     for t in steps:
         found = evaluator.factor(t, values)
         if evaluator.fails or not mp.isfinite(found.value):
-            reason = f"at the default hyperparameters, step {t} has no factor"
+            what = f": {evaluator.fails} is not finite" if evaluator.fails else ""
+            reason = f"at the default hyperparameters, step {t} has no factor{what}"
             return task.verdict(Status.REFUTED, reason, seed=None)
         if found.value < 0:
             negative.append(t)
