@@ -17,7 +17,7 @@ from stepforge.verify.terms.nodes import (
     substitute,
     truth,
 )
-from stepforge.verify.terms.spans import span
+from stepforge.verify.terms.spans import is_number, span
 from stepforge.verify.terms.sums import unsigned
 from stepforge.verify.terms.zeros import any_zero, settled
 
@@ -168,8 +168,10 @@ def _eq(_: str, a: Term, b: Term) -> Term:
 def _nan(_: str, a: Term, b: Term) -> Term:
     a, b = (_unchanged(x) for x in (a, b))
     for x, y in ((a, b), (b, a)):
-        if x.is_constant and not y.is_constant:
-            return truth(True) if x.number != x.number else _nan("", y, y)
+        if x.is_constant and x.number != x.number:
+            return truth(True)
+        if is_number(x):
+            return truth(False) if is_number(y) else _nan("", y, y)
     return plain("nan", "bool", (a, b))
 
 

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 
 from stepforge.verify.terms import functions, terms
 from stepforge.verify.terms.algebra import Undecided
-from stepforge.verify.terms.spans import Span, span
+from stepforge.verify.terms.spans import NOTHING, Span, is_number, span
+from stepforge.verify.terms.symmetry import Symmetry
 from stepforge.verify.terms.terms import COMMUTATIVE, Term, apply, nodes
 
 SECONDS = 5.0
@@ -83,7 +84,7 @@ class _Congruence:
         if key not in self.known:
             self.known[key] = False
             self.known[key] = self.of_operands(got, expected) or _Splits().same(
-                *_abstracted(got, expected), {}
+                *_abstracted(got, expected)
             )
         return self.known[key]
 
@@ -113,15 +114,19 @@ def _operands(term: Term) -> dict[Term, int]:
     return dict(Counter(term.args))
 
 
-def _abstracted(got: Term, expected: Term) -> tuple[Term, Term]:
-    """Both with a leaf in place of every number that they share but for choices, whatever it is."""
+def _abstracted(got: Term, expected: Term) -> tuple[Term, Term, dict[Term, Span]]:
+    """Both with a leaf in place of every number that they share but for choices, whatever it is.
+
+    With those of the leaves that are never NaN.
+    """
     shared = {*nodes([got])} & {*nodes([expected])}
     leaves = {
         x: terms.fresh(x.digest.hex(), x.kind)
         for x in shared
         if x.args and x.kind != "bool" and x.op != "select"
     }
-    return terms.substitute(got, leaves), terms.substitute(expected, leaves)
+    numbers = {leaf: span(x) for x, leaf in leaves.items() if is_number(x)}
+    return terms.substitute(got, leaves), terms.substitute(expected, leaves), numbers
 
 
 Case = tuple[dict[Term, Term], Mapping[Term, Span]]
@@ -133,6 +138,7 @@ class _Splits:
 
     def __init__(self) -> None:
         self.known: dict[tuple[Term, Term, frozenset[tuple[Term, Span]]], bool] = {}
+        self.symmetry = Symmetry()
 
     def same(self, got: Term, expected: Term, numbers: Mapping[Term, Span]) -> bool:
         """Whether they are the same.
@@ -142,7 +148,7 @@ class _Splits:
             expected: The other.
             numbers: Terms that are not NaN here, and where they lie.
         """
-        if got is expected:
+        if got is expected or span(got) == span(expected) == NOTHING:
             return True
         key = got, expected, frozenset(numbers.items())
         if key not in self.known:
@@ -150,7 +156,10 @@ class _Splits:
                 raise Undecided(f"more than {MAX_SPLITS} cases")
             self.known[key] = False
             atoms = [n for n in nodes([got, expected]) if n.op in _ATOMS]
-            self.known[key] = bool(atoms) and all(
+            if not atoms:
+                self.known[key] = self.symmetry.same(got, expected)
+                return self.known[key]
+            self.known[key] = all(
                 self.same(terms.substitute(got, case), terms.substitute(expected, case), more)
                 for case, more in _outcomes(atoms, numbers)
             )
@@ -206,7 +215,14 @@ def _orders(a: Term, b: Term, numbers: Mapping[Term, Span]) -> Iterator[Case]:
             inner = made.args[0] if made.op == "not" else made
             if not inner.is_constant:
                 case[inner] = terms.truth(holds != (made.op == "not"))
-        if order == "eq":  # zeros of two signs are equal, too
-            case |= {x: y for x, y in ((a, b), (b, a)) if y.is_constant and y.number != 0}
         pairs = zip((a, b), spans, strict=True)
-        yield case, {**numbers, **{x: found for x, found in pairs if not x.is_constant}}
+        more = {**numbers, **{x: found for x, found in pairs if not x.is_constant}}
+        if order != "eq":
+            yield case, more
+            continue
+        # Zeros of two signs are equal, too.
+        fixed = {x: y for x, y in ((a, b), (b, a)) if y.is_constant and y.number != 0}
+        bare = {x.args[0]: y for x, y in fixed.items() if x.op == "abs"}
+        for way in ("pos", "neg")[: 1 + len(bare)]:
+            signed = {x: apply("neg", y) if way == "neg" else y for x, y in bare.items()}
+            yield case | fixed | signed, more

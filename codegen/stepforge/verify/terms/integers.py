@@ -35,7 +35,7 @@ from stepforge.verify.terms.nodes import (
     constant,
     node,
 )
-from stepforge.verify.terms.spans import ANY, OTHERS, Span, sign
+from stepforge.verify.terms.spans import ANY, NOTHING, NUMBERS, OTHERS, Span, sign
 from stepforge.verify.terms.zeros import is_no_negative_zero
 
 WIDTH = {"i32": 32, "i64": 64}
@@ -402,10 +402,27 @@ RULES |= {
 WITH_DATA["isum"] = _isum
 
 
-def _positive(x: Term) -> Span:
-    """Without the highest bit a float is positive, or zero."""
+def _is_nan(layer: Term, kind: str) -> bool:
+    """Whether any pattern with these bits is NaN: those of infinity, and more."""
+    infinity = pattern(apply("asint", constant(math.inf, kind)))
+    bits = pattern(layer) if layer.is_constant else 0
+    mantissa = (infinity & -infinity) - 1
+    return bits & infinity == infinity and bits & mantissa != 0
+
+
+def _between(x: Term) -> Span:
+    """Without the highest bit a float is positive, or zero; with all of the exponent's, NaN."""
     inner = x.args[0]
+    if any(_is_nan(layer, x.kind) for layer in _layers(inner)):
+        return NOTHING
     return ANY if possible(inner) >> (WIDTH[inner.kind] - 1) else (0.0, math.inf)
 
 
-OTHERS["asfloat"] = _positive
+def _has_no_nan(x: Term) -> bool:
+    """Whether some bit of the exponent is surely not set."""
+    infinity = pattern(apply("asint", constant(math.inf, x.kind)))
+    return possible(x.args[0]) & infinity != infinity
+
+
+OTHERS["asfloat"] = _between
+NUMBERS["asfloat"] = _has_no_nan

@@ -21,6 +21,8 @@ NOTHING: Span = (math.inf, -math.inf)
 """Of what is always NaN."""
 OTHERS: dict[str, Callable[[Term], Span]] = {}
 """Of operations that other modules know."""
+NUMBERS: dict[str, Callable[[Term], bool]] = {}
+"""Whether results of such operations are never NaN."""
 _KNOWN: weakref.WeakKeyDictionary[Term, Span] = weakref.WeakKeyDictionary()
 
 
@@ -30,6 +32,13 @@ def span(x: Term) -> Span:
         with np.errstate(all="ignore"):
             _KNOWN[x] = _span(x)
     return _KNOWN[x]
+
+
+def is_number(x: Term) -> bool:
+    """Whether a term is surely not NaN, whatever its leaves are."""
+    if x.is_constant:
+        return x.number == x.number
+    return x.op in NUMBERS and NUMBERS[x.op](x)
 
 
 def _span(x: Term) -> Span:
