@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import compileall
 import itertools
 import os
+import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 from support import ROOT, Command
 
-from examples import pytest_configure
+import examples
 from stepforge.verify import driver as verify
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.run.tasks import Group
 
-__all__ = ["pytest_configure"]
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Byte code is there even where Python was told to write none: hundreds of processes start."""
+    examples.pytest_configure(config)
+    if sys.dont_write_bytecode and not hasattr(config, "workerinput"):
+        compileall.compile_dir(ROOT / "codegen", rx=re.compile("templates"), quiet=2)
+
 
 # Processes that tests start have the package of this checkout, too, installed or not.
 _counter = itertools.count()

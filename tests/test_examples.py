@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from hypothesis import settings
 from support import ROOT
 
@@ -23,23 +22,24 @@ def test_prints(number):
 LITERALS = f"NUMBERS = {[*range(1000, 5000)]}"
 
 
-@pytest.mark.parametrize("ci", ["", "true"])  # which Hypothesis asks for
-def test_examples_are_those_of_the_last_run_unless_a_seed_is_given(tmp_path: Path, ci: str) -> None:
+def test_examples_are_those_of_the_last_run_unless_a_seed_is_given(tmp_path: Path) -> None:
+    """Whether the environment says CI, which Hypothesis asks for, makes no difference."""
     (tmp_path / "test_printed.py").write_text(PRINTED)
-    (tmp_path / "test_before.py").write_text(LITERALS)  # what is loaded makes no difference
+    (tmp_path / "test_before.py").write_text(LITERALS)  # what is loaded makes none, either
     shutil.copy(ROOT / "tests" / "examples.py", tmp_path / "conftest.py")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     command = [sys.executable, "-m", "pytest", "-n", "0", "-s"]
     both, seed = ["test_before.py", "test_printed.py"], "--hypothesis-seed"
-    environment = {name: value for name, value in os.environ.items() if name != "CI"}
-    if ci:
-        environment["CI"] = ci
+    plain = {name: value for name, value in os.environ.items() if name != "CI"}
+    ci = {**plain, "CI": "true"}
     runs = [
         subprocess.Popen(
             [*command, *more], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
         )
-        for more in (both[1:], both, [*both, f"{seed}=1"], [*both, f"{seed}=2"])
-    ]
+        for environment, more in (
+            (plain, both[1:]), (ci, both), (plain, [*both, f"{seed}=1"]), (ci, [*both, f"{seed}=2"])
+        )
+    ]  # fmt: skip
     found = []
     for run in runs:
         printed = run.communicate()[0]

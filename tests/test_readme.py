@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from support import ROOT, SCHEDULES, STOCK, environment, run_command, small, stock
+from support import ROOT, SCHEDULES, STOCK, Command, environment, run_command, small, stock
 from typer.main import get_command
 
 from stepforge.backends.registry import BACKENDS
@@ -103,8 +103,8 @@ def test_what_is_installed_can_be_installed() -> None:
     assert found > 4
 
 
-def test_the_commands_print_what_the_readme_shows(tmp_path: Path) -> None:
-    """All of them, in a copy of the project, without torch."""
+def test_the_commands_print_what_the_readme_shows(tmp_path: Path, command: Command) -> None:
+    """All of them, in a copy of the project, and what writes or verifies files without torch."""
     for name in ("specs", "generated"):
         shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "without" / "torch").mkdir(parents=True)
@@ -112,19 +112,22 @@ def test_the_commands_print_what_the_readme_shows(tmp_path: Path) -> None:
     env = {"PYTHONPATH": f"{tmp_path / 'without'}:{ROOT / 'codegen'}"}
     printed, ran = {}, []
     for line in shell_lines():
-        command, *arguments = shlex.split(line, comments=True)
-        if command == "$EDITOR":
+        program, *arguments = shlex.split(line, comments=True)
+        if program == "$EDITOR":
             path = tmp_path / arguments[0]
             text = path.read_text("utf-8")
             assert "\np = p - lr*g\n" in text
             path.write_text(text.replace("\np = p - lr*g\n", f"\n{line.split('# ')[1]}\n"))
-        elif command == "stepforge":
-            done = run_command(*arguments, cwd=tmp_path, env=env)
+        elif program == "stepforge":
+            if arguments[0] in ("build", "verify"):
+                done = run_command(*arguments, cwd=tmp_path, env=env)
+            else:
+                done = command(*arguments, cwd=tmp_path)
             assert done.returncode == 0, done.stdout + done.stderr
             printed[shlex.join(arguments)] = done.stdout
             ran.append(arguments[0])
         else:
-            assert command in ("python3", "pip", "python"), line
+            assert program in ("python3", "pip", "python"), line
     assert {*ran} == {"show", "build", "verify", "new", "check", "diff"}
     (shown,) = [b for b in blocks("text") if b.startswith("optimizer")]
     assert printed["verify lion"].startswith(shown)

@@ -12,6 +12,7 @@ from .adabound import AdaBound
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam
+from .adam_atan2 import AdamAtan2
 from .adam_inject import AdamInject
 from .adamax import Adamax
 from .adamaxw import AdaMaxW
@@ -111,6 +112,7 @@ __all__ = [
     "Adadelta",
     "Adagrad",
     "Adam",
+    "AdamAtan2",
     "AdamD",
     "AdamG",
     "AdamInject",

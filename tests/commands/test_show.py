@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from catalogue import CASES, FEW
-from support import ROOT, run_command, small, stock
+from support import ROOT, Command, run_command, small, stock
 
 from stepforge.commands import cli
 from stepforge.commands.views import COMPILED, Compilation, chosen, show, show_compiled
@@ -142,29 +142,30 @@ def test_mathematics_without_a_real_value_is_shown_all_the_same(view: str, rule:
 # What the compiler makes.
 
 
-def compiled_view(*arguments: str, **environment: str) -> str:
-    done = run_command("show", *arguments, env=environment)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def test_triton_ir_is_the_kernel_under_the_options_without_locations() -> None:
-    plain = compiled_view("adamw", "--as", "ttir")
+def test_triton_ir_is_the_kernel_under_the_options_without_locations(command: Command) -> None:
+    plain = compiled_view(command, "adamw", "--as", "ttir")
     assert plain.startswith("module {")
     assert plain.rstrip().endswith("}")
     assert plain.count("tt.func public @adamw_kernel(") == 1
     assert "loc" not in plain
     assert "/" not in plain
     assert plain.count("tt.store") == 2 * 3
-    assert compiled_view("adamw", "--as", "ttir", "--option", "amsgrad").count("tt.store") == 2 * 4
+    more = compiled_view(command, "adamw", "--as", "ttir", "--option", "amsgrad")
+    assert more.count("tt.store") == 2 * 4
 
 
-def test_ptx_is_for_the_target_type_and_mode_that_are_asked_for() -> None:
-    exact = compiled_view("adamw", "--as", "ptx", "--target", "sm_80")
+def compiled_view(command: Command, *arguments: str) -> str:
+    done = command("show", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_ptx_is_for_the_target_type_and_mode_that_are_asked_for(command: Command) -> None:
+    exact = compiled_view(command, "adamw", "--as", "ptx", "--target", "sm_80")
     assert ".target sm_80" in exact
     assert ".visible .entry adamw_kernel(" in exact
     assert re.search(r"\bdiv\.rn\.f32\b", exact)
-    fast = compiled_view("adamw", "--as", "ptx", "--fast", "--dtype", "bf16")
+    fast = compiled_view(command, "adamw", "--as", "ptx", "--fast", "--dtype", "bf16")
     assert ".target sm_90" in fast
     assert re.search(r"\bdiv\.full\.f32\b", fast)
     assert not re.search(r"\bdiv\.rn\.f32\b", fast)
@@ -172,16 +173,18 @@ def test_ptx_is_for_the_target_type_and_mode_that_are_asked_for() -> None:
     assert "bf16" not in exact
 
 
-def test_ptx_does_not_depend_on_machine_or_settings(tmp_path: object) -> None:
-    first = compiled_view("lion", "--as", "ptx")
-    assert compiled_view("lion", "--as", "ptx", TMPDIR=str(tmp_path), TRITON_INTERPRET="1") == first
+def test_ptx_does_not_depend_on_machine_or_settings(tmp_path: object, command: Command) -> None:
+    first = compiled_view(command, "lion", "--as", "ptx")
+    other = {"TMPDIR": str(tmp_path), "TRITON_INTERPRET": "1"}
+    again = run_command("show", "lion", "--as", "ptx", env=other)
+    assert (again.returncode, again.stdout, again.stderr) == (0, first, "")
     for machine in (".loc", ".file", ".debug", "stepforge-", str(ROOT)):
         assert machine not in first
 
 
-def test_the_compiled_views_are_of_the_spec_not_of_the_files_on_disk() -> None:
+def test_the_compiled_views_are_of_the_spec_not_of_the_files_on_disk(command: Command) -> None:
     """The tests' own folder has no generated files at all."""
-    done = run_command("show", "sgd", "--as", "ttir", "--json", cwd=ROOT / "tests")
+    done = command("show", "sgd", "--as", "ttir", "--json", cwd=ROOT / "tests")
     (data,) = json.loads(done.stdout)["results"]
     assert (data["spec"], data["view"]) == ("sgd", "ttir")
     assert "@sgd_kernel" in data["text"]

@@ -26,7 +26,7 @@ from support import ROOT, environment
 from stepforge.verify import processes
 
 PATIENCE = 60
-VERIFY = ("verify", "rmsprop", "--jobs", "1")
+VERIFY = ("verify", "rmsprop", "--jobs", "1", "--no-cache")
 FUZZ = ("fuzz", "--count", "30", "--ill-formed", "0", "--jobs", "1", "--keep", "kept")
 
 
@@ -150,7 +150,7 @@ def test_workers_do_not_outlive_a_command_that_is_killed(folder: Path) -> None:
 
 def test_what_ignores_ctrl_c_goes_on_ignoring_it(folder: Path) -> None:
     """As a command in the background of a shell, or under nohup, does."""
-    with started(folder, "build", "--out", "made", default=False) as process:
+    with started(folder, "build", "lion", "--out", "made", default=False) as process:
         for number in (signal.SIGINT, signal.SIGHUP):
             process.send_signal(number)
         assert process.wait(timeout=PATIENCE) == 0

@@ -2,8 +2,7 @@
 
 Each has an oracle: the algorithm in plain Python, one element at a time. What is built of the spec
 has to agree with it, at the defaults and far from them. A spec that lies in this folder is no
-member of the catalogue: `adam_atan2` is not proved on every GPU, and the two powers of `ftrl_power`
-take more time than its tensors.
+member of the catalogue: the two powers of `ftrl_power` take more time than its tensors.
 """
 
 from __future__ import annotations

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 from catalogue import ON_DEVICE
 from support import ROOT, STOCK, stock
 
+from stepforge.backends.registry import verified
 from stepforge.language.diagnostics import SpecError
-from stepforge.mutate import rules, texts
+from stepforge.language.spec import Spec
+from stepforge.mutate import generator, rules, score, texts
 from stepforge.mutate.log import Log
-from stepforge.mutate.mutant import CLASSES, FILES, LEVELS
+from stepforge.mutate.mutant import CLASSES, FILES, LEVELS, Mutant
 from stepforge.mutate.report import Report
 from stepforge.mutate.score import Result, collect, mutate
 from stepforge.verify.rungs.proof import SAME_FORMULA
@@ -24,10 +27,35 @@ REFUTED, TESTED, BITS, REALS = "REFUTED: so", "TESTED", "PROVED (bits)", "PROVED
 SAME = f"UNSUPPORTED: {SAME_FORMULA}, and no input differs"
 
 
+MADE: dict[str, list[Mutant]] = {}
+"""All mutants of an optimizer, and of stepforge itself by the name ""."""
+
+
+@pytest.fixture
+def _made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutants are made once for several tests; which of them are chosen is not kept."""
+    of_one, of_stepforge = score._all, generator.mutants
+
+    def once(spec: Spec, folder: Path, levels: Collection[str]) -> list[Mutant]:
+        assert (folder, set(levels)) == (FOLDER, set(LEVELS))
+        if spec.name not in MADE:
+            MADE[spec.name] = list(of_one(spec, folder, levels))
+        return MADE[spec.name]
+
+    def planted() -> list[Mutant]:
+        if "" not in MADE:
+            MADE[""] = list(of_stepforge())
+        return MADE[""]
+
+    monkeypatch.setattr(score, "_all", once)
+    monkeypatch.setattr(generator, "mutants", planted)
+
+
 def result(kind: str = "A", level: str = "triton", **rungs: str) -> Result:
     return Result(f"{kind} {level} {sorted(rungs.items())}", "adamw", level, kind, "op", rungs)
 
 
+@pytest.mark.usefixtures("_made_once")
 def test_every_optimizer_has_mutants_of_every_class_and_level() -> None:
     chosen = collect({name: stock(name) for name in ("lion", "sgd")}, FOLDER, 220, 20, 0)
     assert {m.level for m in chosen} == set(LEVELS)
@@ -38,18 +66,21 @@ def test_every_optimizer_has_mutants_of_every_class_and_level() -> None:
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.usefixtures("_made_once")
 def test_the_choice_is_the_same_for_a_seed() -> None:
     specs = {"momentum": stock("momentum")}
-    first, again = (collect(specs, FOLDER, 30, 6, 5) for _ in range(2))
+    first = collect(specs, FOLDER, 30, 6, 5)
+    MADE.pop("momentum")
+    again = collect(specs, FOLDER, 30, 6, 5)
     other = collect(specs, FOLDER, 30, 6, 6)
     assert [m.name for m in first] == [m.name for m in again]
     assert [m.name for m in first] != [m.name for m in other]
 
 
-@pytest.mark.parametrize("name", ON_DEVICE)
+@pytest.mark.parametrize("name", ON_DEVICE[::3])
 def test_mutants_of_the_rule_differ_from_what_is_built(name: str) -> None:
     spec = stock(name)
-    built = {b: (FOLDER / b / f"{name}.py").read_text() for b in ("numpy", "triton")}
+    built = {b.name: (FOLDER / b.file(name)).read_text("utf-8") for b in verified()}
     mutants = list(rules.mutants(spec, next(spec.option_sets())))
     assert len(mutants) > 20
     for mutant in mutants:
@@ -111,6 +142,7 @@ def test_the_goals_are_shares_of_classes() -> None:
     assert not Report((result(kind="A", R2=TESTED), *[result(R2=REFUTED)] * 99)).passed
 
 
+@pytest.mark.usefixtures("_made_once")
 def test_the_rungs_find_planted_faults_and_pass_rewritings() -> None:
     """One of several classes, on several levels; the verdicts of all others are known."""
     chosen = collect({"sgd": stock("sgd")}, FOLDER, 15, 1, seed=3)
@@ -128,6 +160,7 @@ def test_the_rungs_find_planted_faults_and_pass_rewritings() -> None:
         assert (one.rungs == {"R2": REFUTED}) == (one.name in known)
 
 
+@pytest.mark.usefixtures("_made_once")
 def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "verdicts.jsonl"
     with Log(path) as log:

@@ -78,7 +78,7 @@ def test_classes_do_not_matter_where_there_are_none(tmp_path: Path, command: Com
     assert command("build", "--backend", "numpy", cwd=tmp_path).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["optimizer", "multi_tensor", "Multi_Tensor"])
+@pytest.mark.parametrize("name", ["schedule", "multi_tensor", "Multi_Tensor"])
 def test_a_name_that_the_folder_has_already_is_refused(
     name: str, tmp_path: Path, command: Command
 ) -> None:

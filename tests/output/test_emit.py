@@ -212,10 +212,10 @@ def test_a_full_disk_leaves_the_old_files(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.rglob(".stepforge-*")) == []
 
 
-def test_an_output_that_is_a_file_is_one_diagnostic(tmp_path: Path) -> None:
+def test_an_output_that_is_a_file_is_one_diagnostic(tmp_path: Path, command: Command) -> None:
     out = tmp_path / "out"
     out.write_text("a file")
-    done = run_command("build", "adamw", "sgd", "--out", out)
+    done = command("build", "adamw", "sgd", "--out", out)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.splitlines()[0] == "error[E007]: cannot write the output: not a directory"
@@ -223,9 +223,11 @@ def test_an_output_that_is_a_file_is_one_diagnostic(tmp_path: Path) -> None:
     assert out.read_text() == "a file"
 
 
-def test_a_folder_in_the_place_of_a_file_is_one_diagnostic(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_a_file_is_one_diagnostic(
+    tmp_path: Path, command: Command
+) -> None:
     (tmp_path / "numpy" / "sgd.py").mkdir(parents=True)
-    done = run_command("build", "adamw", "sgd", "--out", tmp_path)
+    done = command("build", "adamw", "sgd", "--out", tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("error[E007]") == 1
     assert "sgd.py" in done.stderr

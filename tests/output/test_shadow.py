@@ -107,7 +107,9 @@ def test_generated_folders_are_taken_off_the_path(
     assert sys.path == [str(other), "/nowhere", "\0"]
 
 
-@pytest.mark.parametrize("arguments", [["verify"], ["show", "lion", "--as", "ttir"]])
+@pytest.mark.parametrize(
+    "arguments", [["verify", "--jobs", "1", "--no-cache"], ["show", "lion", "--as", "ttir"]]
+)
 def test_the_command_and_its_workers_use_the_real_packages(
     arguments: list[str], tmp_path: Path
 ) -> None:

@@ -45,11 +45,12 @@ def task(
     name: str = "adamw",
     options: Mapping[str, bool] | None = None,
     spec: Path | None = None,
+    brief: bool = False,
 ) -> verify.Task:
     path = spec or ROOT / "specs" / f"{name}.toml"
     loaded = load(path, f"specs/{path.name}")[0]
     chosen = dict(options) if options is not None else next(loaded.option_sets())
-    return verify.Task(RUNGS[rung], loaded, chosen, folder, 0, ("sm_80",), ("fp32",))
+    return verify.Task(RUNGS[rung], loaded, chosen, folder, 0, ("sm_80",), ("fp32",), brief=brief)
 
 
 @cache
@@ -62,7 +63,7 @@ def workers() -> Pools:
 
 def run(*tasks: verify.Task, seconds: float | None = None) -> list[Verdict]:
     """The verdicts in the order of the tasks; with a time limit, from workers of their own."""
-    found = list(verify.execute(tasks, 2, seconds) if seconds else workers().execute(tasks))
+    found = list(verify.execute(tasks, 1, seconds) if seconds else workers().execute(tasks))
     return [
         next(
             v

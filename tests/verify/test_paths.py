@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_nested_blocks_pass_every_rung(built: Path) -> None:
     folder, on = built.parent / "generated", {"maximize": True}
-    found = run(*(task(rung, folder, options=on, spec=built) for rung in RUNGS))
+    found = run(*(task(rung, folder, options=on, spec=built, brief=True) for rung in RUNGS))
     assert [v.rung for v in found if not v.status.passed] == [], [v.detail for v in found]
     assert {v.strength for v in found if v.rung in ("R3", "R7")} == {"bits"}
 
@@ -93,7 +94,9 @@ def test_a_condition_that_is_another_one_is_refuted(fault: str, tmp_path: Path) 
     backend, edits = FAULTS[fault]
     folder = copy_of("lion", tmp_path / "generated")
     edit(folder / backend / "lion.py", edits)
-    found = {v.rung: v for v in run(*(task(r, folder, "lion") for r in ("R2", "R3", "R7")))}
+    rungs = ("R2", "R3", "R7") if backend == "triton" else ("R2", "R3")
+    works = [replace(task(rung, folder, "lion"), backends=("triton",)) for rung in rungs]
+    found = {v.rung: v for v in run(*works)}
     assert found["R2"].status is Status.REFUTED
     assert found["R3"].status is Status.REFUTED  # over the reals, adding 0*p changes nothing
     if backend == "triton":

@@ -106,6 +106,7 @@ CONDITIONS: dict[type[ast.AST], str] = {ast.BitAnd: "and", ast.BitOr: "or"}
 _SPECIAL = {"inf": float("inf"), "nan": float("nan")}
 
 
+@cache
 def names() -> tuple[str, ...]:
     """The functions that are formulas."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.formula")))
@@ -114,6 +115,7 @@ def names() -> tuple[str, ...]:
 _FOLDER = Path(__file__).parent / "functions"
 
 
+@cache
 def digest(function: str) -> str:
     """A hash of a function's text, without comments, docstrings and layout."""
     text = (_FOLDER / f"{function}.formula").read_text(encoding="utf-8")

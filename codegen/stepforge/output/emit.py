@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,6 +68,7 @@ class Order:
             else everything.
         files: Name → the spec's file as the manifest has it; by default what diagnostics call it.
         everything: What the manifest says of `everything`; by default `whole`.
+        rendered: Texts that were made for it, by spec and backend.
     """
 
     specs: Sequence[Spec]
@@ -76,6 +77,14 @@ class Order:
     backends: Sequence[str] | None = None
     files: Mapping[str, str | None] | None = None
     everything: bool | None = None
+    rendered: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def text(self, spec: Spec, backend: str) -> str:
+        """What a backend prints of a spec."""
+        key = spec.name, backend
+        if key not in self.rendered:
+            self.rendered[key] = render(lower(spec), backend)
+        return self.rendered[key]
 
     def file(self, spec: Spec) -> str | None:
         """The spec's file as the manifest has it."""
@@ -121,9 +130,8 @@ def _plan(order: Order, out: Path, held: Manifest) -> Planned:
         default = held.specs[spec.name].backends if spec.name in held.specs else held.backends
         backends = completed(order.backends or default or tuple(BACKENDS), spec.subject)
         entries[spec.name] = Entry(order.file(spec), spec.source.digest, backends)
-        kernel = lower(spec)
         for backend in backends:
-            texts[BACKENDS[backend].file(spec.name)] = render(kernel, backend)
+            texts[BACKENDS[backend].file(spec.name)] = order.text(spec, backend)
             if exports := BACKENDS[backend].exports:
                 exported[backend][spec.name] = exports.name(spec)
 
@@ -169,7 +177,10 @@ def changes(
         SpecError: A file cannot be read, the manifest cannot be used, two specs need one name, or
             a file is in the way that no build wrote.
     """
-    order = Order(tuple(specs), whole, known, **more)
+    return _changes(Order(tuple(specs), whole, known, **more), out)
+
+
+def _changes(order: Order, out: Path) -> list[Change]:
     _stays_inside(out)
     held = manifest.read(out) or Manifest()
     planned = _plan(order, out, held)
@@ -209,11 +220,11 @@ def build(
     Raises:
         SpecError: As `changes` and `apply`; or another build did not come to its end.
     """
-    specs = tuple(specs)
-    if not changes(specs, out, whole, known, **more):
+    order = Order(tuple(specs), whole, known, **more)
+    if not _changes(order, out):
         return []
     with locked(out):
-        found = changes(specs, out, whole, known, **more)  # another build may have come before
+        found = _changes(order, out)  # another build may have come before
         apply(found)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from support import ROOT, stock
 
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import ON_HOST
+from stepforge.verify.ptx import executor
 from stepforge.verify.rungs import compiled, executed
 from stepforge.verify.rungs.proof import storage
 from stepforge.verify.rungs.registry import RUNGS
@@ -45,8 +47,15 @@ def run(text: str, name: str, dtype: str, aligned: bool = True, folder: Path = F
     return executed.of_ptx(task, text, aligned)
 
 
-@pytest.mark.parametrize("dtype", ["fp64", "bf16", "fp16"])  # float32: the fast level
-@pytest.mark.parametrize("name", ON_DEVICE)
+OTHER_TYPES = [
+    *((name, "fp64") for name in ON_DEVICE),
+    *zip(ON_DEVICE, itertools.cycle(["bf16", "fp16"])),  # they load and store otherwise
+    ("adamw", "fp16"), ("adamw", "bf16"),
+]  # fmt: skip
+"""Optimizers and types; float32 is looked at by the fast level."""
+
+
+@pytest.mark.parametrize(("name", "dtype"), list(dict.fromkeys(OTHER_TYPES)))
 def test_stock_kernels_agree_in_every_bit(name: str, dtype: str) -> None:
     found = run(original(name, dtype, True), name, dtype)
     assert found.status is Status.TESTED, found
@@ -88,7 +97,8 @@ EVERYWHERE = ("a sum for a difference", "the mask off by one", "truncated bfloat
 
 
 @pytest.mark.parametrize("what", PATCHES)
-def test_a_fault_in_the_ptx_is_refuted(what: str) -> None:
+def test_a_fault_in_the_ptx_is_refuted(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "MAX_STEPS", 5_000)  # many more than any kernel has
     name, dtype, pattern, new, shown = PATCHES[what]
     text = original(name, dtype, True)
     patched = re.sub(pattern, new, text, count=0 if what in EVERYWHERE else 1)

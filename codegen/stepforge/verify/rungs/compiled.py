@@ -10,6 +10,7 @@ In one file, because what is compiled, kept and asked of the compiler shares its
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import re
 import tempfile
@@ -486,6 +487,10 @@ def _prepare() -> None:
         "TRITON_ALWAYS_COMPILE": "1",
         "TRITON_CACHE_MANAGER": "stepforge.verify.ptx.scratch:Scratch",
     }
+    # Names of folders in it would begin with a hash of Triton itself, of half a gigabyte.
+    triton_cache: Any = importlib.import_module("triton.runtime.cache")
+    if hasattr(triton_cache, "triton_key"):
+        triton_cache.triton_key = lambda: "afresh"
 
 
 def _reason(error: Exception, path: Path, target: str, dtype: str) -> str:
