@@ -210,6 +210,7 @@ CODES: dict[str, str] = {
     "E023": "Another build is writing into the same folder and did not come to its end.",
     "E024": "The configuration has no setting of this name.",
     "E025": "The setting of the configuration has another kind of value.",
+    "E026": "The command is about optimizers, and the spec is a schedule.",
     "E090": (
         "The command line is not understood: a command or option that does not exist, an argument "
         "that is missing or too many, or a value of the wrong kind. `stepforge COMMAND --help` "
@@ -239,7 +240,10 @@ CODES: dict[str, str] = {
     "E122": "The name cannot be assigned: it is a hyperparameter, an option or the step number.",
     "E123": "The name is used before anything is assigned to it.",
     "E124": "A declared state is never assigned.",
-    "E125": "The rule never assigns `p`, so it would train nothing.",
+    "E125": (
+        "The rule never assigns what it is there for: `p`, without which it would train nothing, "
+        "or the `factor` of a schedule."
+    ),
     "E127": "The local is assigned but its value is never used.",
     "E128": "The state exists only under its `when` condition but is used outside of it.",
     "E129": "The name is assigned on some paths only, but used on all of them.",
@@ -247,6 +251,7 @@ CODES: dict[str, str] = {
     "E132": "A condition mixes options, known at compile time, with values, known at run time.",
     "E133": "The new `p` does not depend on the gradient.",
     "E134": "The operation is of numbers that are the same for all elements, not of tensors.",
+    "E135": "The factor of a schedule does not depend on the step number `t`.",
     "E140": "The domain is not of the form `0 <= name < 1`, `name > 0` or similar.",
     "E141": "The default, or a usual value, is outside the declared domain.",
     "E142": "The domain is empty.",
@@ -270,7 +275,10 @@ CODES: dict[str, str] = {
         "`adam`, `averaging`, `parameter_free`, or `other`, which is that of a spec without one."
     ),
     "E160": "The `[torch]` table names something that the spec does not have, or something twice.",
-    "E161": "The class of `[torch]` is no name such as `AdamW`, or torch spells it otherwise.",
+    "E161": (
+        "The class of `[torch]` is no name such as `AdamW`, or torch spells it otherwise. That of "
+        "a schedule is a scheduler of torch."
+    ),
     "W201": (
         "The argument of a square root or logarithm, or the base of a real power, may be "
         "negative: its names have no domain that excludes it. A tensor would be NaN there, and a "

@@ -29,7 +29,7 @@ Kinds = Mapping[str, Kind]
 
 def declared(spec: Spec) -> dict[str, Kind]:
     """The kinds of all names before the first statement."""
-    kinds = {"p": Kind.TENSOR, "g": Kind.TENSOR, "t": Kind.SCALAR}
+    kinds = dict.fromkeys(spec.subject.tensors, Kind.TENSOR) | {"t": Kind.SCALAR}
     kinds |= {h.name: Kind.SCALAR for h in spec.hyperparameters}
     kinds |= {o.name: Kind.OPTION for o in spec.options}
     kinds |= {s.name: Kind.SCALAR if s.scalar else Kind.TENSOR for s in spec.states}
@@ -38,7 +38,7 @@ def declared(spec: Spec) -> dict[str, Kind]:
 
 def fixed(spec: Spec) -> frozenset[str]:
     """Names that stay tensors whatever is assigned to them: `p`, `g` and the tensor states."""
-    return frozenset({"p", "g"} | {s.name for s in spec.states if not s.scalar})
+    return frozenset({*spec.subject.tensors} | {s.name for s in spec.states if not s.scalar})
 
 
 def kind(expression: Expression, kinds: Kinds) -> Kind:

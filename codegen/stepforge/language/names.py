@@ -23,6 +23,8 @@ GENERATED = frozenset({
     "values", "self", "BLOCK", "exact", "EXACT", "programs",
     # The optimizer class.
     "defaults", "group", "reference", "Optimizer", "check_tensors", "super", "staticmethod",
+    # The class of a schedule.
+    "optimizer", "hyperparameter", "hyperparameters", "last_epoch", "Schedule",
     # Functions of Python that they call.
     "float", "int", "bool", "dict", "tuple", "ValueError", "TypeError", "RuntimeError",
 }) | {

@@ -14,6 +14,7 @@ from stepforge.language.constraints import Constraint
 from stepforge.language.diagnostics import Span
 from stepforge.language.expression import Apply, Assign, Expression, Name, Statement
 from stepforge.language.source import Source
+from stepforge.language.subjects import OPTIMIZER, Subject
 
 Options = Mapping[str, bool]
 TORCH_SETTINGS = ("foreach", "fused", "capturable", "differentiable")
@@ -24,7 +25,11 @@ TORCH_CLASSES = (
     "RAdam", "RMSprop", "Rprop", "SGD", "SparseAdam",
 )  # fmt: skip
 """The optimizers of `torch.optim`."""
-
+TORCH_SCHEDULERS = (
+    "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR",
+    "LinearLR", "MultiStepLR", "OneCycleLR", "PolynomialLR", "StepLR",
+)  # fmt: skip
+"""The schedulers of `torch.optim.lr_scheduler` that are formulas of the step number."""
 
 ROLES = {"learning_rate": "lr", "epsilon": "eps", "maximize": "maximize"}
 """Roles of hyperparameters, and of the option `maximize`, to ascend → what torch calls them. What a
@@ -148,7 +153,7 @@ def is_parameter(e: Expression) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Torch:
-    """How the `torch.optim` class looks from outside.
+    """How the `torch.optim` class looks from outside; which scheduler of torch a schedule is.
 
     Attributes:
         class_name: Name of the class, in `torch.optim` if torch has it; "" if the spec's decides.
@@ -169,6 +174,8 @@ class Torch:
         tensor_betas: Whether the two `betas` of torch's class may be tensors, and such numbers
             exclude `foreach`.
         xla: Whether torch's class is capturable on XLA.
+        until: Of a schedule, the hyperparameter that is the last step in which torch's is the same;
+            "" for all steps.
     """
 
     class_name: str = ""
@@ -186,11 +193,12 @@ class Torch:
     sparse: str = ""
     tensor_betas: bool = False
     xla: bool = True
+    until: str = ""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One optimizer.
+    """One optimizer, or one schedule, which has neither options nor states.
 
     `family` is one of `FAMILIES`, or `NO_FAMILY`; `roles` has who has one of `ROLES`; `together`
     what hyperparameters have to be together.
@@ -208,13 +216,15 @@ class Spec:
     roles: Mapping[str, str]
     torch: Torch | None
     together: tuple[Constraint, ...] = field(default=(), kw_only=True)
+    subject: Subject = field(default=OPTIMIZER, kw_only=True)
     source: Source = field(repr=False, compare=False)
 
     @property
     def torch_class(self) -> str:
-        """The class of `torch.optim` that this rule is compared with, or ""."""
+        """The class of torch that this rule is compared with, or ""."""
         name = self.torch.class_name if self.torch else ""
-        return name if name in TORCH_CLASSES else ""
+        known = TORCH_CLASSES if self.subject == OPTIMIZER else TORCH_SCHEDULERS
+        return name if name in known else ""
 
     def allows(self, values: Mapping[str, float]) -> bool:
         """Whether hyperparameters have values that are allowed together."""

@@ -48,7 +48,9 @@ class _Call:
     checked: bool = True
 
 
-def wrong(step: Step, spec: Spec, options: Options, misshapen: Step | None = None) -> str:
+def wrong(
+    step: Step, spec: Spec, options: Options, misshapen: Step | None = None, name: str = "step"
+) -> str:
     """The first thing that a `step` takes although it must not, or the other way round, or "".
 
     Args:
@@ -56,6 +58,7 @@ def wrong(step: Step, spec: Spec, options: Options, misshapen: Step | None = Non
         spec: Its spec.
         options: The option set that the tensors are of.
         misshapen: The same with a gradient of another shape than the parameters.
+        name: What it is called.
     """
     if misshapen is not None:
         try:
@@ -74,7 +77,7 @@ def wrong(step: Step, spec: Spec, options: Options, misshapen: Step | None = Non
             refused = False
         if refused is not call.refused:
             does = "refuses" if refused else "accepts"
-            return f"step {does} {call.what}{'' if call.checked else f' with {CHECKED}=False'}"
+            return f"{name} {does} {call.what}{'' if call.checked else f' with {CHECKED}=False'}"
     return ""
 
 

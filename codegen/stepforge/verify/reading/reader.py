@@ -202,9 +202,12 @@ def read(text: str) -> Reading:
         )
         for name, entry in data.get("state", {}).items()
     }  # fmt: skip
-    update = data["rule"]["update"]
-    known = {"p", "g", "t", *hyperparameters, *options, *declared}
-    reader = _Rule(update, {s.name for s in declared.values() if not s.scalar}, known)
+    is_schedule = "update" not in data["rule"]
+    update = data["rule"]["factor" if is_schedule else "update"]
+    tensors = set() if is_schedule else {"p", "g"}
+    tensors |= {s.name for s in declared.values() if not s.scalar}
+    known = {"t", *tensors, *hyperparameters, *options, *declared}
+    reader = _Rule(update, tensors, known)
     used = {name for s in everything(reader.rule) for name in _mentioned(s)}
     return Reading(
         {name: float(entry["default"]) for name, entry in hyperparameters.items()},
@@ -331,8 +334,8 @@ class _Rule:
     it is one on any of the paths that meet.
     """
 
-    def __init__(self, text: str, states: set[str], known: set[str]) -> None:
-        self.fixed = frozenset({"p", "g"} | states)
+    def __init__(self, text: str, tensors: set[str], known: set[str]) -> None:
+        self.fixed = frozenset(tensors)
         tree = ast.parse(text)
         stored = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)
                   and isinstance(n.ctx, ast.Store)}  # fmt: skip
@@ -366,5 +369,5 @@ class _Rule:
 
 def place(spec: Spec, statement: Assign) -> str:
     """`file:line: text` of a statement."""
-    line = spec.source.inner_span(("rule", "update"), statement.line, 0, 1).line
+    line = spec.source.inner_span(("rule", spec.subject.key), statement.line, 0, 1).line
     return f"{spec.source.path}:{line}: {spec.source.line(line).strip()}"
