@@ -107,7 +107,9 @@ def picture(curve: list[float]) -> str:
 
 def main() -> None:
     """Prints one line for each optimizer, and one for torch's class of it."""
-    classes = sorted(set(ours.__all__) - {"Optimizer"}, key=str.lower)
+    every = {name: getattr(ours, name) for name in sorted(ours.__all__, key=str.lower)}
+    classes = [name for name, kind in every.items() if issubclass(kind, torch.optim.Optimizer)]
+    classes.remove("Optimizer")  # the base of the others
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("classes", nargs="*", metavar="CLASS", help="by default all of them")
     parser.add_argument("--epochs", type=int, default=20)

@@ -23,12 +23,14 @@ from stepforge.lowering.lower import lower
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOCK = sorted(path.stem for path in (ROOT / "specs").glob("*.toml"))
+SCHEDULES = sorted(path.stem for path in (ROOT / "specs" / "schedules").glob("*.toml"))
 
 
 @cache
 def stock(name: str) -> Spec:
-    """A spec of the catalogue."""
-    return load(ROOT / "specs" / f"{name}.toml", f"specs/{name}.toml")[0]
+    """A spec of the catalogue, an optimizer or a schedule."""
+    file = f"specs/{'schedules/' if name in SCHEDULES else ''}{name}.toml"
+    return load(ROOT / file, file)[0]
 
 
 def small(

@@ -107,16 +107,19 @@ def test_a_long_file_says_why(name: str) -> None:
 
 JUDGES = ("reading", "cases", "terms", "ptx", "rounding", "rungs")
 """The rooms of `verify` that say what is right. Where files are is the business of `files`."""
-MODEL = {f"language.{n}" for n in ("constraints", "expression", "names", "source", "spec")}
+MODEL = {
+    f"language.{n}" for n in ("constraints", "expression", "names", "source", "spec", "subjects")
+}
 """What a spec consists of, without what reads a rule or decides what it means."""
 SETTINGS = {
     "verify.rungs.static": {"language.reader"},
+    "verify.rungs.schedule": {"language.reader"},
     "verify.rungs.compiled": {"backends.triton"},
     "verify.rungs.proof": {"backends.triton"},
     "verify.rungs.contract": {"backends.triton", "lowering.lower"},
 }
-"""R0 repeats the warnings of `language`; the number of warps and of arguments is what a launch is
-held to, not what it computes."""
+"""R0 and S0 repeat the warnings of `language`; the number of warps and of arguments is what a
+launch is held to, not what it computes."""
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from support import ROOT, STOCK, Command, environment, run_command, small, stock
+from support import ROOT, SCHEDULES, STOCK, Command, environment, run_command, small, stock
 from typer.main import get_command
 
 from stepforge.backends.registry import BACKENDS
@@ -24,11 +24,12 @@ from stepforge.commands.views import views
 from stepforge.language.diagnostics import CODES, SpecError, render
 from stepforge.language.reader import loads
 from stepforge.language.spec import FAMILIES, NO_FAMILY
+from stepforge.language.subjects import SCHEDULE
 from stepforge.operations.table import author_functions
 from stepforge.project import config
 from stepforge.verify.certificate import Certificate, Status, describe
 from stepforge.verify.driver import Level, Task, execute
-from stepforge.verify.rungs.registry import RUNGS
+from stepforge.verify.rungs.registry import RUNGS, of
 
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text("utf-8")
@@ -243,6 +244,7 @@ def test_the_inputs_of_the_example_are_read() -> None:
 def test_the_words_of_the_command_are_explained() -> None:
     evidence = first_cells("docs/evidence.md")
     assert {rung.title for rung in RUNGS.values()} <= evidence
+    assert {rung.title for rung in of(SCHEDULE)} <= first_cells("docs/schedules.md")
     assert {level.value for level in Level} <= evidence
     statuses = {*Status} - {Status.PROVED} | {"PROVED (bits)", "PROVED (reals)"}
     assert {str(status) for status in statuses} <= evidence
@@ -259,6 +261,9 @@ def test_every_key_of_the_torch_table_is_explained() -> None:
     keys = first_cells("docs/language.md")
     for name in STOCK:
         assert {*stock(name).source.data.get("torch", {})} <= keys, name
+    for name in SCHEDULES:
+        for key in stock(name).source.data.get("torch", {}):
+            assert f"`{key}`" in PAGES["docs/schedules.md"], name
 
 
 @pytest.mark.parametrize(
@@ -283,7 +288,11 @@ def test_every_spec_is_in_the_catalogue() -> None:
     shown = {row[0]: re.findall(r"`(\w+)`", row[1]) for row in rows("README.md") if len(row) == 2}
     for family in FAMILIES:
         assert shown[family] == [name for name in STOCK if stock(name).family == family]
-    assert f"the {len(STOCK)} optimizers" in README
+    assert f"the {len(STOCK)} optimizers and {len(SCHEDULES)} schedules" in README
+    assert shown["schedules"] == SCHEDULES
+    catalogue = {row[0]: row[2] for row in rows("docs/schedules.md") if len(row) == 3}
+    for name in SCHEDULES:
+        assert catalogue[f"`{name}`"] == (f"`{stock(name).torch_class}`".replace("``", "–")), name
 
 
 def test_every_spec_of_the_catalogue_has_a_family() -> None:
@@ -344,3 +353,23 @@ def test_training_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.Monke
     names: dict[str, Any] = {"torch": torch, "model": model}
     exec(code, names)
     assert names["optimizer"].param_groups[0]["lr"] == 0.5
+
+
+def test_the_code_of_schedules_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(ROOT))
+    factor, training = blocks("python", "docs/schedules.md")
+    names: dict[str, Any] = {"model": torch.nn.Linear(2, 2), "batches": torch.ones(3, 1, 2)}
+    exec(factor, names)
+    assert "\nfactor(1, steps=10_000, warmup=500)  # 0.002\n" in factor
+    assert names["factor"](1, steps=10_000, warmup=500) == 0.002
+    exec(training, names)
+    (group,) = names["optimizer"].param_groups
+    assert (group["lr"], group["weight_decay"]) == pytest.approx((1e-3 * 4 / 500, 0.1), rel=1e-6)
+
+
+def test_the_example_of_schedules_is_the_spec() -> None:
+    (excerpt,) = blocks("toml", "docs/schedules.md")
+    whole = " ".join(stock("warmup_cosine").source.text.split())
+    rule = excerpt.partition("factor = ")[2]
+    assert " ".join(rule.split()) in whole

@@ -16,7 +16,8 @@ import generated.torch as ours
 from .checkpoints import SAME
 from .lines import Case, beside, close, line, parameter, said, shown, stepped
 
-OURS = [name for name in ours.__all__ if name != "Optimizer"]
+_OPTIMIZER = torch.optim.Optimizer
+OURS = [n for n in ours.__all__ if n != "Optimizer" and issubclass(getattr(ours, n), _OPTIMIZER)]
 
 
 def theirs_of(name: str) -> Any:

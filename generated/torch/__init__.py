@@ -4,6 +4,7 @@
 """Optimizers as drop-in classes of `torch.optim`."""
 
 from ._runtime import Optimizer
+from ._schedule import Schedule
 from .accsgd import AccSGD
 from .acprop import ACProp
 from .adabelief import AdaBelief
@@ -35,17 +36,24 @@ from .bcos_c import BCOSC
 from .bcos_m import BCOSM
 from .cautious_decay import CautiousDecay
 from .cocob import COCOB
+from .constant import ConstantSchedule
+from .cosine import CosineSchedule
+from .cosine_restarts import CosineRestartsSchedule
 from .diffgrad import DiffGrad
 from .dual_adam import DualAdam
 from .eadam import EAdam
 from .exadam import EXAdam
+from .exponential import ExponentialSchedule
 from .focus import FOCUS
 from .ftrl import FTRL
 from .grams import Grams
 from .grokfast_adamw import GrokfastAdamW
 from .innaprop import INNAprop
+from .inverse_sqrt import InverseSqrtSchedule
+from .inverse_time import InverseTimeSchedule
 from .kate import KATE
 from .laprop import LaProp
+from .linear import LinearSchedule
 from .lion import Lion
 from .lion_refined import LionRefined
 from .lion_smooth import LionSmooth
@@ -55,16 +63,19 @@ from .mirror_madgrad import MirrorMADGRAD
 from .momentum import Momentum
 from .momentum_ema import MomentumEma
 from .msvag import MSVAG
+from .multistep import MultistepSchedule
 from .nadam import NAdam
 from .nadamw import NAdamW
 from .nesterov import Nesterov
 from .nosadam import NosAdam
+from .one_cycle import OneCycleSchedule
 from .optimistic_adam import OptimisticAdam
 from .optimistic_gd import OptimisticGD
 from .padam import Padam
 from .pbsgd import PbSGD
 from .pid_controller import PID
 from .pnm import PNM
+from .polynomial import PolynomialSchedule
 from .powersign import PowerSign
 from .qhadam import QHAdam
 from .qhm import QHM
@@ -80,8 +91,12 @@ from .signsgd import SignSGD
 from .signum import Signum
 from .simplified_ademamix import SimplifiedAdEMAMix
 from .sophia_h import SophiaH
+from .step_decay import StepDecaySchedule
 from .tiger import Tiger
+from .trapezoid import TrapezoidSchedule
 from .vsgd import VSGD
+from .warmup import WarmupSchedule
+from .warmup_cosine import WarmupCosineSchedule
 from .yogi import Yogi
 
 __all__ = [
@@ -116,17 +131,24 @@ __all__ = [
     "BCOSM",
     "COCOB",
     "CautiousDecay",
+    "ConstantSchedule",
+    "CosineRestartsSchedule",
+    "CosineSchedule",
     "DiffGrad",
     "DualAdam",
     "EAdam",
     "EXAdam",
+    "ExponentialSchedule",
     "FOCUS",
     "FTRL",
     "Grams",
     "GrokfastAdamW",
     "INNAprop",
+    "InverseSqrtSchedule",
+    "InverseTimeSchedule",
     "KATE",
     "LaProp",
+    "LinearSchedule",
     "Lion",
     "LionRefined",
     "LionSmooth",
@@ -136,10 +158,12 @@ __all__ = [
     "MirrorMADGRAD",
     "Momentum",
     "MomentumEma",
+    "MultistepSchedule",
     "NAdam",
     "NAdamW",
     "Nesterov",
     "NosAdam",
+    "OneCycleSchedule",
     "OptimisticAdam",
     "OptimisticGD",
     "Optimizer",
@@ -147,6 +171,7 @@ __all__ = [
     "PNM",
     "Padam",
     "PbSGD",
+    "PolynomialSchedule",
     "PowerSign",
     "QHAdam",
     "QHM",
@@ -156,13 +181,18 @@ __all__ = [
     "ResilientBackprop",
     "SGD",
     "SGDW",
+    "Schedule",
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
     "SignSGD",
     "Signum",
     "SimplifiedAdEMAMix",
     "SophiaH",
+    "StepDecaySchedule",
     "Tiger",
+    "TrapezoidSchedule",
     "VSGD",
+    "WarmupCosineSchedule",
+    "WarmupSchedule",
     "Yogi",
 ]

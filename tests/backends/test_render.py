@@ -14,12 +14,13 @@ from pathlib import Path
 import jinja2
 import pytest
 from catalogue import FEW
-from support import ROOT, STOCK, lowered, small, stock
+from support import ROOT, SCHEDULES, STOCK, lowered, small, stock
 
-from stepforge.backends.registry import BACKENDS, shared
+from stepforge.backends.registry import BACKENDS, of, shared
 from stepforge.backends.render import environment, origin, render
 from stepforge.backends.writer import Writer
 from stepforge.language.diagnostics import GeneratorBug
+from stepforge.language.subjects import SCHEDULE
 from stepforge.lowering.kernel import Kernel
 from stepforge.lowering.lower import lower
 
@@ -88,7 +89,7 @@ def test_the_header_of_a_long_name_is_no_wider_than_other_lines(backend: str) ->
 
 
 def test_every_generated_file_has_the_header() -> None:
-    assert len(GENERATED) == len(STOCK) * len(BACKENDS)
+    assert len(GENERATED) == len(STOCK) * len(BACKENDS) + len(SCHEDULES) * len(of(SCHEDULE))
     for path in GENERATED:
         match = origin(path.read_text("utf-8"))
         assert match is not None, path

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from catalogue import FEW
-from support import ROOT, STOCK, Command, environment, numpy_of, run_command, stock
+from support import ROOT, SCHEDULES, STOCK, Command, environment, numpy_of, run_command, stock
 from typer.main import get_command
 
 from stepforge.backends.registry import shared
@@ -31,6 +31,8 @@ from stepforge.verify.rungs.levels import Level
 from stepforge.verify.rungs.registry import RUNGS, named
 
 BROKEN = (ROOT / "specs" / "adamw.toml").read_text().replace("beta2*v +", "bta2*v +")
+
+EVERY = sorted(STOCK + SCHEDULES)
 
 
 @pytest.fixture
@@ -158,7 +160,8 @@ def by_family(printed: str) -> dict[str, list[str]]:
 def test_the_list_has_every_spec_in_its_family(command: Command) -> None:
     done = command("list")
     found = by_family(done.stdout)
-    assert list(found) == [*FAMILIES]
+    assert list(found) == [*FAMILIES, "schedules"]
+    assert found.pop("schedules") == SCHEDULES
     for family, names in found.items():
         assert names == [name for name in STOCK if stock(name).family == family]
     assert done.stderr == ""
@@ -170,7 +173,7 @@ def test_a_terminal_of_80_columns_shows_one_line_for_each(
     monkeypatch.setattr("stepforge.commands.terminal.screen.room", lambda stream: 80)
     lines = command("list").stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    assert len(lines) == 1 + 2 * len(FAMILIES) + len(STOCK)
+    assert len(lines) == 1 + 2 * (len(FAMILIES) + 1) + len(EVERY)
     assert "adamw                AdamW                             3       2           28" in lines
 
 
@@ -434,7 +437,7 @@ def test_every_command_works_from_any_directory(tmp_path: Path, command: Command
         done = command(*arguments, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     written = {p.stem for p in (tmp_path / "generated").rglob("[!_]*.py")}
-    assert written == set(STOCK)
+    assert written == set(EVERY)
 
 
 def test_a_spec_can_be_given_by_its_path(project: Path, command: Command) -> None:
@@ -580,8 +583,8 @@ def test_the_shell_asks_a_process_of_its_own() -> None:
 
 @pytest.mark.parametrize("words", ["check", "build", "show", "new twin --from"])
 def test_the_shell_completes_names_of_specs(words: str, completions: Completions) -> None:
-    assert completions(f"stepforge {words} adam") == [n for n in STOCK if n.startswith("adam")]
-    assert completions(f"stepforge {words} ") == STOCK
+    assert completions(f"stepforge {words} adam") == [n for n in EVERY if n.startswith("adam")]
+    assert completions(f"stepforge {words} ") == EVERY
 
 
 def test_the_shell_completes_local_names_too(project: Path, completions: Completions) -> None:

@@ -41,6 +41,7 @@ NO_FILE_SHOWS = {
     "E023": "a build that another one waits for",
     "E024": "a setting of a configuration",
     "E025": "a setting of a configuration",
+    "E026": "a schedule for a command about optimizers",
     "W301": "an output folder",
     "E090": "the command line",
     "E091": "a compiler",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support import ROOT, STOCK, Command, stock
+from support import ROOT, SCHEDULES, STOCK, Command, stock
 
 from stepforge.backends.registry import BACKENDS, shared
 from stepforge.backends.torch_class import class_name
@@ -78,7 +78,7 @@ def test_classes_do_not_matter_where_there_are_none(tmp_path: Path, command: Com
     assert command("build", "--backend", "numpy", cwd=tmp_path).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["optimizer", "multi_tensor", "Multi_Tensor"])
+@pytest.mark.parametrize("name", ["schedule", "multi_tensor", "Multi_Tensor"])
 def test_a_name_that_the_folder_has_already_is_refused(
     name: str, tmp_path: Path, command: Command
 ) -> None:
@@ -112,6 +112,6 @@ def test_a_class_that_is_called_like_a_module_is_refused() -> None:
 
 
 def test_the_catalogue_has_no_collisions() -> None:
-    specs = [stock(name) for name in STOCK]
+    specs = [stock(name) for name in STOCK + SCHEDULES]
     members = [Member(s.name, s.source.path, class_name(s)) for s in specs]
     assert collisions(members) == []

@@ -122,6 +122,7 @@ def test_the_package_of_classes_lists_what_is_there(tmp_path: Path) -> None:
     listed = [line for line in package.read_text().splitlines() if line.startswith("from .")]
     assert listed == [
         "from ._runtime import Optimizer",
+        "from ._schedule import Schedule",
         "from .adamw import AdamW",
         "from .lion import Lion",
         "from .sgd import SGD",

@@ -150,7 +150,8 @@ def rendered(spec: Spec, text: str) -> str:
         text = header.sub(r"\1\2", text)
         aliases += [f"{name} = {other['tl']}.{name}\n" for name in types]
     if aliases:
-        last = list(re.finditer(r"(?m)^(?:import|from) .*\n", text))[-1].end()
+        # Behind the imports, or the docstring of a file without any.
+        last = list(re.finditer(r'(?m)^(?:(?:import|from) .*|""")\n', text))[-1].end()
         text = f"{text[:last]}\n{''.join(aliases)}{text[last:]}"
     return shown(text)
 

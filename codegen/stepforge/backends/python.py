@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from stepforge.backends import aside, meaning
 from stepforge.backends.syntax import WIDTH, Syntax
@@ -125,17 +125,42 @@ def initial_state(spec: Spec, real: str, full: str, copy: str) -> str:
 
 def common(
     spec: Spec, scalars: list[str], positional: list[str], result: str,
-    settings: Mapping[str, tuple[str, str]] = {},
+    settings: Mapping[str, tuple[str, str]] = {}, function: str = "step",
 ) -> dict[str, object]:  # fmt: skip
     """The keys that all templates of functions share.
 
     Args:
         spec: The spec.
         scalars: Names that the host reads; its hyperparameters are turned into Python floats.
-        positional: The arguments of `step` before its keywords; inputs that are tensors are among
-            the keywords if `p` is among these.
-        result: The return type of `step`.
-        settings: Further keywords of `step` that the backend has: their defaults and documentation.
+        positional: The arguments of the function before its keywords; inputs that are tensors are
+            among the keywords if `p` is among these.
+        result: The return type of the function.
+        settings: Further keywords that the backend has: their defaults and documentation.
+        function: The name of the function.
+    """
+    settings = {CHECKED: ("True", "Whether numbers outside of domains are refused."), **settings}
+    inputs = asked(spec, "p" in positional)
+    keywords = [i.name for i in inputs] + parameters(spec)
+    keywords += [f"{name}={default}" for name, (default, _) in settings.items()]
+    documented = [(i.name, about(i)) for i in inputs] + documentation(spec)
+    documented += [(name, text) for name, (_, text) in settings.items()]
+    return {
+        "about": wrap(f"{spec.title}: {spec.summary}", 3).replace("\n   ", "\n"),
+        "reference": wrap(f"Reference: {spec.reference}", 0),
+        f"{function}_signature": signature(function, positional, keywords, result),
+        "arguments": "\n".join(
+            "        " + wrap(f"{name}: {text}", 8, 4) for name, text in documented
+        ),
+        "checks": checks(spec, scalars),
+    }
+
+
+def checks(spec: Spec, scalars: Collection[str]) -> list[str]:
+    """What a generated function refuses before it computes, as lines without indentation.
+
+    Args:
+        spec: The spec.
+        scalars: Names that the host reads; its hyperparameters are turned into Python floats.
     """
     checks = [
         "if t != int(t) or t < 1:",
@@ -166,21 +191,7 @@ def common(
             f"if {CHECKED} and {violated(constraint.condition)}:",
             *(line.removeprefix(PYTHON.indent) for line in raised.split("\n")),
         ]
-    settings = {CHECKED: ("True", "Whether numbers outside of domains are refused."), **settings}
-    inputs = asked(spec, "p" in positional)
-    keywords = [i.name for i in inputs] + parameters(spec)
-    keywords += [f"{name}={default}" for name, (default, _) in settings.items()]
-    documented = [(i.name, about(i)) for i in inputs] + documentation(spec)
-    documented += [(name, text) for name, (_, text) in settings.items()]
-    return {
-        "about": wrap(f"{spec.title}: {spec.summary}", 3).replace("\n   ", "\n"),
-        "reference": wrap(f"Reference: {spec.reference}", 0),
-        "step_signature": signature("step", positional, keywords, result),
-        "arguments": "\n".join(
-            "        " + wrap(f"{name}: {text}", 8, 4) for name, text in documented
-        ),
-        "checks": checks,
-    }
+    return checks
 
 
 def violated(condition: Expression) -> str:

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from stepforge.backends import multi_tensor, numpy, torch, triton
+from stepforge.backends import multi_tensor, numpy, schedules, torch, triton
 from stepforge.backends.python import PYTHON
 from stepforge.backends.syntax import Syntax
 from stepforge.backends.torch_class import class_name
 from stepforge.backends.writer import Writer
 from stepforge.language.spec import Spec
+from stepforge.language.subjects import OPTIMIZER, Subject
 from stepforge.lowering.kernel import Kernel
+
+Context = Callable[[Kernel, Writer], Mapping[str, object]]
+"""The keys of a template, with what writes values in the language and column of its backend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Backend:
         syntax: The language of its files.
         column: The column of `operations` that it spells tensors with.
         context: What its template needs, with what writes values in this language and column.
+        of_schedules: The same for its template of schedules; None if it has nothing for them.
         doc: One sentence about its folder.
         needs: The backends that it is nothing without: `torch` computes with the files of others,
             and a kernel is verified against its reference.
@@ -61,8 +66,9 @@ class Backend:
     suffix: str
     syntax: Syntax
     column: str
-    context: Callable[[Kernel, Writer], Mapping[str, object]]
+    context: Context
     doc: str
+    of_schedules: Context | None = None
     needs: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
@@ -72,8 +78,17 @@ class Backend:
 
     @property
     def template(self) -> str:
-        """The name of its template."""
-        return f"{self.name}{self.suffix}.jinja"
+        """The name of its template of optimizers."""
+        return self.template_of(OPTIMIZER)
+
+    def template_of(self, subject: Subject) -> str:
+        """The name of its template of a kind of spec."""
+        folder = "" if subject == OPTIMIZER else f"{subject.name}/"
+        return f"{folder}{self.name}{self.suffix}.jinja"
+
+    def context_of(self, subject: Subject) -> Context | None:
+        """What makes the keys of that template; None if it has nothing for such specs."""
+        return self.context if subject == OPTIMIZER else self.of_schedules
 
     @property
     def package(self) -> str:
@@ -94,6 +109,7 @@ BACKENDS: dict[str, Backend] = {
             syntax=PYTHON,
             column="numpy",
             context=numpy.context,
+            of_schedules=schedules.function,
             doc="References in plain NumPy: pure functions, for tensors of any float type.",
             libraries=("numpy",),
             artefact="numpy",
@@ -129,6 +145,7 @@ BACKENDS: dict[str, Backend] = {
             syntax=PYTHON,
             column="torch",
             context=torch.context,
+            of_schedules=schedules.scheduler,
             doc="Optimizers as drop-in classes of `torch.optim`.",
             needs=("numpy", "multi_tensor"),
             libraries=("torch",),
@@ -142,6 +159,7 @@ BACKENDS: dict[str, Backend] = {
                 "_jobs.py": "torch/_jobs.py",
                 "_numbers.py": "torch/numbers.py",
                 "_runtime.py": "torch/runtime.py",
+                "_schedule.py": "torch/schedule.py",
                 "_tensors.py": "torch/_tensors.py",
             },
             exports=Exports(class_name, torch.class_in, torch.package),
@@ -152,10 +170,20 @@ REFERENCE = "numpy"
 """The backend that all others are compared with."""
 
 
-def completed(names: Collection[str]) -> tuple[str, ...]:
-    """Backends and those that they need, in the order of `BACKENDS`."""
+def completed(names: Collection[str], subject: Subject = OPTIMIZER) -> tuple[str, ...]:
+    """Backends and those that they need, in the order of `BACKENDS`.
+
+    Args:
+        names: The backends.
+        subject: Of the specs: backends that have nothing for them are left out.
+    """
     wanted = {*names, *(needed for name in names for needed in BACKENDS[name].needs)}
-    return tuple(name for name in BACKENDS if name in wanted)
+    return tuple(name for name in of(subject) if name in wanted)
+
+
+def of(subject: Subject) -> tuple[str, ...]:
+    """The backends that have something for a kind of spec."""
+    return tuple(name for name, backend in BACKENDS.items() if backend.context_of(subject))
 
 
 def shared(names: Collection[str] | None = None) -> dict[str, str]:

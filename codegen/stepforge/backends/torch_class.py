@@ -9,6 +9,7 @@ from dataclasses import replace
 from stepforge.backends.aside import shown
 from stepforge.language.names import NAME, stepped_aside
 from stepforge.language.spec import Option, Spec
+from stepforge.language.subjects import SCHEDULE
 from stepforge.language.torch_model import TORCH_SETTINGS, Torch
 
 OF_TORCH = ("params", "param_names", "initial_lr", *TORCH_SETTINGS, "state_dtype")
@@ -25,16 +26,24 @@ def class_name(spec: Spec) -> str:
     """The name of the generated class.
 
     It is torch's if that is the spec's name, too, or the name of `[torch]` where torch has no such
-    class; else the title if that is the name of a class, or the spec's name in capitalized words.
+    class; else the title if that is the name of a class, or the spec's name in capitalized words. A
+    schedule's is always the latter, with `Schedule` behind it.
     """
+    if spec.subject == SCHEDULE:
+        return f"{_capitalized(spec.name)}Schedule"
     table = spec.torch or PLAIN
     is_own = not spec.torch_class or table.class_name.lower() == spec.name.lower()
     if table.class_name and is_own:
         return table.class_name
     if NAME.match(spec.title) and spec.title[:1].isupper() and not keyword.iskeyword(spec.title):
         return spec.title
-    name = "".join(part[:1].upper() + part[1:] for part in spec.name.split("_"))
+    name = _capitalized(spec.name)
     return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def _capitalized(name: str) -> str:
+    """The words of a name, each with a capital letter."""
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
 def table_of(spec: Spec) -> Torch:

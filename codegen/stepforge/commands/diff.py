@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from stepforge.commands.options import Json, complete_operand
-from stepforge.commands.specs import load_all
+from stepforge.commands.specs import load_all, optimizers
 from stepforge.commands.terminal.output import answer, leave
 from stepforge.language.diagnostics import Diagnostic, SpecError
 
@@ -95,7 +95,7 @@ def _survey(as_json: bool) -> None:
     from stepforge.relations.survey import sides, survey
 
     warnings: list[Diagnostic] = []
-    found = survey(sides(load_all(None, warnings)), terminal.progress)
+    found = survey(sides(optimizers(load_all(None, warnings), None, "diff")), terminal.progress)
     if as_json:
         answer("diff", [terminal.as_dict(relation) for relation in found], warnings)
         return
@@ -116,7 +116,8 @@ def operand(text: str, warnings: list[Diagnostic]) -> Side:
     if parts is None:
         help = "write for example `adam[amsgrad]`"
         raise SpecError([Diagnostic("E090", "this is no spec with options", text, help=help)])
-    (spec,) = load_all([parts["spec"].strip()], warnings)
+    named = [parts["spec"].strip()]
+    (spec,) = optimizers(load_all(named, warnings), named, "diff")
     on, off = [], set()
     for option in filter(None, re.split(r"[\s,]+", parts["options"] or "")):
         name, _, value = option.partition("=")

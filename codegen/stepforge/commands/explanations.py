@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from stepforge.language.diagnostics import CODES
+from stepforge.language.subjects import OPTIMIZER
 from stepforge.verify.rungs.levels import Level
-from stepforge.verify.rungs.registry import RUNGS
+from stepforge.verify.rungs.registry import RUNGS, of
 
 VERDICTS: dict[str, str] = {
     "PROVED": (
@@ -32,7 +33,7 @@ VERDICTS: dict[str, str] = {
 def levels() -> dict[str, str]:
     """What `verify` does at each level."""
     fast, full, deep = (
-        [rung.title for rung in RUNGS.values() if rung.level is level] for level in Level
+        [rung.title for rung in of(OPTIMIZER) if rung.level is level] for level in Level
     )
     return {
         "FAST": (

@@ -12,10 +12,13 @@ from stepforge.commands.specs import load_all
 from stepforge.commands.terminal.output import answer
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
 from stepforge.language.spec import FAMILIES, NO_FAMILY, Spec
+from stepforge.language.subjects import OPTIMIZER
+from stepforge.project.catalogue import SCHEDULES
 
 EXAMPLES = (
     "stepforge list",
     "stepforge list --filter lion     # in name, title, summary or family",
+    "stepforge list --filter schedules",
     "stepforge list --wide | less -S",
     "stepforge list --json            # for a script",
 )
@@ -32,14 +35,18 @@ Filter = Annotated[
 
 
 def list_(text: Filter = None, wide: Wide = False, as_json: Json = False) -> None:
-    """Print the catalogue by families: name, title, states, options, bytes moved per element."""
+    """Print the catalogue by families: name, title, states, options, bytes moved per element.
+
+    Schedules come last, in a group of their own.
+    """
     specs = [spec for spec in load_all(None) if _has(spec, text or "")]
     if not specs:
         message = f"no spec has `{short(text or '')}` in its name, title, summary or family"
-        help = nearest(text or "", FAMILIES) or f"the families are {', '.join(FAMILIES)}"
+        groups = [*FAMILIES, SCHEDULES]
+        help = nearest(text or "", groups) or f"the families are {', '.join(groups)}"
         raise SpecError([Diagnostic("E006", message, "list", help=help)])
-    families = [*FAMILIES, NO_FAMILY]
-    results = [_entry(s) for s in sorted(specs, key=lambda s: families.index(s.family))]
+    groups = [*_MEANINGS]
+    results = [_entry(s) for s in sorted(specs, key=lambda s: groups.index(_group(s)))]
     if as_json:
         answer("list", results)
     else:
@@ -47,8 +54,13 @@ def list_(text: Filter = None, wide: Wide = False, as_json: Json = False) -> Non
 
 
 def _has(spec: Spec, text: str) -> bool:
-    texts = (spec.name, spec.title, spec.summary, spec.family)
+    texts = (spec.name, spec.title, spec.summary, _group(spec))
     return any(text.lower() in one.lower() for one in texts)
+
+
+def _group(spec: Spec) -> str:
+    """Where it is listed."""
+    return spec.family if spec.subject == OPTIMIZER else SCHEDULES
 
 
 def _entry(spec: Spec) -> dict[str, Any]:
@@ -62,11 +74,12 @@ def _entry(spec: Spec) -> dict[str, Any]:
         "name": spec.name,
         "title": spec.title,
         "summary": spec.summary,
-        "family": spec.family,
+        "kind": spec.subject.name,
+        "family": _group(spec),
         "states": [s.name for s in spec.states],
         "inputs": [i.name for i in spec.inputs],
         "options": [o.name for o in spec.options],
-        "bytes_per_element": 4 * accesses,
+        "bytes_per_element": 4 * accesses if spec.subject.tensors else None,
         "evidence": [rung.number for rung in rungs(spec)],
         "torch": spec.torch_class or None,
     }
@@ -90,7 +103,7 @@ def _print(results: list[dict[str, Any]], wide: bool) -> None:
             row["title"],
             names(row["states"]),
             names(row["options"]),
-            str(row["bytes_per_element"]),
+            str(row["bytes_per_element"] or table.NONE),
             Cell(
                 " ".join(row["evidence"]) + (f" (torch {row['torch']})" if row["torch"] else ""),
                 brief="",
@@ -106,4 +119,8 @@ def _print(results: list[dict[str, Any]], wide: bool) -> None:
     )
 
 
-_MEANINGS = {**FAMILIES, NO_FAMILY: "specs that name no family"}
+_MEANINGS = {
+    **FAMILIES,
+    NO_FAMILY: "specs that name no family",
+    SCHEDULES: "what a hyperparameter is multiplied by, step by step",
+}

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from stepforge.commands.options import Json, Specs, Wide
-from stepforge.commands.specs import load_held
+from stepforge.commands.specs import load_held, optimizers
 from stepforge.commands.terminal.output import answer, leave
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest
 
@@ -69,7 +69,8 @@ def mutate(
     # Faults of stepforge itself are not those of an optimizer.
     levels = level or [name for name in LEVELS if not (specs and name == GENERATOR)]
     warnings: list[Diagnostic] = []
-    loaded = {spec.name: spec for spec in load_held(specs, folder, warnings, [])}
+    held = load_held(specs, folder, warnings, [])
+    loaded = {spec.name: spec for spec in optimizers(held, specs, "mutate")}
     with scratch(), report.progress(sys.stderr) as advance, Log(keep) as log:
         found = run(
             loaded,

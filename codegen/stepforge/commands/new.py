@@ -12,12 +12,13 @@ from stepforge.commands.terminal.output import answer, note
 EXAMPLES = (
     "stepforge new mine               # a commented spec, complete as it is",
     "stepforge new mine --from adamw  # begins as a copy",
+    "stepforge new mine --from cosine # begins as a copy of a schedule",
     "stepforge new adamw --force      # hides the stock spec in this folder",
 )
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the optimizer and its file.")],
+    name: Annotated[str, typer.Argument(help="Name of the spec and its file.")],
     origin: Annotated[
         Optional[str],
         typer.Option(

@@ -22,9 +22,12 @@ def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
 
 
 def complete_spec(incomplete: str) -> list[str]:
-    """Names of specs."""
+    """Names of specs; those of schedules also behind the name of their folder."""
     try:
-        return [name for name in catalogue.known_names() if name.startswith(incomplete)]
+        names = catalogue.known_names()
+        if incomplete.startswith(f"{catalogue.SCHEDULES}/"):
+            names = [f"{catalogue.SCHEDULES}/{name}" for name in catalogue.known_schedules()]
+        return [name for name in names if name.startswith(incomplete)]
     except SpecError:  # of the configuration
         return []
 
@@ -48,10 +51,10 @@ def complete_operand(incomplete: str) -> list[str]:
 
 
 def complete_family(incomplete: str) -> list[str]:
-    """Families of optimizers."""
+    """Families of optimizers, and the schedules."""
     from stepforge.language.spec import FAMILIES
 
-    return _beginning(FAMILIES, incomplete)
+    return _beginning([*FAMILIES, catalogue.SCHEDULES], incomplete)
 
 
 def complete_backend(incomplete: str) -> list[str]:

@@ -8,15 +8,18 @@ from stepforge.backends.render import environment
 from stepforge.language.diagnostics import Diagnostic, SpecError, short
 from stepforge.language.names import GENERATED, name_problem
 from stepforge.language.reader import load
+from stepforge.language.source import Source
+from stepforge.language.spec import Spec
+from stepforge.language.subjects import SCHEDULE
 from stepforge.output.emit import write
 from stepforge.project import catalogue
 
 
 def scaffold(name: str, origin: str | None, force: bool = False) -> Path:
-    """Writes `specs/NAME.toml`.
+    """Writes `specs/NAME.toml`, or `specs/schedules/NAME.toml` as a copy of a schedule.
 
     Args:
-        name: Name of the optimizer.
+        name: Name of the spec.
         origin: The spec to copy; by default a commented template.
         force: Whether it may have the name of a stock spec, which it then hides.
 
@@ -30,22 +33,25 @@ def scaffold(name: str, origin: str | None, force: bool = False) -> Path:
         code, reason, help = problem
         help = help or "use letters, digits and single underscores"
         raise SpecError([Diagnostic(code, f"`{short(name)}` {reason}", "new", help=help)])
-    path = catalogue.local() / f"{name}.toml"
+    copied = _load(origin) if origin is not None else None
+    of_schedule = copied is not None and copied.subject == SCHEDULE
+    folder = catalogue.local() / catalogue.SCHEDULES if of_schedule else catalogue.local()
+    path = folder / f"{name}.toml"
     if path.exists():
         help = "choose another name, or edit the file"
         raise SpecError([Diagnostic("E008", "the file exists already", str(path), help=help)])
-    if not force and (catalogue.stock() / path.name).is_file():
+    if not force and name in catalogue.stock_names():
         message = f"`{name}` is the name of a stock spec, which the new file would hide"
         help = f"`stepforge new my_{name} --from {name}` copies it; --force takes its name"
         raise SpecError([Diagnostic("E008", message, str(path), help=help)])
     title = name.replace("_", " ").title()
     text = (
-        _copy(name, title, origin)
-        if origin is not None
+        _copy(name, title, copied)
+        if copied is not None
         else environment().get_template("spec.toml.jinja").render(name=name, title=title)
     )
     try:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=of_schedule, exist_ok=True)
         write(path, text)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -55,13 +61,16 @@ def scaffold(name: str, origin: str | None, force: bool = False) -> Path:
     return path
 
 
-def _copy(name: str, title: str, origin: str) -> str:
+def _load(origin: str) -> Spec:
+    located = catalogue.locate(origin)
+    return load(located.path, located.shown)[0]
+
+
+def _copy(name: str, title: str, spec: Spec) -> str:
     """The text of a spec under another name; it has its own title, reference and class.
 
     The copy is there to be changed, so it is neither what the paper says nor torch's class.
     """
-    located = catalogue.locate(origin)
-    spec, _ = load(located.path, located.shown)
     own = {
         ("name",): name,
         ("title",): title,
@@ -70,9 +79,22 @@ def _copy(name: str, title: str, origin: str) -> str:
     }
     text = spec.source.text
     places = {key: spec.source.places[key].value for key in own if key in spec.source.places}
+    if spec.subject == SCHEDULE and "torch" in spec.source.data:
+        del places["torch", "class"]
+        text = _without_torch(spec.source)
     for key, (start, end) in sorted(places.items(), key=lambda item: item[1], reverse=True):
         text = f'{text[:start]}"{own[key]}"{text[end:]}'
     return text
+
+
+def _without_torch(source: Source) -> str:
+    """The text of a schedule without the table `[torch]`."""
+    start, stop = source.places["torch",].key[0] - 1, len(source.text)
+    for (name, *inner), place in source.places.items():
+        if name != "torch" and not inner and place.key[0] > start:
+            stop = min(stop, place.key[0] - 1)
+    before, behind = source.text[:start].rstrip("\n"), source.text[stop:]
+    return f"{before}\n\n{behind}" if behind else f"{before}\n"
 
 
 def example(code: str) -> tuple[str, str]:

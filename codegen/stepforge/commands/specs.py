@@ -10,6 +10,7 @@ from stepforge.commands import gpus
 from stepforge.language.diagnostics import Diagnostic, SpecError
 from stepforge.language.reader import load
 from stepforge.language.spec import Spec
+from stepforge.language.subjects import OPTIMIZER
 from stepforge.project import catalogue
 
 
@@ -63,6 +64,29 @@ def load_held(
     chosen = selection.to_verify(locate(specs, found) if specs else None, folder)
     notes += chosen.notes
     return [spec for spec, _ in load_located(chosen.located, found, warnings)]
+
+
+def optimizers(specs: Iterable[Spec], named: list[str] | None, command: str) -> list[Spec]:
+    """The optimizers among specs, for a command that is about nothing else.
+
+    Args:
+        specs: The specs.
+        named: What stands on the command line; without, schedules are left out.
+        command: The command.
+
+    Raises:
+        SpecError: A schedule is named.
+    """
+    found = [spec for spec in specs if spec.subject == OPTIMIZER]
+    if wrong := [spec for spec in specs if named and spec.subject != OPTIMIZER]:
+        raise SpecError(
+            Diagnostic(
+                "E026", f"`{spec.name}` is a {spec.subject.name}", spec.source.path,
+                help=f"`stepforge {command}` is about optimizers",
+            )
+            for spec in wrong
+        )  # fmt: skip
+    return found
 
 
 def load_located(

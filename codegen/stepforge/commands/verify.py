@@ -129,6 +129,8 @@ def verify(
         elsewhere = [] if folder == Path("generated") else ["--generated", str(folder)]
         words = ["stepforge", "verify", *(specs or ()), *elsewhere]
         scope = [_looked_at(looked_at), _left_out(left_out, level, shlex.join(words))]
+        if not any(spec.subject.tensors for spec in loaded):
+            scope = []  # types and GPUs are those of tensors
         report.print_table(certificates, sys.stdout, wide, [line for line in scope if line], strict)
     leave(0 if passed else 1)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepforge.backends.python import expression, written
-from stepforge.backends.registry import BACKENDS
+from stepforge.backends.registry import BACKENDS, of
 from stepforge.commands import gpus
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
 from stepforge.language.spec import Hyperparameter, Input, Options, Spec, State, holds, under
@@ -75,6 +75,8 @@ def show(spec: Spec, view: str, options: Options | None = None) -> str:
     from stepforge.lowering.lower import lower
 
     kernel = lower(spec)
+    if view in BACKENDS and view not in of(spec.subject):
+        raise _nothing(spec, view)
     return str(kernel) if view == "kernel" else render(kernel, view).rstrip("\n")
 
 
@@ -95,6 +97,8 @@ def show_compiled(spec: Spec, view: str, options: Options, compilation: Compilat
         CannotShow: The compiler refuses the kernel.
     """
     _check(view, compilation)
+    if not spec.subject.tensors:
+        raise _nothing(spec, view)
     from stepforge.output import emit
     from stepforge.verify.processes import scratch
 
@@ -112,6 +116,13 @@ def show_compiled(spec: Spec, view: str, options: Options, compilation: Compilat
             raise CannotShow(str(error).replace(name, "generated")) from None
     text = str(artefacts[view])
     return (_without_locations(text) if view == "ttir" else text).strip("\n")
+
+
+def _nothing(spec: Spec, view: str) -> SpecError:
+    """There is no such view of a schedule."""
+    message = f"a {spec.subject.name} has no view `{view}`"
+    help = f"there are {', '.join((*OF_SPEC, *of(spec.subject)))}"
+    return SpecError([Diagnostic("E006", message, spec.source.path, help=help)])
 
 
 def _check(view: str, compilation: Compilation) -> None:

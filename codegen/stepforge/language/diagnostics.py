@@ -210,6 +210,7 @@ CODES: dict[str, str] = {
     "E023": "Another build is writing into the same folder and did not come to its end.",
     "E024": "The configuration has no setting of this name.",
     "E025": "The setting of the configuration has another kind of value.",
+    "E026": "The command is about optimizers, and the spec is a schedule.",
     "E090": (
         "The command line is not understood: a command or option that does not exist, an argument "
         "that is missing or too many, or a value of the wrong kind. `stepforge COMMAND --help` "
@@ -242,7 +243,10 @@ CODES: dict[str, str] = {
     ),
     "E123": "The name is used before anything is assigned to it.",
     "E124": "A declared state is never assigned.",
-    "E125": "The rule never assigns `p`, so it would train nothing.",
+    "E125": (
+        "The rule never assigns what it is there for: `p`, without which it would train nothing, "
+        "or the `factor` of a schedule."
+    ),
     "E126": (
         "An input is assigned before the rule reads it, so what a step is given for it has no "
         "effect."
@@ -254,6 +258,7 @@ CODES: dict[str, str] = {
     "E132": "A condition mixes options, known at compile time, with values, known at run time.",
     "E133": "The new `p` does not depend on the gradient.",
     "E134": "The operation is of numbers that are the same for all elements, not of tensors.",
+    "E135": "The factor of a schedule does not depend on the step number `t`.",
     "E140": "The domain is not of the form `0 <= name < 1`, `name > 0` or similar.",
     "E141": "The default, or a usual value, is outside the declared domain.",
     "E142": "The domain is empty.",
@@ -282,7 +287,7 @@ CODES: dict[str, str] = {
     "E160": "The `[torch]` table names something that the spec does not have, or something twice.",
     "E161": (
         "The class of `[torch]` is no name such as `AdamW`, or torch spells it otherwise, or it is "
-        "one of torch's, which take no inputs."
+        "one of torch's, which take no inputs. That of a schedule is a scheduler of torch."
     ),
     "W201": (
         "The argument of a square root or logarithm, or the base of a real power, may be "

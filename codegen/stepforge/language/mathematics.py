@@ -26,7 +26,7 @@ def symbols(spec: Spec) -> dict[str, sympy.Symbol]:
             return sympy.Symbol(name, nonnegative=True)
         return sympy.Symbol(name, real=True)
 
-    table = {name: sympy.Symbol(name, real=True) for name in ("p", "g")}
+    table = {name: sympy.Symbol(name, real=True) for name in spec.subject.tensors}
     table["t"] = sympy.Symbol("t", integer=True, positive=True)
     return table | {name: symbol(name, domain) for name, domain in spec.domains.items()}
 
@@ -59,7 +59,8 @@ def applied(op: str, *args: sympy.Basic) -> sympy.Basic:
 def meaning(spec: Spec, options: Options) -> dict[str, sympy.Basic]:
     """The new `p` and states as expressions of the old ones, with every local substituted."""
     values = _after(spec.rule, symbols(spec), options)
-    return {name: values[name] for name in ("p", *(s.name for s in spec.active_states(options)))}
+    results = (spec.subject.result, *(s.name for s in spec.active_states(options)))
+    return {name: values[name] for name in results}
 
 
 def _after(

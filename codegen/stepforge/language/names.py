@@ -24,6 +24,8 @@ GENERATED = frozenset({
     # The optimizer class.
     "defaults", "group", "reference", "Optimizer", "check_tensors", "super", "staticmethod",
     "closure",
+    # The class of a schedule.
+    "optimizer", "hyperparameter", "hyperparameters", "last_epoch", "Schedule",
     # Functions of Python that they call.
     "float", "int", "bool", "dict", "tuple", "ValueError", "TypeError", "RuntimeError",
 }) | {

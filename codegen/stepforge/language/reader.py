@@ -32,7 +32,8 @@ from stepforge.language.spec import (
     is_option_condition,
     option_sets,
 )
-from stepforge.language.torch_table import TorchTable
+from stepforge.language.subjects import OPTIMIZER, Subject, subject_of
+from stepforge.language.torch_table import SchedulerTable, TorchTable
 from stepforge.language.values import MAX_DIAGNOSTICS, TooMany, finite, kind_of
 
 MAX_OPTIONS = 8
@@ -91,14 +92,10 @@ def _without(spec: Spec, names: set[str]) -> Spec:
     return replace(spec, states=states, inputs=inputs, torch=torch)
 
 
-_TOP = (
-    "name", "title", "summary", "reference", "family", "hyperparameters", "domains", "options",
-    "state", "inputs", "rule", "torch",
-)  # fmt: skip
-
-
 class _Reader(InitialValues):
     """One pass over the values; collects every diagnostic."""
+
+    subject: Subject = OPTIMIZER
 
     def new_name(self, name: str, section: str, seen: dict[str, str]) -> None:
         """Checks a declared name and that it is declared once."""
@@ -106,6 +103,9 @@ class _Reader(InitialValues):
         if problem := name_problem(name):
             code, reason, help = problem
             self.error(code, f"`{short(name)}` {reason}", span, help)
+        elif name == self.subject.result:
+            message = f"`{name}` is reserved: it is what the rule of a {self.subject.name} computes"
+            self.error("E014", message, span, f"write `{name}_`")
         elif name in seen:
             message = f"`{name}` is declared twice, first as {seen[name]}"
             self.error("E016", message, span, "rename one of them")
@@ -182,9 +182,9 @@ class _Reader(InitialValues):
     # The sections, in the order of the file.
 
     def spec(self, stem: str | None) -> Spec:
-        data = self.table(
-            self.source.data, (), _TOP, ("name", "title", "summary", "reference", "rule")
-        )
+        self.subject = subject = subject_of(self.source.data)
+        required = ("name", "title", "summary", "reference", "rule")
+        data = self.table(self.own_tables(), (), subject.tables, required)
         name = self.name(data, stem)
         seen: dict[str, str] = {}
         hyperparameters = tuple(self.hyperparameters(data, seen))
@@ -195,7 +195,8 @@ class _Reader(InitialValues):
         self.upper_case(seen)
         sections = (hyperparameters, options, states, inputs)
         known = ([declared.name for declared in section] for section in sections)
-        roles, torch = TorchTable(self.source, self.out, *known).read(data)
+        table = TorchTable if subject == OPTIMIZER else SchedulerTable
+        roles, torch = table(self.source, self.out, *known).read(data)
         return Spec(
             name=name,
             title=self.text(data, (), "title"),
@@ -210,8 +211,19 @@ class _Reader(InitialValues):
             torch=torch,
             together=together,
             inputs=inputs,
+            subject=subject,
             source=self.source,
         )
+
+    def own_tables(self) -> dict[str, Any]:
+        """The values of the file, without the tables that other kinds of specs have."""
+        data, subject = self.source.data, self.subject
+        others = [key for key in data if key in {*OPTIMIZER.tables} - {*subject.tables}]
+        for key in others:
+            message = f"a {subject.name} has no `{key}`"
+            help = f"the keys of a {subject.name} are {', '.join(subject.tables)}"
+            self.error("E010", message, self.source.key_span((key,)), help)
+        return {key: value for key, value in data.items() if key not in others}
 
     def name(self, data: dict[str, Any], stem: str | None) -> str:
         name = self.typed(data, (), "name", str, "")
@@ -350,11 +362,12 @@ class _Reader(InitialValues):
         table = self.typed(data, (), "rule", dict, {})
         if "rule" not in data or not isinstance(data["rule"], dict):
             return ()
-        self.table(table, ("rule",), ("update",), ("update",))
-        text = self.typed(table, ("rule",), "update", str, "")
-        if not isinstance(table.get("update"), str):
+        key = self.subject.key
+        self.table(table, ("rule",), (key,), (key,))
+        text = self.typed(table, ("rule",), key, str, "")
+        if not isinstance(table.get(key), str):
             return ()
-        return parse_rule(self.source, ("rule", "update"), text, self.out)
+        return parse_rule(self.source, ("rule", key), text, self.out)
 
 
 _SECTIONS = {

@@ -9,6 +9,7 @@ In one file, so that all rules are seen beside the order in which they are asked
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
@@ -40,6 +41,7 @@ from stepforge.language.spec import (
     straight,
     taken,
 )
+from stepforge.language.subjects import OPTIMIZER, SCHEDULE
 from stepforge.operations.powers import MAX_LITERAL_POWER
 from stepforge.operations.table import BUILT_IN, OPERATIONS
 
@@ -82,9 +84,19 @@ def unknown_names(spec: Spec) -> Found:
         for name in names(expression):
             if name.id not in known:
                 if name.id not in helps:
-                    helps[name.id] = advice.about_name(name.id, known)
+                    helps[name.id] = _about(name.id, known, spec)
                 message = f"unknown name `{name.id}`"
                 yield spec.source.diagnostic("E104", message, name.span, helps[name.id])
+
+
+def _about(name: str, known: set[str], spec: Spec) -> str:
+    """What to write in place of an unknown name."""
+    other = OPTIMIZER.tensors if spec.subject == SCHEDULE else ()
+    if name in other or advice.spelled_otherwise(name) in other:
+        return "a schedule knows its hyperparameters and the step number `t`, and no tensors"
+    found = advice.about_name(name, known)
+    is_allowed = spec.subject == OPTIMIZER or not re.search(r"\[(state|options)\]", found)
+    return found if is_allowed else nearest(name, known)
 
 
 def assignable_names(spec: Spec) -> Found:
@@ -284,7 +296,8 @@ def assigned_before_use(spec: Spec) -> Found:
     for span, early_name in early.items():
         message = f"`{early_name}` is used before it is assigned"
         help = _built_in(early_name)
-        help = help or f"if it is remembered between steps, declare `{early_name}` in [state]"
+        remembered = f"if it is remembered between steps, declare `{early_name}` in [state]"
+        help = help or (remembered if spec.subject == OPTIMIZER else "assign it in a line above")
         yield spec.source.diagnostic("E123", message, span, help)
     for span, (partial_name, where) in partial.items():
         if span not in early:
@@ -308,21 +321,23 @@ def _under(where: list[Options], spec: Spec) -> str:
 
 
 def assigned_at_all(spec: Spec) -> Found:
-    """E124, E125: `p` and every state are assigned wherever they exist."""
+    """E124, E125: `p` and every state, or `factor`, are assigned wherever they exist."""
+    result, key = spec.subject.result, spec.subject.key
     missing: dict[str, list[Options]] = {}
     left_out = unused(spec)
     for options in spec.option_sets():
         assigned = {a.name for a in straight(spec.rule, options)}
-        for name in ("p", *(s.name for s in spec.active_states(options))):
+        for name in (result, *(s.name for s in spec.active_states(options))):
             if name not in assigned and name not in left_out:
                 missing.setdefault(name, []).append(options)
     anywhere = dict.fromkeys(a.name for a in assignments(spec.rule))
     for name, where in missing.items():
         under = _under(where, spec) if name in anywhere else ""
-        if name == "p":
-            message = f"`p` is never assigned{under}" if spec.rule else "the rule is empty"
-            span = spec.source.key_span(("rule", "update"))
-            yield spec.source.diagnostic("E125", message, span, "end with `p = p - …`")
+        if name == result:
+            message = f"`{name}` is never assigned{under}" if spec.rule else "the rule is empty"
+            span = spec.source.key_span(("rule", key))
+            help = "end with `p = p - …`" if name == "p" else f"end with `{name} = …`"
+            yield spec.source.diagnostic("E125", message, span, help)
         else:
             span = next(s.span for s in spec.states if s.name == name)
             message = f"state `{name}` is never assigned{under}"
@@ -340,6 +355,19 @@ def unused(spec: Spec) -> set[str]:
     used = {n.id for e in expressions(spec) for n in names(e)}
     used |= {a.name for a in assignments(spec.rule)}
     return {*(s.name for s in spec.states), *(i.name for i in spec.inputs)} - used
+
+
+def factor_on_every_path(spec: Spec) -> Found:
+    """E129: a schedule has a factor whatever its conditions say; a parameter keeps its value."""
+    if spec.subject != SCHEDULE:
+        return
+    result, surely = spec.subject.result, set[str]()
+    for _ in read_early(spec.rule, {}, surely):
+        pass  # it leaves in `surely` what has a value at the end
+    last = [a for a in assignments(spec.rule) if a.name == result]
+    if last and result not in surely:
+        message = f"`{result}` has no value on every path"
+        yield spec.source.diagnostic("E129", message, last[-1].name_span, "assign it on every path")
 
 
 def everything_used(spec: Spec) -> Found:
@@ -360,7 +388,7 @@ def everything_used(spec: Spec) -> Found:
                 message += ", so there will be none"
             help = "remove it, or use it in the rule"
             yield spec.source.diagnostic("W202", message, span, help)
-    known = set(kinds.declared(spec))
+    known = {*kinds.declared(spec), spec.subject.result}
     reported: set[str] = set()
     for statement in assignments(spec.rule):
         name = statement.name
@@ -425,6 +453,8 @@ def _built_in(name: str) -> str:
 
 def gradient_reaches_parameter(spec: Spec) -> Found:
     """E133: the new `p` depends on `g`, directly or through a state."""
+    if "g" not in spec.subject.tensors:
+        return
     lost: list[Options] = []
     span: Span | None = None
     for options in spec.option_sets():
@@ -436,6 +466,16 @@ def gradient_reaches_parameter(spec: Spec) -> Found:
     if lost:
         message = f"`p` does not depend on the gradient `g`{_under(lost, spec)}"
         yield spec.source.diagnostic("E133", message, span)
+
+
+def step_reaches_factor(spec: Spec) -> Found:
+    """E135: a schedule reads the number of the step."""
+    read = {name.id for e in expressions(spec) for name in names(e)}
+    if spec.subject == SCHEDULE and "t" not in read:
+        message = "`factor` does not depend on the step number `t`"
+        span = spec.source.key_span(("rule", spec.subject.key))
+        help = "a hyperparameter that never changes needs no schedule"
+        yield spec.source.diagnostic("E135", message, span, help)
 
 
 def _reaches(run: list[tuple[Assign, bool]], options: Options, states: int) -> bool:
@@ -468,7 +508,8 @@ _FLOW: tuple[Rule, ...] = (
     states_within_when,
     assigned_before_use,
     assigned_at_all,
+    factor_on_every_path,
     everything_used,
     inputs_are_read,
 )
-_EFFECT: tuple[Rule, ...] = (gradient_reaches_parameter, states_remember)
+_EFFECT: tuple[Rule, ...] = (gradient_reaches_parameter, step_reaches_factor, states_remember)

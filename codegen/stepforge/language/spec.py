@@ -14,7 +14,8 @@ from stepforge.language.constraints import Constraint
 from stepforge.language.diagnostics import Span
 from stepforge.language.expression import Apply, Assign, Expression, Name, Statement
 from stepforge.language.source import Source
-from stepforge.language.torch_model import TORCH_CLASSES, Torch
+from stepforge.language.subjects import OPTIMIZER, Subject
+from stepforge.language.torch_model import TORCH_CLASSES, TORCH_SCHEDULERS, Torch
 
 Options = Mapping[str, bool]
 ROLES = {"learning_rate": "lr", "epsilon": "eps", "maximize": "maximize"}
@@ -172,7 +173,7 @@ def is_parameter(e: Expression) -> bool:
 
 @dataclass(frozen=True)
 class Spec:
-    """One optimizer.
+    """One optimizer, or one schedule, which has neither options nor states.
 
     `family` is one of `FAMILIES`, or `NO_FAMILY`; `roles` has who has one of `ROLES`; `together`
     what hyperparameters have to be together.
@@ -191,6 +192,7 @@ class Spec:
     torch: Torch | None
     together: tuple[Constraint, ...] = field(default=(), kw_only=True)
     inputs: tuple[Input, ...] = field(default=(), kw_only=True)
+    subject: Subject = field(default=OPTIMIZER, kw_only=True)
     source: Source = field(repr=False, compare=False)
 
     @property
@@ -208,13 +210,14 @@ class Spec:
     @property
     def given(self) -> tuple[str, ...]:
         """The tensors that a step takes beside the states: `p`, `g` and inputs."""
-        return ("p", "g", *(i.name for i in self.inputs if not i.scalar))
+        return (*self.subject.tensors, *(i.name for i in self.inputs if not i.scalar))
 
     @property
     def torch_class(self) -> str:
-        """The class of `torch.optim` that this rule is compared with, or ""."""
+        """The class of torch that this rule is compared with, or ""."""
         name = self.torch.class_name if self.torch else ""
-        return name if name in TORCH_CLASSES else ""
+        known = TORCH_CLASSES if self.subject == OPTIMIZER else TORCH_SCHEDULERS
+        return name if name in known else ""
 
     def allows(self, values: Mapping[str, float]) -> bool:
         """Whether hyperparameters have values that are allowed together."""

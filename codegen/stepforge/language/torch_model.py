@@ -13,11 +13,16 @@ TORCH_CLASSES = (
     "RAdam", "RMSprop", "Rprop", "SGD", "SparseAdam",
 )  # fmt: skip
 """The optimizers of `torch.optim`."""
+TORCH_SCHEDULERS = (
+    "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR",
+    "LinearLR", "MultiStepLR", "OneCycleLR", "PolynomialLR", "StepLR",
+)  # fmt: skip
+"""The schedulers of `torch.optim.lr_scheduler` that are formulas of the step number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Torch:
-    """How the `torch.optim` class looks from outside.
+    """How the `torch.optim` class looks from outside; which scheduler of torch a schedule is.
 
     Attributes:
         class_name: Name of the class, in `torch.optim` if torch has it; "" if the spec's decides.
@@ -38,6 +43,8 @@ class Torch:
         tensor_betas: Whether the two `betas` of torch's class may be tensors, and such numbers
             exclude `foreach`.
         xla: Whether torch's class is capturable on XLA.
+        until: Of a schedule, the hyperparameter that is the last step in which torch's is the same;
+            "" for all steps.
     """
 
     class_name: str = ""
@@ -55,3 +62,4 @@ class Torch:
     sparse: str = ""
     tensor_betas: bool = False
     xla: bool = True
+    until: str = ""

@@ -9,13 +9,19 @@ from stepforge.language.diagnostics import Diagnostic, Span, nearest, short
 from stepforge.language.names import NAME
 from stepforge.language.source import KeyPath, Source
 from stepforge.language.spec import ROLES
-from stepforge.language.torch_model import TORCH_CLASSES, TORCH_SETTINGS, Torch
+from stepforge.language.torch_model import (
+    TORCH_CLASSES,
+    TORCH_SCHEDULERS,
+    TORCH_SETTINGS,
+    Torch,
+)
 from stepforge.language.values import Values, kind_of
 
 _KEYS = (
     "class", "signature", "arguments", "state", "constants", "switches", "zero_with", "group",
     "counter", "eager", "roles", "refusals", "later", "sparse", "tensor_betas", "xla",
 )  # fmt: skip
+_SCHEDULER_KEYS = ("class", "arguments", "constants", "until")
 
 
 class TorchTable(Values):
@@ -231,3 +237,25 @@ class TorchTable(Values):
             help = nearest(part, candidates) or f"there are {', '.join(candidates) or 'none'}"
             message = f"`{path[1]}` names `{short(part)}`, which the spec does not have"
             self.error("E160", message, span, help)
+
+
+class SchedulerTable(TorchTable):
+    """Reads the table of a schedule: which scheduler of torch it is, and with which arguments."""
+
+    def read(self, data: dict[str, Any]) -> tuple[dict[str, str], Torch | None]:
+        """No roles, and the table; None if there is none."""
+        self.own = self.typed(data, (), "torch", dict, {})
+        if not self.own:
+            return {}, None
+        self.table(self.own, ("torch",), _SCHEDULER_KEYS, ("class",))
+        name = self.typed(self.own, ("torch",), "class", str, "")
+        if "class" in self.own and name not in TORCH_SCHEDULERS:
+            message = f"torch has no scheduler `{short(name)}` that is a formula of the step"
+            help = nearest(name, TORCH_SCHEDULERS) or f"there are {', '.join(TORCH_SCHEDULERS)}"
+            self.error("E161", message, self.source.value_span(("torch", "class")), help)
+        until = self.typed(self.own, ("torch",), "until", str, "")
+        if until:
+            path: KeyPath = ("torch", "until")
+            self.known(path, until, self.hyperparameters, self.source.value_span(path))
+        arguments, constants = self.arguments(), self.constants("constants")
+        return {}, Torch(name, arguments, constants=constants, until=until)

@@ -262,7 +262,7 @@ class Typesetter(ABC):
 
 
 def _names(spec: Spec) -> Iterator[str]:
-    yield from ("p", "g", "t")
+    yield from (*spec.subject.tensors, "t")
     yield from (h.name for h in spec.hyperparameters)
     yield from (i.name for i in spec.inputs)
     yield from (o.name for o in spec.options)

@@ -59,13 +59,14 @@ def _lowered(held: Held) -> Kernel:
     split = _Split(spec, rule)
     body = split.block(rule, split.host)
     tensors = tensors_of(spec)
+    stage = Stage(_loosened(body, {t.name: True for t in tensors if t.stored}))
     kernel = Kernel(
         spec=spec,
         tensors=tensors,
         rule=rule,
         host=split.program(),
         arguments=tuple(split.arguments.values()),
-        stages=(Stage(_loosened(body, {t.name: True for t in tensors if t.stored})),),
+        stages=(stage,) if tensors else (),
     )
     validate(kernel)
     return kernel
@@ -124,6 +125,8 @@ def tensors_of(spec: Spec, options: Options | None = None) -> tuple[Tensor, ...]
 @lru_cache(maxsize=16)
 def _tensors(held: Held) -> tuple[Tensor, ...]:
     spec = held.spec
+    if not spec.subject.tensors:
+        return ()
     read_first: set[str] = set()
     for chosen in spec.option_sets():
         assigned: set[str] = set()

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from stepforge.backends.registry import BACKENDS, shared
 from stepforge.language.diagnostics import Diagnostic
 
-EXPORTED = ("Optimizer",)
+EXPORTED = ("Optimizer", "Schedule")
 """What the package of classes has beside the classes of the specs."""
 _ANOTHER = "give one of them another `name` and `title`, or another `class` in `[torch]`"
 
@@ -68,7 +68,7 @@ def _special(member: Member) -> Iterator[Diagnostic]:
     if reason := {k.lower(): v for k, v in taken.items()}.get(member.name.lower()):
         yield Diagnostic("E020", f"`{member.name}` is {reason}", member.shown, help=help)
     elif member.class_name in EXPORTED:
-        message = f"the class of `{member.name}` is `{member.class_name}`, the base of all classes"
+        message = f"the class of `{member.name}` is `{member.class_name}`, a base of all classes"
         yield Diagnostic("E020", message, member.shown, help=_ANOTHER.replace("one of them", "it"))
 
 

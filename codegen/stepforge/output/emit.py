@@ -128,7 +128,7 @@ def _plan(order: Order, out: Path, held: Manifest) -> Planned:
                 exported[backend][name] = found
     for spec in order.specs:
         default = held.specs[spec.name].backends if spec.name in held.specs else held.backends
-        backends = completed(order.backends or default or tuple(BACKENDS))
+        backends = completed(order.backends or default or tuple(BACKENDS), spec.subject)
         entries[spec.name] = Entry(order.file(spec), spec.source.digest, backends)
         for backend in backends:
             texts[BACKENDS[backend].file(spec.name)] = order.text(spec, backend)

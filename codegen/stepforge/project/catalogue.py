@@ -1,6 +1,7 @@
 """Where specs are: the project's own folder first, then the stock specs.
 
 The own folder is `specs/` in the working directory, unless the configuration names another one.
+Schedules are in a folder of their own in it; a name is of one spec, whichever of the two it is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from pathlib import Path
 
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
 from stepforge.project import config
+
+SCHEDULES = "schedules"
+"""The folder of schedules, in a folder of specs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,9 @@ def root() -> Path:
 def origin(located: Located) -> str | None:
     """The file of a spec relative to the project; None if it lies outside and is no stock one."""
     path = Path(os.path.realpath(located.path))
-    if path.parent == Path(os.path.realpath(stock())):
-        return f"specs/{path.name}"
+    of_stock = Path(os.path.realpath(stock()))
+    if path.parent in (of_stock, of_stock / SCHEDULES):
+        return f"specs/{path.relative_to(of_stock).as_posix()}"
     top = os.path.realpath(root())
     return path.relative_to(top).as_posix() if path.is_relative_to(top) else None
 
@@ -61,36 +66,61 @@ def everything() -> list[Located]:
     """
     own = local()
     if own.is_dir():
-        found = [Located(path, str(path)) for path in sorted(own.glob("*.toml"))]
+        found = [Located(path, str(path)) for path in _specs(own)]
         if found:
             return found
         help = "begin one with `stepforge new NAME`"
         raise SpecError([Diagnostic("E006", "there are no specs", str(own), help=help)])
-    return [Located(path, f"specs/{path.name}") for path in sorted(stock().glob("*.toml"))]
+    return [_stock(path) for path in _specs(stock())]
+
+
+def _specs(folder: Path) -> list[Path]:
+    """The specs of a folder, optimizers and schedules, sorted by name."""
+    return sorted(
+        (*folder.glob("*.toml"), *(folder / SCHEDULES).glob("*.toml")), key=lambda path: path.stem
+    )
+
+
+def _stock(path: Path) -> Located:
+    return Located(path, f"specs/{path.relative_to(stock()).as_posix()}")
+
+
+def stock_names() -> list[str]:
+    """The names of the stock specs."""
+    return [path.stem for path in _specs(stock())]
 
 
 def known_names() -> list[str]:
     """The names that `locate` finds without a path."""
-    folders = [folder for folder in (local(), stock()) if folder.is_dir()]
+    return sorted({*stock_names(), *(path.stem for path in _specs(local()))})
+
+
+def known_schedules() -> list[str]:
+    """Those of them that are schedules."""
+    folders = (local() / SCHEDULES, stock() / SCHEDULES)
     return sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
 
 
 def locate(name: str) -> Located:
-    """The file of a spec, given by name or path.
+    """The file of a spec, given by name or path, that of a schedule also as `schedules/NAME`.
 
     Raises:
         SpecError: No spec has this name.
     """
-    if "/" in name or name.endswith(".toml"):
+    is_schedule = name.startswith(f"{SCHEDULES}/") and not name.endswith(".toml")
+    if not is_schedule and ("/" in name or name.endswith(".toml")):
         return Located(Path(name), name)
-    own = local() / f"{name}.toml"
-    help = nearest(name, known_names()) or "`stepforge list` shows all names"
+    known = known_schedules() if is_schedule else known_names()
+    near = nearest(name.removeprefix(f"{SCHEDULES}/") if is_schedule else name, known)
+    help = near or "`stepforge list` shows all names"
     with suppress(OSError):  # the name may be too long for a file
-        if own.is_file():
-            return Located(own, str(own))
+        for own in (local() / f"{name}.toml", local() / SCHEDULES / f"{name}.toml"):
+            if own.is_file():
+                return Located(own, str(own))
         if name and Path(name).is_dir():
             help = f"`{short(name)}` is a directory; run the command where it is called `specs`"
-    if name in {path.stem for path in stock().glob("*.toml")}:
-        return Located(stock() / f"{name}.toml", f"specs/{name}.toml")
+    for path in _specs(stock()):
+        if name in (path.stem, path.relative_to(stock()).with_suffix("").as_posix()):
+            return _stock(path)
     message, shown = f"no spec named `{short(name)}`", f"specs/{short(name)}.toml"
     raise SpecError([Diagnostic("E006", message, shown, help=help)])

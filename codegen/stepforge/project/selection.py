@@ -156,7 +156,7 @@ def _find(name: str, entry: Entry, out: Path) -> Located | None:
         path = folder / file
         if path.stem == name and path.is_file():
             return Located(path, os.path.relpath(path))
-    if file == f"specs/{name}.toml":
+    if file in (f"specs/{name}.toml", f"specs/{catalogue.SCHEDULES}/{name}.toml"):
         try:
             return catalogue.locate(name)
         except SpecError:

@@ -164,6 +164,7 @@ class Certificate:
         templates: SHA-256 of the templates of each backend, with all that they can include.
         versions: Of Python, libraries and assemblers that were involved.
         kernels: The backends whose kernels were looked at.
+        kind: Of the spec, "optimizer" or "schedule".
     """
 
     optimizer: str
@@ -173,6 +174,7 @@ class Certificate:
     templates: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     kernels: tuple[str, ...] = ()
+    kind: str = "optimizer"
 
     @property
     def passed(self) -> bool:

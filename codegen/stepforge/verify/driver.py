@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from stepforge.language.spec import Spec
+from stepforge.language.subjects import OPTIMIZER
 from stepforge.output import manifest
 from stepforge.verify.certificate import Certificate, Status, Verdict
 from stepforge.verify.files import generated
@@ -47,7 +48,7 @@ ASSUMPTIONS = (
     "domains: hyperparameters, states and inputs are within the domains that the spec declares; "
     "torch's classes look at hyperparameters in their constructors alone, as torch does",
 )
-"""What all rungs take for granted."""
+"""What all rungs of optimizers take for granted."""
 
 
 class Score(Protocol):
@@ -114,11 +115,12 @@ def verify(
             kernels[spec.name] = tuple(b for b in files.launchers if b in backends)
             if not files.runs:
                 continue
-            if missing := _missing(spec, files, backends):
+            if spec.subject == OPTIMIZER and (missing := _missing(spec, files, backends)):
                 found.known(missing)
             chosen = tuple(targets) if targets else None
             every = list(groups(spec, folder, seed, level, chosen, kernels[spec.name]))
-            if level is Level.deep and files.verdict.status.passed:
+            is_scored = level is Level.deep and MUTATION_SCORE in registry.of(spec.subject)
+            if is_scored and files.verdict.status.passed:
                 score_of = Task(MUTATION_SCORE, spec, {}, folder, seed, backends=files.launchers)
                 if score_of.missing:
                     found.known(_unscored(spec, score_of.missing))
@@ -221,9 +223,13 @@ def _certificate(
     return Certificate(
         spec.name,
         tuple(sorted(found, key=position)),
-        (*ASSUMPTIONS, *registry.assumptions(usual)),
+        (
+            *(ASSUMPTIONS if spec.subject == OPTIMIZER else ()),
+            *registry.assumptions(usual, spec.subject),
+        ),
         {"spec": hashlib.sha256(spec.source.text.encode()).hexdigest(), **hashes},
         provenance.templates(),
         provenance.versions(found),
         backends,
+        spec.subject.name,
     )

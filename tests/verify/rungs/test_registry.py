@@ -18,6 +18,7 @@ from support import ROOT, Command, small, stock
 
 from stepforge.commands.terminal import mutations
 from stepforge.fuzz import cases
+from stepforge.language.subjects import OPTIMIZER
 from stepforge.mutate.judge import judged
 from stepforge.mutate.mutant import LEVELS, Mutant
 from stepforge.mutate.report import Report, Result
@@ -26,7 +27,7 @@ from stepforge.verify.run.tasks import run, rungs
 from stepforge.verify.run.workers import execute
 from stepforge.verify.rungs import levels
 from stepforge.verify.rungs.levels import Level
-from stepforge.verify.rungs.registry import RUNGS, Need, Rung, assumptions, named
+from stepforge.verify.rungs.registry import RUNGS, Need, Rung, assumptions, named, of
 from stepforge.verify.rungs.task import Task
 from verify.support import copy_of, edit, task
 
@@ -144,7 +145,7 @@ def test_every_record_is_complete() -> None:
     assert len({*names}) == len(names)
     for number, rung in RUNGS.items():
         assert number == rung.number
-        assert re.fullmatch(r"R\d+", number)
+        assert re.fullmatch(r"R\d+" if rung.subject == OPTIMIZER else r"S\d+", number)
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", rung.name)
         assert rung.summary
         assert re.fullmatch(r"[A-Zt].*\.", rung.explanation)
@@ -207,7 +208,7 @@ def test_levels_have_ever_more_rungs() -> None:
     ],
 )  # fmt: skip
 def test_mutants_are_judged_by_what_looks_behind_them(level: str, expected: str) -> None:
-    looking = [n for n, r in RUNGS.items() if LEVELS[level].intersection(r.artefacts)]
+    looking = [r.number for r in of(OPTIMIZER) if LEVELS[level].intersection(r.artefacts)]
     assert looking == expected.split()
 
 
@@ -232,6 +233,6 @@ def literals(path: Path) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
 def test_only_the_registry_names_rungs_by_number(path: Path) -> None:
-    named_here = [found for found in literals(path) if re.search(r"\bR\d+\b", found[1])]
+    named_here = [found for found in literals(path) if re.search(r"\b[RS]\d+\b", found[1])]
     assert not named_here or path == REGISTRY, named_here
     assert path != REGISTRY or {text for _, text in named_here} >= {*RUNGS}

@@ -69,7 +69,9 @@ def print_table(
         cells = [_cell(certificate.of(r)) for r in ("files", *(rung.number for rung in rungs))]
         rows.append([certificate.optimizer, str(sets) if sets else table.NONE, *cells])
     names = (table.Cell(rung.title, brief=rung.number) for rung in rungs)
-    header: tuple[table.Cell | str, ...] = ("optimizer", "options", "files", *names)
+    kinds = {c.kind for c in certificates}
+    kind = next(iter(kinds)) if len(kinds) == 1 else "spec"
+    header: tuple[table.Cell | str, ...] = (kind, "options", "files", *names)
     form = table.print_table(screen, header, rows, None if wide else columns)
     if form == "brief":
         table.say(screen, "without counts: --wide shows them", columns)
@@ -100,11 +102,11 @@ def print_table(
     if kept := sum(bool(v.kept) for v in verdicts):
         say(f"{kept} of {len(verdicts)} kept, from earlier runs on the same inputs")
     passed = sum(certificate.passed for certificate in certificates)
-    say(f"{passed} of {len(certificates)} optimizers passed every rung")
+    say(f"{passed} of {len(certificates)} {kind}s passed every rung")
     if warnings:
         count = sum(certificate.warned for certificate in certificates)
         fails = "which --strict does not let pass" if strict else "with --strict they fail"
-        say(f"warnings of {count} of {len(certificates)} optimizers; {fails}")
+        say(f"warnings of {count} of {len(certificates)} {kind}s; {fails}")
     for line in scope:
         say(line)
 

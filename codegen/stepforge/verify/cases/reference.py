@@ -134,28 +134,35 @@ def check_signatures(module: ModuleType, spec: Spec, settings: Mapping[str, bool
     required = [i.name for i in spec.inputs]
     state = aside(spec, "state")
     settings = {aside(spec, name): default for name, default in settings.items()}
-    for function, positional in ((module.init, ["p"]), (module.step, ["p", "g", state, "t"])):
-        parameters = dict(inspect.signature(function).parameters)
-        if list(parameters)[: len(positional)] != positional:
-            raise Malformed(f"{function.__name__} does not begin with {', '.join(positional)}")
-        for name in positional:
-            del parameters[name]
-        wanted = defaults
-        if function is module.step:
-            asked = dict.fromkeys(required, inspect.Parameter.empty)
-            wanted = {**asked, **defaults, **settings, CHECKED: True}
-        names = wanted if function is module.step else parameters
-        for name in (*names, *parameters):
-            if name not in wanted or name not in parameters:
-                raise Malformed(f"{function.__name__}: argument `{name}` is missing or too much")
-            given = parameters[name].default
-            if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY:
-                raise Malformed(f"{function.__name__}: argument `{name}` is not a keyword alone")
-            if isinstance(given, bool) != isinstance(wanted[name], bool) or (given != wanted[name]):
-                reason = f"the default of `{name}` is {wanted[name]}, not {given!r:.50}"
-                if name in required:
-                    reason = f"`{name}` is an input, and has no default"
-                raise Malformed(f"{function.__name__}: {reason}")
+    read = [name for name in inspect.signature(module.init).parameters if name in defaults]
+    check_keywords(module.init, ["p"], {name: defaults[name] for name in read})
+    asked = dict.fromkeys(required, inspect.Parameter.empty)
+    wanted = {**asked, **defaults, **settings, CHECKED: True}
+    check_keywords(module.step, ["p", "g", state, "t"], wanted)
+
+
+def check_keywords(function: Any, positional: list[str], wanted: Mapping[str, Any]) -> None:
+    """Whether a function takes some arguments and keywords, with their defaults.
+
+    Raises:
+        Malformed: It does not.
+    """
+    parameters = dict(inspect.signature(function).parameters)
+    if list(parameters)[: len(positional)] != positional:
+        raise Malformed(f"{function.__name__} does not begin with {', '.join(positional)}")
+    for name in positional:
+        del parameters[name]
+    for name in (*wanted, *parameters):
+        if name not in wanted or name not in parameters:
+            raise Malformed(f"{function.__name__}: argument `{name}` is missing or too much")
+        given = parameters[name].default
+        if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY:
+            raise Malformed(f"{function.__name__}: argument `{name}` is not a keyword alone")
+        if isinstance(given, bool) != isinstance(wanted[name], bool) or (given != wanted[name]):
+            reason = f"the default of `{name}` is {wanted[name]}, not {given!r:.50}"
+            if wanted[name] is inspect.Parameter.empty:
+                reason = f"`{name}` is an input, and has no default"
+            raise Malformed(f"{function.__name__}: {reason}")
 
 
 def raised_at(error: BaseException, path: Path) -> str:

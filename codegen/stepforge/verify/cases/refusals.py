@@ -51,7 +51,11 @@ class _Call:
 
 
 def wrong(
-    step: Step, spec: Spec, options: Options, misshapen: Mapping[str, Step] = MappingProxyType({})
+    step: Step,
+    spec: Spec,
+    options: Options,
+    misshapen: Mapping[str, Step] = MappingProxyType({}),
+    name: str = "step",
 ) -> str:
     """The first thing that a `step` takes although it must not, or the other way round, or "".
 
@@ -60,6 +64,7 @@ def wrong(
         spec: Its spec.
         options: The option set that the tensors are of.
         misshapen: The same where a tensor, such as `g`, has another shape than the parameters.
+        name: What it is called.
     """
     for name, other in misshapen.items():
         try:
@@ -78,7 +83,7 @@ def wrong(
             refused = False
         if refused is not call.refused:
             does = "refuses" if refused else "accepts"
-            return f"step {does} {call.what}{'' if call.checked else f' with {CHECKED}=False'}"
+            return f"{name} {does} {call.what}{'' if call.checked else f' with {CHECKED}=False'}"
     return ""
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from stepforge.backends.python import PYTHON
-from stepforge.backends.registry import BACKENDS, REFERENCE, Backend, shared
+from stepforge.backends.registry import BACKENDS, REFERENCE, Backend, of, shared
 from stepforge.backends.render import copied, is_ours, origin, package
 from stepforge.backends.syntax import Syntax
 from stepforge.language.spec import Spec
@@ -90,7 +90,7 @@ class Folder:
         self.path = path
         self.held = held
         self.specs = {spec.name: spec for spec in specs}
-        every = {name: Entry(None, "", tuple(BACKENDS)) for name in self.specs}
+        every = {name: Entry(None, "", of(spec.subject)) for name, spec in self.specs.items()}
         known = held.specs if held else manifest.adopted(path)
         self.entries = {**every, **known} if held else {**known, **every}
         self.of = cache(self._of)

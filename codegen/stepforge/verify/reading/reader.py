@@ -225,10 +225,12 @@ def read(text: str) -> Reading:
         name: Input(name, entry.get("scalar", False), _domain(entry.get("domain")))
         for name, entry in data.get("inputs", {}).items()
     }
-    update = data["rule"]["update"]
-    known = {"p", "g", "t", *hyperparameters, *options, *declared, *inputs}
-    tensors = {s.name for s in declared.values() if not s.scalar}
+    is_schedule = "update" not in data["rule"]
+    update = data["rule"]["factor" if is_schedule else "update"]
+    tensors = set() if is_schedule else {"p", "g"}
+    tensors |= {s.name for s in declared.values() if not s.scalar}
     tensors |= {i.name for i in inputs.values() if not i.scalar}
+    known = {"t", *tensors, *hyperparameters, *options, *declared, *inputs}
     reader = _Rule(update, tensors, known)
     used = {name for s in everything(reader.rule) for name in _mentioned(s)}
     return Reading(
@@ -357,8 +359,8 @@ class _Rule:
     where it is one on any of the paths that meet.
     """
 
-    def __init__(self, text: str, declared: set[str], known: set[str]) -> None:
-        self.fixed = frozenset({"p", "g"} | declared)
+    def __init__(self, text: str, tensors: set[str], known: set[str]) -> None:
+        self.fixed = frozenset(tensors)
         tree = ast.parse(text)
         stored = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)
                   and isinstance(n.ctx, ast.Store)}  # fmt: skip
@@ -392,5 +394,5 @@ class _Rule:
 
 def place(spec: Spec, statement: Assign) -> str:
     """`file:line: text` of a statement."""
-    line = spec.source.inner_span(("rule", "update"), statement.line, 0, 1).line
+    line = spec.source.inner_span(("rule", spec.subject.key), statement.line, 0, 1).line
     return f"{spec.source.path}:{line}: {spec.source.line(line).strip()}"

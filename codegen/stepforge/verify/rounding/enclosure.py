@@ -96,6 +96,16 @@ class Evaluator:
         self.block(self.reading.rule, env, count)
         return {name: env[name] for name in ("p", *(s.name for s in self.states))}
 
+    def factor(self, t: int, hyperparameters: Mapping[str, float]) -> Enclosure:
+        """What a schedule gives in a step, from exact inputs."""
+        env: dict[str, Vector] = {"t": exactly(t)}
+        env |= {name: exactly(x) for name, x in hyperparameters.items()}
+        self.trace, self.may_fail, self.fails = [], False, ""
+        self.block(self.reading.rule, env, 0)
+        found = env["factor"]
+        assert isinstance(found, Enclosure)
+        return found
+
     def block(self, statements: Iterable[Statement], env: dict[str, Vector], count: int) -> None:
         """Runs statements; of a block whose condition is open by rounding, both arms."""
         for statement in statements:
@@ -195,7 +205,7 @@ class Evaluator:
         else:
             nan = r.nan or (not operation.boolean and any(a.nan for a in args))
             result = Enclosure(r.value, r.low, r.high, nan, tensor)
-        if operation.rounding != "exact":
+        if operation.rounding != "exact" and not (form and _is_held(operation.rounding, result)):
             to = LIMITS[form] if form else self.form
             result = intervals.rounded(result, to, operation.error(tensor))
         if not tensor and operation.fallible:
@@ -244,6 +254,15 @@ class Evaluator:
             strict=True,
         )
         return [either(*row) for row in rows]
+
+
+def _is_held(rounding: str, result: Enclosure) -> bool:
+    """Whether correct rounding changes nothing: float64 has the only value that there may be.
+
+    Whole numbers of steps stay exact so, and with them where a schedule changes.
+    """
+    is_exact = rounding == "nearest" and result.low == result.value == result.high
+    return is_exact and bool(mp.isfinite(result.value)) and float(result.value) == result.value
 
 
 def first_state(

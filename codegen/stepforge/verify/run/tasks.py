@@ -17,7 +17,7 @@ from stepforge.verify.files.generated import LAUNCHERS, ON_HOST
 from stepforge.verify.run import coverage
 from stepforge.verify.rungs import levels
 from stepforge.verify.rungs.levels import AMD, Level
-from stepforge.verify.rungs.registry import RUNGS, Need, Rung
+from stepforge.verify.rungs.registry import Need, Rung, of
 from stepforge.verify.rungs.task import Task
 
 Group = tuple[Task, ...]
@@ -43,7 +43,7 @@ def rungs(spec: Spec, level: Level = Level.full, backends: Sequence[str] = LAUNC
     is_there = {Need.torch_class: bool(spec.torch_class), Need.kernel: bool(backends)}
     return [
         rung
-        for rung in RUNGS.values()
+        for rung in of(spec.subject)
         if rung.level in included and all(is_there.get(need, True) for need in rung.needs)
     ]
 
@@ -61,7 +61,7 @@ def groups(
     """
     fast = level is Level.fast
     chosen = targets or levels.targets(level)
-    dtypes = levels.dtypes(level)
+    dtypes = levels.dtypes(level) if spec.subject.tensors else ()
 
     def at(task: Task, target: str, dtype: str, exact: bool = True) -> Task:
         required = bool(targets) or target != AMD or Need.ptx not in task.rung.needs

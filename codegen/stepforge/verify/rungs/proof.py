@@ -374,11 +374,7 @@ def _numpy(subject: Subject, folder: Path) -> Outcome:
     source = Source(text)
     kinds = storage(spec, subject.options, subject.dtype)
     values = reference_proof.values(source, spec, subject.options, kinds)
-    known = set(terms.nodes(subject.expected.numbers))
-    for number, line in source.raising.items():
-        if number not in known:
-            what = f"`{number}` may raise an exception, and the rule computes no such number"
-            raise Unsupported(line, what)
+    _raises_as(subject, source)
     artefact = Artefact.of(path, source.origin)
     found = []
     for name, got in {**values.stores, **values.scalars}.items():
@@ -387,6 +383,29 @@ def _numpy(subject: Subject, folder: Path) -> Outcome:
             return Outcome(Status.REFUTED, "", f"{path}: `{name}` is {got.kind}, not {wanted}")
         found.append(_value(subject, artefact, name, got))
     return _worst(found)
+
+
+def _raises_as(subject: Subject, source: Source) -> None:
+    """Refuses numbers that Python may have none for, unless the rule computes them, too."""
+    known = set(terms.nodes(subject.expected.numbers))
+    for number, line in source.raising.items():
+        if number not in known:
+            what = f"`{number}` may raise an exception, and the rule computes no such number"
+            raise Unsupported(line, what)
+
+
+def check_schedule(task: Task) -> Verdict:
+    """The generated function of a schedule, which is numbers of the host alone."""
+    spec, path = task.spec, task.pair.numpy
+    subject = Subject(spec, task.options, "fp64", rule.factor(spec), task.seed)
+
+    def outcome() -> Outcome:
+        source = Source(path.read_text(encoding="utf-8"))
+        got = reference_proof.factor(source, spec)
+        _raises_as(subject, source)
+        return _value(subject, Artefact.of(path, source.origin), "factor", got)
+
+    return _verdict(task, [_worst([_guarded(outcome, path)])])
 
 
 def _launch(subject: Subject, folder: Path, exact: bool) -> tuple[Launch, list[Binding]]:

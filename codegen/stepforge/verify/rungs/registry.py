@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from stepforge.language.subjects import OPTIMIZER, SCHEDULE, Subject
 from stepforge.verify.rungs.levels import AMD, Level
 
 
@@ -50,6 +51,7 @@ class Rung:
         fast_mode: Whether it looks at kernels in fast mode, too.
         mixes_types: Whether it looks at tensors of several types together, too.
         proves: Whether a pass may be a proof.
+        subject: The kind of spec that it is about.
         excused: How its failures of a random spec are counted that say nothing of the spec → a
             pattern of status and detail.
     """
@@ -66,6 +68,7 @@ class Rung:
     fast_mode: bool = False
     mixes_types: bool = False
     proves: bool = False
+    subject: Subject = OPTIMIZER
     excused: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -208,6 +211,45 @@ _ALL = (
         fast_mode=True,
     ),
     MUTATION_SCORE,
+    Rung(
+        "S0", "schedule-rules", "static rules; the factor at the defaults in 50 digits",
+        "Of a schedule: static rules, and its factor at the defaults in 50 digits, which is a "
+        "number in every step, at the ends of its pieces and long after; a warning where it is "
+        "negative. Finds a division by zero and a sign that may be wrong.",
+        "stepforge.verify.rungs.schedule:check_rules", ("spec",), subject=SCHEDULE,
+    ),
+    Rung(
+        "S1", "schedule-in-50-digits",
+        "the formula of a schedule in 50 digits against the generated function",
+        "The formula of a schedule, evaluated in 50 digits without the generator, against the "
+        "generated function: the defaults and hyperparameters at random, in the first steps, "
+        "around the ends of all pieces and long after. Every factor has to be within a rounding "
+        "bound that follows from the expression. Finds an edited function, and what the generator "
+        "has wrong.",
+        "stepforge.verify.rungs.schedule:check", ("numpy",), subject=SCHEDULE,
+        assumptions=(
+            "{rungs}: host pow, exp, log, sin and cos are within the bounds of "
+            "stepforge.operations.table",
+            _USUAL,
+        ),
+    ),
+    Rung(
+        "S3", "schedule-proof", "the generated function lifted to a formula, against the rule",
+        "The generated function of a schedule is lifted to a formula and compared with the rule, "
+        "for every step and all hyperparameters: PROVED (bits) says that it performs the rule's "
+        "rounded operations in its order. Finds what no number that was tried hits.",
+        "stepforge.verify.rungs.proof:check_schedule", ("numpy",), assumptions=(_BITS,),
+        proves=True, subject=SCHEDULE,
+    ),
+    Rung(
+        "S8", "torch-scheduler", "torch's scheduler against the generated function",
+        "torch's own scheduler runs beside the generated function of a schedule: whole runs with "
+        "the defaults and with hyperparameters at random. Finds a formula that is not what torch "
+        "calls by this name, and one that is a step early or late. Schedules without a class of "
+        "torch do not have it.",
+        "stepforge.verify.rungs.torch_scheduler:check", ("spec", "numpy"),
+        (Need.torch_class, Need.torch), Level.full, (_USUAL,), subject=SCHEDULE,
+    ),
 )  # fmt: skip
 RUNGS: dict[str, Rung] = {rung.number: rung for rung in _ALL}
 """By number, in the order of the report. R4, R10 and R11 are not used."""
@@ -234,14 +276,20 @@ def titles(numbers: Iterable[str]) -> str:
     return " ".join(RUNGS[number].title for number in sorted(numbers, key=rank))
 
 
-def assumptions(ranges: str) -> Iterator[str]:
+def of(subject: Subject) -> tuple[Rung, ...]:
+    """The rungs that are about a kind of spec, in the order of the report."""
+    return tuple(rung for rung in RUNGS.values() if rung.subject == subject)
+
+
+def assumptions(ranges: str, subject: Subject = OPTIMIZER) -> Iterator[str]:
     """What the rungs take for granted; last what depends on the spec.
 
     Args:
         ranges: Those of hyperparameters that are looked at in a part of their domain only.
+        subject: The kind of spec.
     """
     found: dict[str, list[str]] = {}
-    for rung in RUNGS.values():
+    for rung in of(subject):
         for text in rung.assumptions:
             found.setdefault(text, []).append(rung.title)
     for text, those in sorted(found.items(), key=lambda item: "{ranges}" in item[0]):

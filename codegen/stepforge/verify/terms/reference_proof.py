@@ -57,6 +57,18 @@ def values(source: Source, spec: Spec, options: Options, storage: Mapping[str, s
     return Expected(rule.compute_kind(storage), [], stores, scalars)
 
 
+def factor(source: Source, spec: Spec) -> Term:
+    """What `factor` of the file of a schedule returns.
+
+    Raises:
+        Unsupported: It holds something that cannot be lifted, or returns something else.
+    """
+    match source.run("factor", inputs(spec, {})):
+        case Value(term=term, weak=True):
+            return term
+    raise Unsupported(0, "factor does not return a number of Python")
+
+
 def inputs(spec: Spec, options: Options) -> dict[str, Any]:
     """The parameters of `step` that are not tensors."""
     return {

@@ -98,9 +98,17 @@ def expected(
     )
 
 
+def factor(spec: Spec) -> Expected:
+    """The rule of a schedule, all of it on the host; its factor is among the scalars."""
+    reading = reader.of(spec)
+    run = _Run(reading, {}, {}, {})
+    run.block(reading.rule)
+    return Expected(run.real, run.trace, {}, {"factor": run.values["factor"]}, tuple(run.numbers))
+
+
 def compute_kind(storage: Mapping[str, str]) -> str:
-    """The kind that tensors are computed in."""
-    return "f64" if storage["p"] == "f64" else "f32"
+    """The kind that tensors are computed in; without any, that of the host."""
+    return "f64" if storage.get("p", HOST) == "f64" else "f32"
 
 
 @dataclass
