@@ -114,7 +114,7 @@ def test_conditions_that_read_the_step_are_enough() -> None:
 
 def test_every_key_is_of_one_kind_of_spec() -> None:
     others = {*OPTIMIZER.tables} - {*SCHEDULE.tables}
-    assert others == {"family", "options", "state"}
+    assert others == {"family", "inputs", "options", "state"}
     for key in others:
         value = 'family = "sgd"\n' if key == "family" else f'[{key}]\nx = {{ doc = "X." }}\n'
         tables, head = ("", value) if key == "family" else (value, "")

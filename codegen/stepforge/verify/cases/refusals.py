@@ -66,13 +66,13 @@ def wrong(
         misshapen: The same where a tensor, such as `g`, has another shape than the parameters.
         name: What it is called.
     """
-    for name, other in misshapen.items():
+    for tensor, other in misshapen.items():
         try:
             other(1, **{h.name: h.default for h in spec.numbers}, **options)
         except ValueError:
             pass
         else:
-            return f"step accepts {name} of another shape"
+            return f"{name} accepts {tensor} of another shape"
     for call in _calls(spec, options):
         try:
             with np.errstate(all="ignore"):
