@@ -116,3 +116,19 @@ def test_operations_are_the_same_whatever_signs_a_compiler_has_moved() -> None:
     assert same_operations(compiled, written)
     wrong = apply("add", base, apply("select", side, difference, apply("sub", Y, X)))
     assert not same_operations(wrong, written)
+
+
+def test_what_is_nan_is_so_whatever_its_sign() -> None:
+    """A comparison of an absolute value and a test for NaN of the number itself go together."""
+    size, one = apply("abs", apply("mul", X, Y)), constant(1.0, "f32")
+    product, arms = apply("mul", X, Y), [constant(n, "f32") for n in (2.0, 3.0, 4.0)]
+    nan, above, below = (
+        apply("nan", product, product),
+        apply("lt", one, size),
+        apply("le", size, one),
+    )
+    written = apply("select", above, arms[0], apply("select", below, arms[1], arms[2]))
+    compiled = apply("select", nan, arms[2], apply("select", above, arms[0], arms[1]))
+    assert same_operations(compiled, written)
+    other = apply("select", nan, arms[1], apply("select", above, arms[0], arms[2]))
+    assert not same_operations(other, written)

@@ -174,7 +174,7 @@ def _outcomes(atoms: Sequence[Term], numbers: Mapping[Term, Span]) -> Iterator[C
             yield {atom: terms.truth(holds)}, numbers
     elif any(x.is_constant and x.number != x.number for x in atom.args):
         yield {atom: terms.truth(atom.op == "nan")}, numbers
-    elif perhaps_nan := [x for x in atom.args if not x.is_constant and x not in numbers]:
+    elif perhaps_nan := [x for x in atom.args if not is_number(x) and x not in numbers]:
         yield from _nan_or_not(perhaps_nan[0], atoms, numbers)
     else:
         a, b = atom.args
@@ -182,14 +182,17 @@ def _outcomes(atoms: Sequence[Term], numbers: Mapping[Term, Span]) -> Iterator[C
 
 
 def _nan_or_not(x: Term, atoms: Sequence[Term], numbers: Mapping[Term, Span]) -> Iterator[Case]:
-    """NaN is in no order with anything."""
-    compared = [n for n in atoms if x in n.args and n.op != "bits"]
+    """NaN is in no order with anything; neither is what is NaN where a term is, as its negative."""
+    is_nan = apply("nan", x, x)
+    floats = [n for n in atoms if n.op != "bits"]
+    alike = {a for n in floats for a in n.args if apply("nan", a, a) is is_nan}
+    compared = [n for n in floats if not alike.isdisjoint(n.args)]
     yield {n: terms.truth(n.op == "nan") for n in compared}, numbers
-    nans = {n: [y for y in n.args if y is not x] for n in compared if n.op == "nan"}
+    nans = {n: [y for y in n.args if y not in alike] for n in compared if n.op == "nan"}
     case = {
         n: apply("nan", *2 * other) if other else terms.truth(False) for n, other in nans.items()
     }
-    yield case, {**numbers, x: span(x)}
+    yield case, {**numbers, **{a: span(a) for a in alike}}
 
 
 def _orders(a: Term, b: Term, numbers: Mapping[Term, Span]) -> Iterator[Case]:
