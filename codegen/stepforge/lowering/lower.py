@@ -338,6 +338,8 @@ class _Split:
         for options in self.spec.option_sets():
             names = [a.name for a in straight(self.spec.rule, options)]
             self.reassigned |= {name for name in names if names.count(name) > 1}
+        # A name of the kernel is a number or a tensor, not first the one and then the other.
+        self.reassigned |= {let.name for let in lets(self.rule) if let.value.kind is Kind.TENSOR}
 
     def program(self) -> tuple[Step, ...]:
         """The host program; arguments that some options leave out are zero there."""
