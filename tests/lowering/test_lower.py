@@ -167,7 +167,7 @@ def test_a_host_local_changed_in_a_branch_is_read_anew_after_it() -> None:
 def test_a_scalar_is_promoted_where_the_other_branch_has_a_tensor() -> None:
     rule = "if a:\n    d = g*g\nelse:\n    d = lr\np = p - lr*g/d"
     spec = small(rule, options=("a",))
-    assert "d = (fill d)" in stage(lower(spec))
+    assert "d = (fill d_2)" in stage(lower(spec))
     p, g = np.ones(3, np.float32), np.full(3, 2, np.float32)
     step = numpy_of(spec).step
     assert step(p, g, {}, 1, lr=0.5, a=False)[0].tolist() == [-1.0] * 3
