@@ -410,6 +410,30 @@ def test_several_runs_write_at_a_time(tmp_path: Path) -> None:
     assert len(found(place, *works)) == 40
 
 
+def test_several_runs_make_the_folder_at_a_time(tmp_path: Path) -> None:
+    for round_number in range(20):
+        place, together = tmp_path / str(round_number), threading.Barrier(6)
+        failures: list[Exception] = []
+
+        def opened(place: Path, together: threading.Barrier, failures: list[Exception]) -> None:
+            together.wait()
+            try:
+                Cache(place)
+            except Exception as error:
+                failures.append(error)
+
+        given = place, together, failures
+        threads = [threading.Thread(target=opened, args=given) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        assert {".gitignore", "CACHEDIR.TAG"} < {path.name for path in place.iterdir()}
+        clean(place)
+        assert not place.exists()
+
+
 @pytest.mark.usefixtures("_pretended")
 def test_after_an_edit_of_one_spec_only_its_tasks_run(tmp_path: Path, command: Command) -> None:
     folder, place = tmp_path / "generated", tmp_path / "kept"

@@ -15,6 +15,7 @@ import json
 import os
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, fields
@@ -40,10 +41,13 @@ _SIDE_FILES = ("-journal", "-wal", "-shm")
 _TAG = "CACHEDIR.TAG"
 _SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
 _FILES = {
-    ".gitignore": "*\n",
     _TAG: f"{_SIGNATURE}\n# Verdicts of stepforge, which `stepforge clean` removes.\n",
+    ".gitignore": "*\n",
 }
-"""What else lies in the folder: it ignores itself, and programs that make copies pass it over."""
+"""What else lies in the folder: it ignores itself, and programs that make copies pass it over.
+
+The first is there before anything else, and whole, and goes last: others may look meanwhile.
+"""
 NOT_OURS = "this is no folder of kept verdicts"
 _SECONDS = 2.0
 """Between two times that verdicts are written down."""
@@ -83,7 +87,9 @@ class Cache:
             folder.mkdir(parents=True, exist_ok=True)
             for name, text in _FILES.items():
                 if not (folder / name).exists():
-                    (folder / name).write_text(text, encoding="utf-8")
+                    aside = folder / f"{_TAG}.{uuid.uuid4().hex}"
+                    aside.write_text(text, encoding="utf-8")
+                    os.replace(aside, folder / name)
             self._database = _opened(folder / _FILE)
         except (OSError, sqlite3.Error) as error:
             self.trouble = f"verdicts are not kept: {folder}: {_reason(error)}"
@@ -175,13 +181,13 @@ class Cache:
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether a folder is one of kept verdicts, or empty."""
+    """Whether a folder is one of kept verdicts, or to become one: there is nothing else in it."""
     try:
         names = {path.name for path in folder.iterdir()}
         tag = (folder / _TAG).read_text(encoding="utf-8") if _TAG in names else ""
     except (OSError, UnicodeDecodeError):
         return False
-    return not names or tag == _FILES[_TAG]
+    return tag == _FILES[_TAG] or (not tag and all(name.startswith(_TAG) for name in names))
 
 
 def clean(folder: Path) -> int:
@@ -191,7 +197,9 @@ def clean(folder: Path) -> int:
         OSError: It cannot be removed.
     """
     size = 0
-    for name in (*(_FILE + end for end in ("", *_SIDE_FILES)), *reversed(_FILES)):
+    left_over = [path.name for path in folder.glob(f"{_TAG}.*")]
+    databases = [_FILE + end for end in ("", *_SIDE_FILES)]
+    for name in (*databases, *left_over, *reversed([*_FILES])):
         path = folder / name
         with suppress(FileNotFoundError):
             size += path.lstat().st_size
