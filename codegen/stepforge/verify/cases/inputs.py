@@ -75,10 +75,14 @@ def nearer(spec: Spec, values: Mapping[str, float]) -> dict[str, float]:
     defaults = {h.name: h.default for h in spec.numbers}
     for halving in range(HALVINGS):
         found = {k: d + (values[k] - d) * 0.5**halving for k, d in defaults.items()}
-        inside = all(found[h.name] in h.domain for h in spec.numbers)
-        if inside and spec.allows(found):
+        if permitted(spec, found):
             return found
     return defaults
+
+
+def permitted(spec: Spec, values: Mapping[str, float]) -> bool:
+    """Whether each of the numbers is in its domain, and all are allowed together."""
+    return all(values[h.name] in h.domain for h in spec.numbers) and spec.allows(values)
 
 
 @lru_cache(maxsize=64)

@@ -133,8 +133,7 @@ def _drawn(spec: Spec, number: int, rng: inputs.Generator) -> dict[str, float]:
         return values
     # Of steps there are whole numbers as a rule, few enough that their quotients are whole, too.
     whole = {k: float(round(v ** rng.uniform(0.3, 1))) if v > 1 else v for k, v in values.items()}
-    inside = all(whole[h.name] in h.domain for h in spec.hyperparameters)
-    return whole if inside and spec.allows(whole) else values
+    return whole if inputs.permitted(spec, whole) else values
 
 
 def _steps(values: Mapping[str, float], rng: inputs.Generator | None) -> list[int]:

@@ -101,8 +101,7 @@ def _values(spec: Spec, number: int, rng: inputs.Generator) -> dict[str, float]:
         if value >= 1 or defaults[name] > 1:
             small = value if value <= LARGEST else rng.integers(2, LARGEST)
             values[name] = float(round(small))
-    inside = all(values[h.name] in h.domain for h in spec.hyperparameters)
-    return values if inside and spec.allows(values) else defaults
+    return values if inputs.permitted(spec, values) else defaults
 
 
 def _arguments(spec: Spec, values: dict[str, float]) -> dict[str, Any]:

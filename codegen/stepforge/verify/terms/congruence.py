@@ -226,6 +226,6 @@ def _orders(a: Term, b: Term, numbers: Mapping[Term, Span]) -> Iterator[Case]:
         # Zeros of two signs are equal, too.
         fixed = {x: y for x, y in ((a, b), (b, a)) if y.is_constant and y.number != 0}
         bare = {x.args[0]: y for x, y in fixed.items() if x.op == "abs"}
-        for way in ("pos", "neg")[: 1 + len(bare)]:
-            signed = {x: apply("neg", y) if way == "neg" else y for x, y in bare.items()}
-            yield case | fixed | signed, more
+        yield case | fixed | bare, more
+        if bare:
+            yield case | fixed | {x: apply("neg", y) for x, y in bare.items()}, more

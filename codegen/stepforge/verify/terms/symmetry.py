@@ -107,7 +107,7 @@ def _after(x: Term, operands: tuple[Relation, ...]) -> Iterator[Relation]:
     signs, exact = [r.sign for r in operands], all(r.exact for r in operands)
     match x.op:
         case "add" | "sub" if signs[0] == signs[1]:
-            yield Relation(signs[0], _is_sure(x, signs[0], operands, x.op == "add"))
+            yield Relation(signs[0], _is_sure(x, operands))
         case "fma" if signs[0] * signs[1] == signs[2]:
             yield Relation(signs[2], (exact and signs[2] == 1) or abs(sign(x)) == 2)
         case "mul":
@@ -126,17 +126,16 @@ def _after(x: Term, operands: tuple[Relation, ...]) -> Iterator[Relation]:
             yield SAME
 
 
-def _is_sure(x: Term, way: int, operands: tuple[Relation, ...], adds: bool) -> bool:
+def _is_sure(x: Term, operands: tuple[Relation, ...]) -> bool:
     """Whether a sum is the other one, or its negative, even if it is zero.
 
     A zero of either sign leaves a sum as it is unless the other term is -0.
     """
     if abs(sign(x)) == 2:
         return True
-    if way == -1:
+    if operands[0].sign == -1:
         return False
     if all(r.exact for r in operands):
         return True
-    if not adds:
-        return False
-    return any(operands[i].exact and is_no_negative_zero(x.args[i]) for i in (0, 1))
+    pairs = zip(operands, x.args, strict=True)
+    return x.op == "add" and any(r.exact and is_no_negative_zero(a) for r, a in pairs)
