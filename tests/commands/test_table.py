@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from fcntl import ioctl
 from pathlib import Path
 
@@ -250,3 +252,17 @@ def test_names_and_verdicts_of_verify_are_whole_on_80_columns() -> None:
     assert "looked at: fp32, sm_90, exact mode left out: fp64 bf16 fp16, 60 mixtures of" in ends
     assert "sm_120 gfx942, fast mode, error-bound (R9); " in ends
     assert "`stepforge verify lion --level full`" in plain
+
+
+def test_a_log_says_now_and_then_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second of a made-up clock something ends; a line every minute says so."""
+    clock = itertools.count(1000)
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    stream = io.StringIO()
+    with report.progress(stream) as advance:
+        for done in range(150):
+            advance(done, 150, f"R3 case_{done}")
+    assert stream.getvalue().splitlines() == [
+        "59 of 150 after 60 s: R3 case_59",
+        "119 of 150 after 120 s: R3 case_119",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
@@ -18,6 +19,8 @@ from stepforge.verify.files.generated import LAUNCHERS
 from stepforge.verify.rungs import registry
 from stepforge.verify.rungs.registry import RUNGS
 
+SECONDS_BETWEEN = 60.0
+"""Two lines of progress in a log."""
 _STYLES = {
     Status.PROVED: "bold green",
     Status.TESTED: "green",
@@ -28,7 +31,10 @@ _STYLES = {
 
 @contextmanager
 def progress(stream: IO[str]) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on a terminal, nothing elsewhere; yields what advances it."""
+    """A progress bar on a terminal, a line now and then elsewhere; yields what advances it."""
+    if not stream.isatty():
+        yield _lines(stream)
+        return
     bar = Progress(
         TextColumn("verifying"),
         BarColumn(),
@@ -36,7 +42,6 @@ def progress(stream: IO[str]) -> Iterator[Callable[[int, int, str], None]]:
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
         console=Console(file=stream),
-        disable=not stream.isatty(),
         transient=True,
     )
     with bar:
@@ -46,6 +51,20 @@ def progress(stream: IO[str]) -> Iterator[Callable[[int, int, str], None]]:
             bar.update(task, completed=done, total=total, description=what)
 
         yield advance
+
+
+def _lines(stream: IO[str]) -> Callable[[int, int, str], None]:
+    """Says how far it is in a log, rarely enough that short work says nothing."""
+    start = said = time.monotonic()
+
+    def advance(done: int, total: int, what: str) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= SECONDS_BETWEEN:
+            said = now
+            print(f"{done} of {total} after {now - start:.0f} s: {what}", file=stream, flush=True)
+
+    return advance
 
 
 def print_table(

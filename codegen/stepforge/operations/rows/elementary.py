@@ -103,10 +103,14 @@ def _wave(compute: str, first_peak: float) -> Callable[..., Any]:
 
 
 def _angle(intervals: Any, y: Any, x: Any) -> Any:
-    """A row's `enclose`: around the origin and across the negative axis every angle is possible."""
+    """A row's `enclose`: at the origin and across the negative axis every angle is possible.
+
+    On the axis, too: which side of it a zero belongs to is said by its sign, and exact numbers
+    have none.
+    """
     mp = intervals.mp
     exact = mp.atan2(y.value, x.value)
-    if x.low <= 0 and y.low <= 0 <= y.high and (x.low, y.low) != (x.high, y.high):
+    if x.low <= 0 and y.low <= 0 <= y.high:
         return intervals.Enclosure(exact, -mp.pi, mp.pi)
     return intervals.monotone(lambda y, x: mp.atan2(y, x), y, x)
 

@@ -7,7 +7,7 @@ module, the guard zones around the tensors still show what is written outside.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +94,31 @@ def watched(tensors: Mapping[str, Tensor]) -> Iterator[Watch]:
         yield watch
         return
     interpreter._interpreter = watch
+    patch = getattr(interpreter, "_patch_lang", None)
+    if patch:
+        interpreter._patch_lang = _once(patch)
     try:
         yield watch
     finally:
         interpreter._interpreter = module
+        if patch:
+            interpreter._patch_lang = patch
+
+
+def _once(patch: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What replaces `triton.language` in the interpreter, without doing so again within a launch.
+
+    The interpreter does it for a kernel and for every helper that the kernel calls, which takes
+    a third of its time; nothing is left to be replaced while the kernel's own changes stand. Where
+    a version of Triton does not say when they end, nothing changes.
+    """
+    launch: Any = None
+
+    def patched(function: Any) -> Any:
+        nonlocal launch
+        if getattr(launch, "_changes", None):
+            return type(launch)()
+        launch = patch(function)
+        return launch
+
+    return patched

@@ -12,7 +12,6 @@ from stepforge.verify.terms.nodes import (
     Term,
     apply,
     node,
-    nodes,
     plain,
     substitute,
     truth,
@@ -239,7 +238,7 @@ def _given(term: Term, condition: Term, value: bool) -> Term:
             x, y = part.args if part.args[1].is_constant else part.args[::-1]
             if y.is_constant and y.number != 0:
                 known[x] = y
-    return substitute(term, known) if any(node in known for node in nodes([term])) else term
+    return substitute(term, known)
 
 
 def _larger_zero(extreme: Term) -> int:

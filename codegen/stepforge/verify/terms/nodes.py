@@ -51,15 +51,20 @@ class Term:
         args: Its operands.
         data: Name of a leaf; value of a constant; whatever else tells operations apart.
         digest: Hash of the whole term, which also orders operands.
+        mark: One bit, chosen by the digest.
+        marks: Of the term and of everything that it is made of; a term whose mark is not among
+            them is no part of it.
     """
 
-    __slots__ = ("__weakref__", "args", "data", "digest", "kind", "op")
+    __slots__ = ("__weakref__", "args", "data", "digest", "kind", "mark", "marks", "op")
 
     op: str
     kind: str
     args: tuple[Term, ...]
     data: Any
     digest: bytes
+    mark: int
+    marks: int
 
     def __repr__(self) -> str:
         return text(self)
@@ -76,6 +81,7 @@ class Term:
 
 
 _TERMS: weakref.WeakValueDictionary[bytes, Term] = weakref.WeakValueDictionary()
+_MARKS = 4096
 
 
 def node(op: str, kind: str, args: tuple[Term, ...] = (), data: Any = None) -> Term:
@@ -87,6 +93,9 @@ def node(op: str, kind: str, args: tuple[Term, ...] = (), data: Any = None) -> T
     if found is None:
         found = Term()
         found.op, found.kind, found.args, found.data, found.digest = op, kind, args, data, digest
+        found.mark = found.marks = 1 << (int.from_bytes(digest[:2], "little") % _MARKS)
+        for part in args:
+            found.marks |= part.marks
         _TERMS[digest] = found
     return found
 
@@ -305,13 +314,26 @@ def _parts(root: Term) -> tuple[Term, ...]:
 
 def substitute(term: Term, values: Mapping[Term, Term]) -> Term:
     """The term with some of its parts replaced, in normal form again."""
+    marks = 0
+    for part in values:
+        marks |= part.mark
     changed = dict(values)
-    for node in nodes([term]):
-        if node.args and node not in changed:
-            args = tuple([changed.get(a, a) for a in node.args])
-            if args != node.args:
-                changed[node] = apply(node.op, *args, kind=node.kind, data=node.data)
-    return changed.get(term, term)
+    stack = [(term, False)]
+    while stack:  # operands first, and only where a part may be one of those to replace
+        node, ready = stack.pop()
+        if node in changed:
+            continue
+        if not node.marks & marks:
+            changed[node] = node
+        elif not ready:
+            stack.append((node, True))
+            stack += [(a, False) for a in node.args]
+        else:
+            args = tuple([changed[a] for a in node.args])
+            changed[node] = (
+                node if args == node.args else apply(node.op, *args, kind=node.kind, data=node.data)
+            )
+    return changed[term]
 
 
 _INFIX = {"add": "+", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "and": "and"}

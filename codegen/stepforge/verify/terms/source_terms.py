@@ -462,8 +462,13 @@ class Source:
         made = self.noted(apply(op, *operands), weak, node)
         divides = op == "div" and not (operands[1].is_constant and operands[1].data)
         if weak and (divides or op == "pow"):
-            self.raising.setdefault(made.term, _line(node))
+            self.may_raise(made.term, node)
         return made
+
+    def may_raise(self, term: Term, node: ast.AST) -> None:
+        """Notes a number that Python may have none for; a finite one that is known it has."""
+        if not (term.is_constant and math.isfinite(term.number)):
+            self.raising.setdefault(term, _line(node))
 
     def binary(self, op: type[ast.operator], a: Any, b: Any, node: ast.AST) -> Any:
         """An infix operation."""
@@ -680,7 +685,7 @@ def _host(op: str) -> Callable[..., Any]:
     def compute(s: Source, node: ast.AST, *args: Any) -> Value:
         operands = [apply("cvt", s.number(a, node).term, kind=rule.HOST) for a in args]
         made = s.noted(apply(op, *operands), True, node)
-        s.raising.setdefault(made.term, _line(node))
+        s.may_raise(made.term, node)
         return made
 
     return compute

@@ -87,7 +87,8 @@ def _compared_extreme(choice: Term) -> Term | None:
     for x, y in (choice.args[1:], choice.args[:0:-1]):
         for op, order in (("max", "ge"), ("min", "le")):
             first = apply("or", apply(order, x, y), apply("ne", x, x))
-            if apply("select", first, x, y) is choice:
+            wanted = first if x is choice.args[1] else apply("not", first)
+            if wanted is choice.args[0]:
                 return apply(op, x, y)
     return None
 
