@@ -32,6 +32,7 @@ from stepforge.verify.rungs import compiled
 from stepforge.verify.rungs.compiled import ALIGNMENT, CannotCompile, Kernel
 from stepforge.verify.rungs.task import Task
 from stepforge.verify.terms import (
+    computed,
     congruence,
     contracted,
     equality,
@@ -386,12 +387,16 @@ def _numpy(subject: Subject, folder: Path) -> Outcome:
 
 
 def _raises_as(subject: Subject, source: Source) -> None:
-    """Refuses numbers that Python may have none for, unless the rule computes them, too."""
-    known = set(terms.nodes(subject.expected.numbers))
-    for number, line in source.raising.items():
-        if number not in known:
-            what = f"`{number}` may raise an exception, and the rule computes no such number"
-            raise Unsupported(line, what)
+    """Refuses numbers that Python may have none for, unless the rule computes them, too.
+
+    It has to do so wherever the file does: a division that has left its `if` may raise where the
+    rule divides by nothing.
+    """
+    known = computed.computed(subject.expected.numbers)
+    for number, under, line in source.raising:
+        if not any(held <= computed.facts(under) for held in known.get(number, ())):
+            there = "computes it elsewhere only" if number in known else "computes no such number"
+            raise Unsupported(line, f"`{number}` may raise an exception, and the rule {there}")
 
 
 def check_schedule(task: Task) -> Verdict:
@@ -443,6 +448,7 @@ def _launcher(subject: Subject, folder: Path) -> Outcome:
         source = Source(path.read_text(encoding="utf-8"))
         tabular = subject.backend == "multi_tensor"
         made = launch(source, subject.spec, subject.options, exact, tabular, subject.mode)
+        _raises_as(subject, source)
         artefact = Artefact.of(path, source.origin)
         for line, what in launcher.findings(
             subject.spec, made, subject.options, exact, WARPS, subject.mode

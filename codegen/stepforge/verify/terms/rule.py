@@ -14,9 +14,10 @@ arithmetic is that of the specification:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeVar
 
 from stepforge.language.spec import Options, Spec
 from stepforge.operations.table import OPERATIONS
@@ -35,8 +36,10 @@ from stepforge.verify.reading.tree import (
     power,
 )
 from stepforge.verify.terms import functions, terms
+from stepforge.verify.terms.computed import Conditional
 from stepforge.verify.terms.terms import Term, apply
 
+_T = TypeVar("_T")
 HOST = "f64"
 """The kind of host scalars."""
 
@@ -50,14 +53,15 @@ class Expected:
         trace: The statements that run and the values that they assign, in order.
         stores: New `p` and tensor states, in the kinds of their tensors.
         scalars: New scalar states, in float64.
-        numbers: What is computed without tensors, conditions and all arms included.
+        numbers: What is computed without tensors, conditions and all arms included; each with the
+            conditions under which a step computes it.
     """
 
     real: str
     trace: list[tuple[Assign, Term]]
     stores: dict[str, Term]
     scalars: dict[str, Term]
-    numbers: tuple[Term, ...] = ()
+    numbers: tuple[Conditional, ...] = ()
 
 
 SCALE = "grad scale"
@@ -121,7 +125,8 @@ class _Run:
     called: Mapping[str, str]
     values: dict[str, Term] = field(default_factory=dict)
     trace: list[tuple[Assign, Term]] = field(default_factory=list)
-    numbers: list[Term] = field(default_factory=list)
+    numbers: list[Conditional] = field(default_factory=list)
+    under: tuple[Term, ...] = ()
 
     def __post_init__(self) -> None:
         self.real = compute_kind(self.storage)
@@ -150,11 +155,12 @@ class _Run:
         """Both arms of a block on host scalars, whose values its condition chooses from."""
         condition = self.value(block.condition, block.before)
         before, found = self.values, []
-        for arm in (block.body, block.orelse):
-            self.values = dict(before)
+        for arm, holds_there in self.arms(condition, (block.body, block.orelse)):
+            self.values, self.under = dict(before), holds_there
             self.block(arm)
             self.arrive(block.after)
             found.append(self.values)
+        self.under = self.under[:-1]
         taken, other = found
         self.values = {
             name: value if other.get(name, value) is value
@@ -162,6 +168,12 @@ class _Run:
             for name, value in taken.items()
         }  # fmt: skip
         self.values |= {name: value for name, value in other.items() if name not in taken}
+
+    def arms(self, condition: Term, arms: Iterable[_T]) -> Iterator[tuple[_T, tuple[Term, ...]]]:
+        """Two arms, each with the conditions under which it is taken."""
+        outer = self.under
+        for arm, test in zip(arms, (condition, apply("not", condition)), strict=True):
+            yield arm, (*outer, test)
 
     def assign(self, statement: Assign) -> None:
         """Gives a name its new value."""
@@ -189,7 +201,7 @@ class _Run:
         is_tensor = not tensors.isdisjoint(names(e))
         made = self.operation(e, tensors, is_tensor)
         if not is_tensor:
-            self.numbers.append(made)
+            self.numbers.append((made, self.under))
         return made
 
     def operation(self, e: Apply, tensors: Set[str], is_tensor: bool) -> Term:
@@ -208,10 +220,17 @@ class _Run:
         if choice is not None:
             value = self.value(arms[0 if choice else 1], tensors)
             return self.rounded(value) if is_tensor else value
-        values = [self.value(arm, tensors) for arm in arms]
+        test, values = self.value(condition, tensors), []
+        if not tensors.isdisjoint(names(condition)):  # all elements together take both arms
+            values = [self.value(arm, tensors) for arm in arms]
+        else:
+            for arm, there in self.arms(test, arms):
+                self.under = there
+                values.append(self.value(arm, tensors))
+            self.under = self.under[:-1]
         if is_tensor:
             values = [self.rounded(value) for value in values]
-        return apply("select", self.value(condition, tensors), *values)
+        return apply("select", test, *values)
 
     def power(self, e: Apply, tensors: Set[str], is_tensor: bool) -> Term:
         """Roots, a product, or any power."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +134,8 @@ class Source:
         self.globals: Scope = {}
         self.origin: dict[Term, int] = {}
         self.launches: list[Call] = []
-        self.raising: dict[Term, int] = {}
+        self.raising: list[tuple[Term, tuple[Term, ...], int]] = []
+        self.under: tuple[Term, ...] = ()
         self.depth = 0
         for node in tree.body:
             self._top_level(node)
@@ -274,8 +276,10 @@ class Source:
         before = len(self.launches)
         left, right = _copied(scope), _copied(scope)
         try:
-            self.block(s.body, left)
-            self.block(s.orelse, right)
+            with self.where(condition):
+                self.block(s.body, left)
+            with self.where(apply("not", condition)):
+                self.block(s.orelse, right)
         except _Returned:
             raise Unsupported(s.lineno, "a return under a condition on values") from None
         if len(self.launches) > before:
@@ -287,6 +291,15 @@ class Source:
                 value.update(joined[name])
                 joined[name] = value
         scope.update(joined)
+
+    @contextmanager
+    def where(self, condition: Term) -> Iterator[None]:
+        """Notes that what is computed for a while is so under a condition alone."""
+        outer, self.under = self.under, (*self.under, condition)
+        try:
+            yield
+        finally:
+            self.under = outer
 
     def join(self, condition: Term, left: Scope, right: Scope, node: ast.AST) -> Scope:
         """What names have after a choice; those that one branch lacks are left out."""
@@ -348,8 +361,11 @@ class Source:
                 condition = self.truth(self.expression(e.test, scope), e)
                 if isinstance(condition, bool):
                     return self.expression(e.body if condition else e.orelse, scope)
-                arms = self.expression(e.body, scope), self.expression(e.orelse, scope)
-                return self.select(condition, *arms, e)
+                with self.where(condition):
+                    left = self.expression(e.body, scope)
+                with self.where(apply("not", condition)):
+                    right = self.expression(e.orelse, scope)
+                return self.select(condition, left, right, e)
             case ast.Subscript(value=inner, slice=index):
                 return self.item(self.expression(inner, scope), self.expression(index, scope), e)
             case ast.Call():
@@ -468,7 +484,7 @@ class Source:
     def may_raise(self, term: Term, node: ast.AST) -> None:
         """Notes a number that Python may have none for; a finite one that is known it has."""
         if not (term.is_constant and math.isfinite(term.number)):
-            self.raising.setdefault(term, _line(node))
+            self.raising.append((term, self.under, _line(node)))
 
     def binary(self, op: type[ast.operator], a: Any, b: Any, node: ast.AST) -> Any:
         """An infix operation."""
@@ -685,7 +701,8 @@ def _host(op: str) -> Callable[..., Any]:
     def compute(s: Source, node: ast.AST, *args: Any) -> Value:
         operands = [apply("cvt", s.number(a, node).term, kind=rule.HOST) for a in args]
         made = s.noted(apply(op, *operands), True, node)
-        s.may_raise(made.term, node)
+        if OPERATIONS[op].fallible:
+            s.may_raise(made.term, node)
         return made
 
     return compute
