@@ -39,7 +39,7 @@ def mutants(spec: Spec, options: Options) -> Iterator[Mutant]:
 def equivalents(spec: Spec, options: Options) -> Iterator[Mutant]:
     """Rewritings of the rule that change no bit."""
     for statement in straight(spec.rule, options):
-        for operator, value in _rewritings(statement.value, options):
+        for operator, value in _rewritings(spec, statement.value, options):
             rule = _with(spec.rule, statement, (replace(statement, value=value),))
             if (files := _files(spec, rule)) is not None:
                 what = f"{statement.name} = {shown(value)}"
@@ -339,22 +339,27 @@ def _name_edits(spec: Spec, statement: Assign, node: Name) -> Iterator[tuple[str
 # Rewritings.
 
 
-def _rewritings(value: Expression, options: Options) -> Iterator[tuple[str, Expression]]:
+def _rewritings(
+    spec: Spec, value: Expression, options: Options
+) -> Iterator[tuple[str, Expression]]:
     """Operator, new expression."""
+    tensors = {*spec.given, *(s.name for s in spec.states if not s.scalar)}
     for place, node in _places(value, options):
         if isinstance(node, Apply):
-            for operator, new in _node_rewritings(node):
+            for operator, new in _node_rewritings(node, tensors):
                 yield operator, _put(value, place, new)
 
 
-def _node_rewritings(node: Apply) -> Iterator[tuple[str, Expression]]:
+def _node_rewritings(node: Apply, tensors: set[str]) -> Iterator[tuple[str, Expression]]:
+    """A square of a number of the host is a call of `pow`, and need not be a product in bits."""
     span = node.span
     if node.op in ("add", "mul", "max", "min"):
         yield "commute", replace(node, args=node.args[::-1])
     if node.op == "sub":
         negative = Apply("neg", (node.args[1],), span)
         yield "add the negative", Apply("add", (node.args[0], negative), span)
-    if node.op == "pow" and isinstance(node.args[1], Number) and node.args[1].value == 2:
+    is_square = node.op == "pow" and isinstance(node.args[1], Number) and node.args[1].value == 2
+    if is_square and not tensors.isdisjoint(n.id for n in names(node.args[0])):
         yield "square as a product", Apply("mul", (node.args[0], node.args[0]), span)
 
 

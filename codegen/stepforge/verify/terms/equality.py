@@ -8,6 +8,7 @@ prime field, which is a test with a known probability of an error.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,6 +122,18 @@ def _is_function(term: Term) -> bool:
     """Whether it is a function that nobody rounds correctly: only its arguments are compared."""
     operation = TERM_OPERATIONS.get(plain(term.op))
     return operation is not None and operation.function != ""
+
+
+MOST_FACTORS = 16
+"""Of a power that is multiplied out."""
+
+
+def _whole_power(term: Term) -> int | None:
+    """The exponent of a power that is a product over the reals, as `x**2` of the host is."""
+    if plain(term.op) != "pow" or not term.args[1].is_constant:
+        return None
+    exponent = term.args[1].number
+    return int(exponent) if exponent in range(1, MOST_FACTORS + 1) else None
 
 
 def _proved(got: Term, expected: Term, domains: Mapping[str, Interval]) -> bool:
@@ -264,6 +277,8 @@ class _Cases:
     def apply(self, term: Term, args: list[Element]) -> Element:
         """An operation; functions are taken as they are, equal for equal arguments."""
         op = plain(term.op)
+        if (times := _whole_power(term)) is not None:
+            return functools.reduce(self.algebra.mul, args[:1] * times)
         if _is_function(term):
             key = (op, *map(self.algebra.key, args))
             made = self.algebra.variable(key)
