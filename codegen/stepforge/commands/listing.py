@@ -20,7 +20,7 @@ EXAMPLES = (
     "stepforge list",
     "stepforge list --filter lion     # in name, title, summary or family",
     "stepforge list --filter schedules",
-    "stepforge list --fact loss-invariant    # proved: the loss's scale changes no step",
+    "stepforge list --fact loss-invariant    # the loss's scale changes no step",
     "stepforge list --wide | less -S",
     "stepforge list --json            # for a script",
 )
@@ -155,7 +155,9 @@ def _print(results: list[dict[str, Any]], wide: bool) -> None:
             row["name"],
             row["title"],
             names(row["states"]),
-            _conditions(row["fact"]) if has_fact else names(row["options"]),
+            Cell(_conditions(row["fact"]), brief=_conditions(row["fact"], ""))
+            if has_fact
+            else names(row["options"]),
             str(row["bytes_per_element"] or table.NONE),
             Cell(
                 " ".join(row["evidence"]) + (f" (torch {row['torch']})" if row["torch"] else ""),
@@ -172,9 +174,9 @@ def _print(results: list[dict[str, Any]], wide: bool) -> None:
     )
 
 
-def _conditions(fact: dict[str, Any]) -> str:
+def _conditions(fact: dict[str, Any], equal: str = " = 0") -> str:
     """What has to be zero for a fact."""
-    return ", ".join(f"{name} = 0" for name in fact["conditions"]) or "always"
+    return ", ".join(f"{name}{equal}" for name in fact["conditions"]) or "always"
 
 
 _MEANINGS = {

@@ -24,8 +24,8 @@ EXAMPLES = (
     "stepforge show adamw                          # the formula in words",
     "stepforge show adamw --as spec                # the file itself",
     "stepforge show adamw --as latex --option amsgrad",
-    "stepforge show adamw --as facts               # how it scales, bounds, symmetries, costs",
-    "stepforge show adamw --as limits              # which optimizers are special cases",
+    "stepforge show adamw --as facts        # how it scales, symmetries, costs",
+    "stepforge show lion --as limits        # what its special cases are",
     "stepforge show mine --as triton               # what build would write",
     "stepforge show mine --as ptx --target h100    # what Triton makes of it",
 )
