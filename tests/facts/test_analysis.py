@@ -32,6 +32,8 @@ def of(rule: str, *states: str, numbers: tuple[str, ...] = ("lr", "beta"), **inp
         ("p = p - (lr*g if t == 1 else lr*sign(g))", "", "refuted", ""),
         ("m = m*g + 1\np = p - lr*m", "m", "refuted", ""),
         ("p = p - lr*tanh(g)", "", "refuted", ""),
+        ("p = p - lr*(g if abs(g) > 1 else 2*g)", "", "refuted", ""),  # of one degree both
+        ("if beta > lr:\n    g = 2*g\np = p - lr*g", "", "proved", "1"),
     ],
 )
 def test_powers(rule: str, states: str, status: str, power: str) -> None:
@@ -64,6 +66,9 @@ def test_the_rate_is_looked_for_in_states() -> None:
     assert (found.rate.value, found.rate_states, found.tenth) == ("1", ("m",), True)
     found = of("m = beta*m + g\np = p - lr*m", "m")
     assert (found.rate_states, found.tenth) == ((), True)
+    found = of("if lr > 1:\n    g = 2*g\np = p - lr*g")
+    assert found.rate is not None
+    assert found.rate.status == "refuted"
     found = of("p = p - lr**2*g")
     assert found.rate is not None
     assert (found.rate.value, found.tenth) == ("2", False)
@@ -103,6 +108,7 @@ def test_what_rounding_alone_decides_is_no_witness() -> None:
         ("p = p - lr*atan2(g, m)\nm = beta*m + g", "m", "refuted"),
         ("p = p - lr*atan2(g, abs(m))\nm = beta*m + g", "m", "proved"),
         ("p = p - lr*atan2(g, cos(3*g))", "", "unknown"),  # not for no gradient and a negative one
+        ("p = p - lr*(g if g > 0 else 2*g)", "", "refuted"),
         ("p = p - lr*g**2", "", "refuted"),
         ("p = p - lr*exp(g)", "", "refuted"),
     ],

@@ -81,7 +81,7 @@ def path(
 
 def value(text: str, values: Numbers, t: int = 0) -> float:
     """A formula of hyperparameters, as Python reads it."""
-    names = {**values, "t": t, "sqrt": math.sqrt, "pi": math.pi, "Max": max, "Abs": abs}
+    names = {**values, "t": t, "sqrt": math.sqrt, "pi": math.pi, "max": max, "abs": abs}
     return float(eval(text, {"__builtins__": {}}, names))
 
 

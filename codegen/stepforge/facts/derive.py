@@ -241,7 +241,8 @@ class Analysis:
         asked = Question(self.spec, self.options, Degrees(), still=True, each=True, generic=True)
         found = steps(asked)
         first, later = found.first["p"], found.later["p"]
-        if later.rest is not Mark.ZERO or first != later:
+        chosen = later.weight.has(sympy.core.function.AppliedUndef)
+        if later.rest is not Mark.ZERO or first != later or chosen:
             return Fact("unknown"), ""
         factor, taken = later.weight, 1 - later.weight
         rate = next((s for s in factor.free_symbols if s.name == self.rate), None)

@@ -8,6 +8,7 @@ free of `p0`. Numbers of the host are also known exactly, as expressions of SymP
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cache
@@ -102,8 +103,9 @@ def _sum(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
 
 
 def written(e: sympy.Expr) -> str:
-    """An expression as text, constants first."""
-    return str(sympy.sstr(e, order="rev-lex"))
+    """An expression as text, constants first, with the functions of the rule language."""
+    text = sympy.sstr(e, order="rev-lex").replace("Abs(", "abs(").replace("Max(", "max(")
+    return re.sub(r"([a-z0-9])_\(", r"\1(", text)
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,8 @@ class Calculation(Generic[R]):
         """What a condition chooses from two values."""
         if condition.exact in (sympy.true, sympy.false):
             return a if condition.exact == sympy.true else b
-        if a == b or (self.is_zero(a) and self.is_zero(b)):
-            return a
+        if a is b or (self.is_zero(a) and self.is_zero(b)):
+            return a  # alike is not enough: what is known of two values says nothing of which
         exact = None
         numbers = [x.exact for x in (condition, a, b)]
         if all(x is not None for x in numbers):
