@@ -9,12 +9,12 @@ from typing import Annotated, Any, Optional
 import typer
 
 from stepforge.commands.options import Json, Wide, complete_fact, complete_family
-from stepforge.commands.specs import load_all
+from stepforge.commands.specs import load_all, load_transforms
 from stepforge.commands.terminal.output import answer
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
 from stepforge.language.spec import FAMILIES, NO_FAMILY, Spec
 from stepforge.language.subjects import OPTIMIZER
-from stepforge.project.catalogue import SCHEDULES
+from stepforge.project.catalogue import SCHEDULES, TRANSFORMS
 
 EXAMPLES = (
     "stepforge list",
@@ -55,9 +55,10 @@ def list_(
 ) -> None:
     """Print the catalogue by families: name, title, states, options, bytes moved per element.
 
-    Schedules come last, in a group of their own.
+    Schedules and transforms come last, in groups of their own.
     """
-    specs = [spec for spec in load_all(None) if _has(spec, text or "")]
+    found = [*load_all(None), *load_transforms()]
+    specs = [spec for spec in found if _has(spec, text or "")]
     proved = {} if fact is None or not specs else _proved(specs, fact)
     if fact is not None and specs:
         specs = [spec for spec in specs if spec.name in proved]
@@ -66,7 +67,7 @@ def list_(
             raise SpecError([Diagnostic("E006", message, "list")])
     if not specs:
         message = f"no spec has `{short(text or '')}` in its name, title, summary or family"
-        groups = [*FAMILIES, SCHEDULES]
+        groups = [*FAMILIES, SCHEDULES, TRANSFORMS]
         help = nearest(text or "", groups) or f"the families are {', '.join(groups)}"
         raise SpecError([Diagnostic("E006", message, "list", help=help)])
     groups = [*_MEANINGS]
@@ -94,7 +95,7 @@ def _proved(specs: Sequence[Spec], name: str) -> dict[str, dict[str, Any]]:
         raise SpecError([Diagnostic("E006", message, "list", help=help)])
     found = {}
     for spec in specs:
-        if not spec.subject.tensors:
+        if spec.subject != OPTIMIZER:
             continue
         default = {o.name: o.default for o in spec.options}
         if (fact := PROPERTIES[name](Analysis(spec, default))) is not None:
@@ -109,7 +110,7 @@ def _has(spec: Spec, text: str) -> bool:
 
 def _group(spec: Spec) -> str:
     """Where it is listed."""
-    return spec.family if spec.subject == OPTIMIZER else SCHEDULES
+    return spec.family if spec.subject == OPTIMIZER else f"{spec.subject.name}s"
 
 
 def _entry(spec: Spec) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def _entry(spec: Spec) -> dict[str, Any]:
     from stepforge.verify.run.tasks import rungs
 
     default = {o.name: o.default for o in spec.options}
-    spent = costs(lower(spec), default) if spec.subject.tensors else None
+    spent = costs(lower(spec), default) if spec.subject == OPTIMIZER else None
     return {
         "name": spec.name,
         "title": spec.title,
@@ -183,4 +184,5 @@ _MEANINGS = {
     **FAMILIES,
     NO_FAMILY: "specs that name no family",
     SCHEDULES: "what a hyperparameter is multiplied by, step by step",
+    TRANSFORMS: "what goes around the rule of an optimizer, by `use`",
 }

@@ -17,6 +17,7 @@ from stepforge.backends.registry import BACKENDS, of
 from stepforge.commands import gpus
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
 from stepforge.language.spec import Hyperparameter, Input, Options, Spec, State, holds, under
+from stepforge.language.subjects import OPTIMIZER
 
 OF_SPEC = ("text", "spec", "latex", "mathml", "kernel")
 """Views of what is the same for all backends, whose views come next."""
@@ -96,9 +97,9 @@ def derived(spec: Spec, view: str, options: Options | None) -> tuple[str, list[d
             other options alone.
 
     Raises:
-        SpecError: It is a schedule.
+        SpecError: It is no optimizer.
     """
-    if not spec.subject.tensors:
+    if spec.subject != OPTIMIZER:
         raise _nothing(spec, view)
     first, *others = spec.option_sets()
     chosen = first if options is None else options
