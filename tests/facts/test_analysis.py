@@ -68,7 +68,7 @@ def test_the_rate_is_looked_for_in_states() -> None:
     assert (found.rate_states, found.tenth) == ((), True)
     found = of("if lr > 1:\n    g = 2*g\np = p - lr*g")
     assert found.rate is not None
-    assert found.rate.status == "refuted"
+    assert found.rate.status == "unknown"  # of two rates, all steps change alike
     found = of("p = p - lr**2*g")
     assert found.rate is not None
     assert (found.rate.value, found.tenth) == ("2", False)
