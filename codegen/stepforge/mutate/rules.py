@@ -15,7 +15,16 @@ import numpy as np
 from stepforge.backends.registry import verified
 from stepforge.backends.render import render
 from stepforge.language.diagnostics import GeneratorBug, SpecError
-from stepforge.language.expression import Apply, Assign, Expression, If, Name, Number, Statement
+from stepforge.language.expression import (
+    Apply,
+    Assign,
+    Expression,
+    If,
+    Name,
+    Number,
+    Statement,
+    names,
+)
 from stepforge.language.reader import loads
 from stepforge.language.spec import Options, Spec, holds, is_option_condition, straight
 from stepforge.lowering.lower import lower

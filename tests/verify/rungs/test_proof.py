@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -278,6 +279,37 @@ def test_an_exception_that_the_rule_does_not_have_is_none_of_the_file(
     (verdict,) = run(folder, ("R3",))
     assert verdict.status is Status.UNSUPPORTED
     assert "may raise an exception, and the rule computes no such number" in verdict.detail
+    assert f"{path}:" in verdict.detail
+
+
+@pytest.mark.parametrize("backend", ["numpy", "triton"])
+def test_a_number_that_has_left_its_condition_is_none_of_the_file(
+    backend: str, tmp_path: Path
+) -> None:
+    """RAdam's root is of a negative number in step 4, where the rule takes none."""
+    folder = copy_of("radam", tmp_path / "generated")
+    path = folder / backend / "radam.py"
+    text = path.read_text("utf-8")
+    (choice,) = (
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.IfExp)
+        and ast.unparse(node.targets[0]) == "r"
+    )
+    lines = text.splitlines(keepends=True)
+    assert isinstance(choice.value, ast.IfExp)
+    indent = " " * choice.col_offset
+    lines.insert(choice.lineno - 1, f"{indent}root = {ast.unparse(choice.value.body)}\n")
+    path.write_text("".join(lines), "utf-8")
+    if backend == "numpy":
+        module, p = fresh(path), np.ones(2, np.float32)
+        module.step(p, p, module.init(p), 1000)
+        with pytest.raises(ValueError, match="math domain"):
+            module.step(p, p, module.init(p), 4)
+    (verdict,) = run(folder, ("R3",), "radam")
+    assert verdict.status is Status.UNSUPPORTED
+    assert "may raise an exception, and the rule computes it elsewhere only" in verdict.detail
     assert f"{path}:" in verdict.detail
 
 

@@ -57,6 +57,8 @@ EQUAL = [
     ("b*m + g - b*g", "fma(b, m, (1 - b)*g)"),
     ("p - lr*(g + a*p)", "(1 - lr*a)*p - lr*g"),
     ("p/c", "p*(1/c)"),
+    ("pow(1 - b, 2)*g", "(1 - b)*(1 - b)*g"),
+    ("pow(a + c, 3)*g", "(a + c)*(a*a + 2*a*c + c*c)*g"),
     ("p/c", "p*rcp(c)"),
     ("sqrt(v/c)", "sqrt(v)/sqrt(c)"),
     ("m/(sqrt(v/c) + w)", "m*sqrt(c)/(sqrt(v) + w*sqrt(c))"),
