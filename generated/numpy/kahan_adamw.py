@@ -16,7 +16,7 @@ import numpy as np
 
 
 def init(p) -> dict:
-    """The state before the first step of `p`; c has the type of `p`, others of 16-bit ones float32."""
+    """The state before the first step of `p`; 16-bit parameters have float32 states and such of their type."""
     state = {}
     real = np.result_type(p, np.float32)
     state["m"] = np.full(p.shape, 0, real)

@@ -12,7 +12,6 @@ from stepforge.backends.writer import Writer
 from stepforge.language.spec import Spec, State
 from stepforge.lowering.kernel import Kernel, values
 
-
 _INITIAL = python.Initial(
     real="np.result_type(p, np.float32)",
     full="np.full(p.shape, {}, real)",

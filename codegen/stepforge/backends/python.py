@@ -145,13 +145,11 @@ def initial_state(spec: Spec, initial: Initial) -> str:
 
 def types_of_states(spec: Spec) -> str:
     """What the documentation of `init` says of the types of 16-bit parameters' states."""
-    names = [s.name for s in spec.states if s.has_p_type]
-    others = any(not (s.scalar or s.has_p_type) for s in spec.states)
-    if not names:
-        return "16-bit parameters have float32 states."
-    listed = f"{', '.join(names[:-1])} and {names[-1]} have" if names[1:] else f"{names[0]} has"
-    rest = ", others of 16-bit ones float32" if others else ""
-    return f"{listed} the type of `p`{rest}."
+    tensors = [s for s in spec.states if not s.scalar]
+    if tensors and all(s.has_p_type for s in tensors):
+        return "its tensors have the type of `p`."
+    some = " and such of their type" if any(s.has_p_type for s in tensors) else ""
+    return f"16-bit parameters have float32 states{some}."
 
 
 def common(

@@ -289,7 +289,7 @@ CODES: dict[str, str] = {
         "without one."
     ),
     "E154": (
-        "`dtype` of a state is `\"p\"`, the type of the parameter, and of a tensor. Without it "
+        '`dtype` of a state is `"p"`, the type of the parameter, and of a tensor. Without it '
         "16-bit parameters have states of float32, and others states of their own type."
     ),
     "E160": "The `[torch]` table names something that the spec does not have, or something twice.",

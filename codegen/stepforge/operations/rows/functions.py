@@ -201,8 +201,8 @@ ROWS: Mapping[str, Operation] = {
     "stored": called(
         "stored", rounding="stored", tensor=True,
         spellings=everywhere(
-            Spelling("float({0})"), numpy=Spelling("stored({0}, dtype)", helper="stored"),
-            triton=Spelling("stored({0}, p_ptr)", helper="stored"), torch=Spelling("{0}"),
+            Spelling("({0})"), numpy=Spelling("stored({0}, dtype)", helper="stored"),
+            triton=Spelling("stored({0}, p_ptr)", helper="stored"),
         ),
         meaning=lambda sympy, x: x, value=lambda mp, x: x,
         nonnegative=lambda signs, x: signs.nonnegative(x), enclose=lambda intervals, x: x,

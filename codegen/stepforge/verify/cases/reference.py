@@ -84,11 +84,9 @@ def state_type(state: DeclaredState, dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype if state.has_p_type else np.result_type(dtype, np.float32)
 
 
-def states_of(
-    spec: Spec, tensors: Mapping[str, Array], dtype: np.dtype[Any]
-) -> dict[str, Array]:
+def states_of(spec: Spec, tensors: Mapping[str, Array], dtype: np.dtype[Any]) -> dict[str, Array]:
     """The states among tensors, each in its type beside a parameter of a type."""
-    declared = [s for s in spec.states if s.name in tensors]
+    declared = [s for s in spec.states if s.name in tensors and not s.scalar]
     return {s.name: tensors[s.name].astype(state_type(s, dtype)) for s in declared}
 
 
