@@ -16,7 +16,7 @@ import numpy as np
 
 
 def init(p) -> dict:
-    """The state before the first step of `p`; 16-bit parameters have float32 states and such of their type."""
+    """The state before the first step of `p`; some states of 16-bit parameters are float32."""
     state = {}
     real = np.result_type(p, np.float32)
     state["m"] = np.full(p.shape, 0, real)

@@ -20,7 +20,7 @@ BLOCK = 1024
 
 
 def init(p) -> dict:
-    """The state before the first step of `p`; 16-bit parameters have float32 states and such of their type."""
+    """The state before the first step of `p`; some states of 16-bit parameters are float32."""
     state = {}
     real = p if p.element_size() >= 4 else p.new_empty(0).float()
     state["m"] = real.new_full(p.shape, 0)

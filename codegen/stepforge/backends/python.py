@@ -148,8 +148,9 @@ def types_of_states(spec: Spec) -> str:
     tensors = [s for s in spec.states if not s.scalar]
     if tensors and all(s.has_p_type for s in tensors):
         return "its tensors have the type of `p`."
-    some = " and such of their type" if any(s.has_p_type for s in tensors) else ""
-    return f"16-bit parameters have float32 states{some}."
+    if any(s.has_p_type for s in tensors):
+        return "some states of 16-bit parameters are float32."
+    return "16-bit parameters have float32 states."
 
 
 def common(
