@@ -21,9 +21,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "codegen"))
 
-from stepforge.language.reader import load  # noqa: E402
 from stepforge.language.spec import Options, Spec  # noqa: E402
 from stepforge.output import emit  # noqa: E402
+from stepforge.project.loading import load  # noqa: E402
 from stepforge.verify.files.generated import LAUNCHERS, Pair  # noqa: E402
 from stepforge.verify.ptx import figures, sass  # noqa: E402
 from stepforge.verify.rungs import compiled, contract  # noqa: E402

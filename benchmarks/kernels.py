@@ -23,8 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "codegen"))
 
-from stepforge.language.reader import load  # noqa: E402
 from stepforge.language.spec import Options, Spec  # noqa: E402
+from stepforge.project.loading import load  # noqa: E402
 from stepforge.verify.certificate import Compiled  # noqa: E402
 from stepforge.verify.files.generated import KERNELS  # noqa: E402
 from stepforge.verify.ptx import sass  # noqa: E402

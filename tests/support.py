@@ -15,22 +15,32 @@ from typing import Any
 import pytest
 
 from stepforge.backends.render import render
-from stepforge.language.reader import load, loads
+from stepforge.language.reader import loads
 from stepforge.language.spec import Spec
 from stepforge.lowering.kernel import Kernel
 from stepforge.lowering.lower import lower
+from stepforge.project.catalogue import name_of
+from stepforge.project.loading import load
 
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOCK = sorted(path.stem for path in (ROOT / "specs").glob("*.toml"))
 SCHEDULES = sorted(path.stem for path in (ROOT / "specs" / "schedules").glob("*.toml"))
+DIALECTS = {name_of(path): path for path in sorted((ROOT / "specs" / "dialects").glob("*.toml"))}
+"""Name → file."""
+TRANSFORMS = sorted(path.stem for path in (ROOT / "specs" / "transforms").glob("*.toml"))
+EVERY = sorted((*STOCK, *SCHEDULES, *DIALECTS))
+"""All from which code is generated."""
 
 
 @cache
 def stock(name: str) -> Spec:
-    """A spec of the catalogue, an optimizer or a schedule."""
-    file = f"specs/{'schedules/' if name in SCHEDULES else ''}{name}.toml"
-    return load(ROOT / file, file)[0]
+    """A spec of the catalogue: an optimizer, a schedule or a dialect."""
+    if name in DIALECTS:
+        path = DIALECTS[name]
+    else:
+        path = ROOT / "specs" / ("schedules" if name in SCHEDULES else "") / f"{name}.toml"
+    return load(path, path.relative_to(ROOT).as_posix())[0]
 
 
 def small(

@@ -15,7 +15,18 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from support import ROOT, SCHEDULES, STOCK, Command, environment, run_command, small, stock
+from support import (
+    DIALECTS,
+    ROOT,
+    SCHEDULES,
+    STOCK,
+    TRANSFORMS,
+    Command,
+    environment,
+    run_command,
+    small,
+    stock,
+)
 from typer.main import get_command
 
 from stepforge.backends.registry import BACKENDS
@@ -170,7 +181,7 @@ def test_defaults_are_those_of_the_commands() -> None:
 
 
 def test_the_settings_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (shown,) = blocks("toml")
+    (shown,) = [block for block in blocks("toml") if "backends" in block]
     (tmp_path / "stepforge.toml").write_text(shown)
     monkeypatch.chdir(tmp_path)
     found = config.current()
@@ -285,11 +296,18 @@ def test_what_is_written_instead_can_be_said(rule: str) -> None:
 
 
 def test_every_spec_is_in_the_catalogue() -> None:
-    shown = {row[0]: re.findall(r"`(\w+)`", row[1]) for row in rows("README.md") if len(row) == 2}
+    shown = {
+        row[0]: re.findall(r"`([\w@]+)`", row[1]) for row in rows("README.md") if len(row) == 2
+    }
     for family in FAMILIES:
         assert shown[family] == [name for name in STOCK if stock(name).family == family]
-    assert f"the {len(STOCK)} optimizers and {len(SCHEDULES)} schedules" in README
+    counts = f"{len(STOCK)} optimizers, {len(DIALECTS)} dialects and {len(SCHEDULES)} schedules"
+    assert f"the {counts}" in README
     assert shown["schedules"] == SCHEDULES
+    assert shown["dialects"] == [path.stem for path in DIALECTS.values()]
+    assert shown["transforms"] == TRANSFORMS
+    described = first_cells("docs/composition.md")
+    assert {path.stem for path in DIALECTS.values()} | {*TRANSFORMS} <= described
     catalogue = {row[0]: row[2] for row in rows("docs/schedules.md") if len(row) == 3}
     for name in SCHEDULES:
         assert catalogue[f"`{name}`"] == (f"`{stock(name).torch_class}`".replace("``", "–")), name

@@ -19,9 +19,9 @@ The pipeline, one folder for each part; a folder imports only from those above i
 from __future__ import annotations
 
 from stepforge.language.diagnostics import Diagnostic, GeneratorBug, SpecError
-from stepforge.language.reader import load, loads
 from stepforge.language.spec import Spec
 from stepforge.notebook import spec_from_sympy
+from stepforge.project.loading import load, loads
 from stepforge.version import __version__
 
 __all__ = [

@@ -11,18 +11,25 @@ from .adabelief import AdaBelief
 from .adabound import AdaBound
 from .adadelta import Adadelta
 from .adagrad import Adagrad
+from .adagrad_keras import AdagradKeras
+from .adagrad_optax import AdagradOptax
 from .adahessian import AdaHessian
 from .adam import Adam
 from .adam_atan2 import AdamAtan2
 from .adam_inject import AdamInject
+from .adam_keras import AdamKeras
+from .adam_optax import AdamOptax
 from .adamax import Adamax
+from .adamax_keras import AdamaxKeras
 from .adamaxw import AdaMaxW
 from .adamd import AdamD
 from .adamg import AdamG
 from .adamnx import AdamNX
 from .adamod import AdaMod
 from .adamw import AdamW
+from .adamw_keras import AdamwKeras
 from .adan import Adan
+from .adan_optax import AdanOptax
 from .adapnm import AdaPNM
 from .addsign import AddSign
 from .ademamix import AdEMAMix
@@ -30,11 +37,14 @@ from .adopt import ADOPT
 from .agd import AGD
 from .aggmo import AggMo
 from .amsgrad import AMSGrad
+from .amsgrad_keras import AmsgradKeras
+from .amsgrad_optax import AmsgradOptax
 from .ano import Ano
 from .asgd import AveragedSGD
 from .bcos_c import BCOSC
 from .bcos_m import BCOSM
 from .cautious_decay import CautiousDecay
+from .clipped_adamw import ClippedAdamw
 from .cocob import COCOB
 from .constant import ConstantSchedule
 from .cosine import CosineSchedule
@@ -66,6 +76,8 @@ from .momentum_ema import MomentumEma
 from .msvag import MSVAG
 from .multistep import MultistepSchedule
 from .nadam import NAdam
+from .nadam_keras import NadamKeras
+from .nadam_optax import NadamOptax
 from .nadamw import NAdamW
 from .nesterov import Nesterov
 from .nosadam import NosAdam
@@ -81,9 +93,14 @@ from .powersign import PowerSign
 from .qhadam import QHAdam
 from .qhm import QHM
 from .radam import RAdam
+from .radam_optax import RadamOptax
+from .radam_paper import RadamPaper
 from .rmsprop import RMSprop
+from .rmsprop_keras import RmspropKeras
+from .rmsprop_optax import RmspropOptax
 from .rmsprop_tf import RMSpropTF
 from .rprop import ResilientBackprop
+from .rprop_optax import RpropOptax
 from .schedule_free_adamw import ScheduleFreeAdamW
 from .schedule_free_sgd import ScheduleFreeSGD
 from .sgd import SGD
@@ -115,23 +132,33 @@ __all__ = [
     "AdaPNM",
     "Adadelta",
     "Adagrad",
+    "AdagradKeras",
+    "AdagradOptax",
     "Adam",
     "AdamAtan2",
     "AdamD",
     "AdamG",
     "AdamInject",
+    "AdamKeras",
     "AdamNX",
+    "AdamOptax",
     "AdamW",
     "Adamax",
+    "AdamaxKeras",
+    "AdamwKeras",
     "Adan",
+    "AdanOptax",
     "AddSign",
     "AggMo",
+    "AmsgradKeras",
+    "AmsgradOptax",
     "Ano",
     "AveragedSGD",
     "BCOSC",
     "BCOSM",
     "COCOB",
     "CautiousDecay",
+    "ClippedAdamw",
     "ConstantSchedule",
     "CosineRestartsSchedule",
     "CosineSchedule",
@@ -163,6 +190,8 @@ __all__ = [
     "MultistepSchedule",
     "NAdam",
     "NAdamW",
+    "NadamKeras",
+    "NadamOptax",
     "Nesterov",
     "NosAdam",
     "OneCycleSchedule",
@@ -180,7 +209,12 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "RMSpropTF",
+    "RadamOptax",
+    "RadamPaper",
     "ResilientBackprop",
+    "RmspropKeras",
+    "RmspropOptax",
+    "RpropOptax",
     "SGD",
     "SGDW",
     "Schedule",

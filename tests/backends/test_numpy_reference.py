@@ -185,7 +185,7 @@ def _tensors(tree: ast.AST, known: set[str]) -> set[str]:
 
 
 def raw_spec(name: str) -> dict[str, Any]:
-    return tomllib.loads((ROOT / "specs" / f"{name}.toml").read_text("utf-8"))
+    return tomllib.loads(stock(name).source.text)  # of a pipeline, written out
 
 
 def option_sets(spec: dict[str, Any]) -> list[dict[str, bool]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import jinja2
 import pytest
 from catalogue import FEW
-from support import ROOT, SCHEDULES, STOCK, lowered, small, stock
+from support import DIALECTS, ROOT, SCHEDULES, STOCK, lowered, small, stock
 
 from stepforge.backends.registry import BACKENDS, of, shared
 from stepforge.backends.render import environment, origin, render
@@ -89,7 +89,8 @@ def test_the_header_of_a_long_name_is_no_wider_than_other_lines(backend: str) ->
 
 
 def test_every_generated_file_has_the_header() -> None:
-    assert len(GENERATED) == len(STOCK) * len(BACKENDS) + len(SCHEDULES) * len(of(SCHEDULE))
+    optimizers = len(STOCK) + len(DIALECTS)
+    assert len(GENERATED) == optimizers * len(BACKENDS) + len(SCHEDULES) * len(of(SCHEDULE))
     for path in GENERATED:
         match = origin(path.read_text("utf-8"))
         assert match is not None, path

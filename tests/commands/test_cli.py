@@ -15,7 +15,19 @@ from typing import Any
 
 import pytest
 from catalogue import FEW
-from support import ROOT, SCHEDULES, STOCK, Command, environment, numpy_of, run_command, stock
+from support import (
+    DIALECTS,
+    EVERY,
+    ROOT,
+    SCHEDULES,
+    STOCK,
+    TRANSFORMS,
+    Command,
+    environment,
+    numpy_of,
+    run_command,
+    stock,
+)
 from typer.main import get_command
 
 from stepforge.backends.registry import shared
@@ -24,15 +36,15 @@ from stepforge.commands.cli import app, main
 from stepforge.commands.explain import explain
 from stepforge.commands.new import new
 from stepforge.language.diagnostics import CODES, Diagnostic
-from stepforge.language.reader import load
 from stepforge.language.spec import FAMILIES
+from stepforge.project.loading import load
 from stepforge.verify.certificate import Certificate, Status
 from stepforge.verify.rungs.levels import Level
 from stepforge.verify.rungs.registry import RUNGS, named
 
 BROKEN = (ROOT / "specs" / "adamw.toml").read_text().replace("beta2*v +", "bta2*v +")
 
-EVERY = sorted(STOCK + SCHEDULES)
+NAMES = sorted([*STOCK, *SCHEDULES, *TRANSFORMS, *(path.stem for path in DIALECTS.values())])
 
 
 @pytest.fixture
@@ -160,10 +172,12 @@ def by_family(printed: str) -> dict[str, list[str]]:
 def test_the_list_has_every_spec_in_its_family(command: Command) -> None:
     done = command("list")
     found = by_family(done.stdout)
-    assert list(found) == [*FAMILIES, "schedules"]
+    assert list(found) == [*FAMILIES, "schedules", "transforms"]
     assert found.pop("schedules") == SCHEDULES
+    assert found.pop("transforms") == TRANSFORMS
+    optimizers = sorted([*STOCK, *DIALECTS])
     for family, names in found.items():
-        assert names == [name for name in STOCK if stock(name).family == family]
+        assert names == [name for name in optimizers if stock(name).family == family]
     assert done.stderr == ""
 
 
@@ -173,8 +187,8 @@ def test_a_terminal_of_80_columns_shows_one_line_for_each(
     monkeypatch.setattr("stepforge.commands.terminal.screen.room", lambda stream: 80)
     lines = command("list").stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    assert len(lines) == 1 + 2 * (len(FAMILIES) + 1) + len(EVERY)
-    assert "adamw                AdamW                             3       2           28" in lines
+    assert len(lines) == 1 + 2 * (len(FAMILIES) + 2) + len(EVERY) + len(TRANSFORMS)
+    assert "adamw                AdamW                              3       2           28" in lines
 
 
 @pytest.mark.parametrize(
@@ -578,13 +592,13 @@ def test_the_shell_asks_a_process_of_its_own() -> None:
         check=False,
     )
     assert done.stderr == ""
-    assert done.stdout.split() == [name for name in STOCK if name.startswith("adamw")]
+    assert done.stdout.split() == [name for name in NAMES if name.startswith("adamw")]
 
 
 @pytest.mark.parametrize("words", ["check", "build", "show", "new twin --from"])
 def test_the_shell_completes_names_of_specs(words: str, completions: Completions) -> None:
-    assert completions(f"stepforge {words} adam") == [n for n in EVERY if n.startswith("adam")]
-    assert completions(f"stepforge {words} ") == EVERY
+    assert completions(f"stepforge {words} adam") == [n for n in NAMES if n.startswith("adam")]
+    assert completions(f"stepforge {words} ") == NAMES
 
 
 def test_the_shell_completes_local_names_too(project: Path, completions: Completions) -> None:

@@ -21,8 +21,8 @@ import pytest
 import torch
 from support import STOCK, numpy_of, stock
 
-from stepforge.language.reader import load
 from stepforge.language.spec import Spec
+from stepforge.project.loading import load
 
 from .oracles import averages, denominators, given, moments, momentum
 

@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 from stepforge.commands.cli import app
 from stepforge.commands.scaffold import example
 from stepforge.language.diagnostics import CODES, SpecError, render
-from stepforge.language.reader import load
 from stepforge.language.source import MAX_BYTES
+from stepforge.project.loading import load
 
 FOLDER = Path(__file__).parents[1] / "invalid_specs"
 CASES = sorted(path.stem for path in FOLDER.glob("*.toml"))
@@ -42,6 +42,7 @@ NO_FILE_SHOWS = {
     "E024": "a setting of a configuration",
     "E025": "a setting of a configuration",
     "E026": "a schedule for a command about optimizers",
+    "E029": "files that name each other",
     "W301": "an output folder",
     "E090": "the command line",
     "E091": "a compiler",

@@ -17,7 +17,7 @@ from stepforge.language.constraints import constant
 from stepforge.language.diagnostics import Span, SpecError
 from stepforge.language.expression import Apply, Name, Number
 from stepforge.language.names import GENERATED, kernel_name, name_problem
-from stepforge.language.reader import load, loads
+from stepforge.language.reader import loads
 from stepforge.language.spec import Interval, holds
 from stepforge.language.values import MAX_DIAGNOSTICS
 from stepforge.lowering.kernel import lets
@@ -25,6 +25,7 @@ from stepforge.lowering.lower import lower
 from stepforge.operations import formulas
 from stepforge.operations.table import BUILT_IN, author_functions
 from stepforge.project import catalogue
+from stepforge.project.loading import load
 
 INF = math.inf
 PLACE = Span(1, 1, 2)

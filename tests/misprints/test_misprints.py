@@ -9,7 +9,7 @@ import pytest
 from support import ROOT
 
 from stepforge.commands.diff import operand
-from stepforge.language.reader import load
+from stepforge.project.loading import load
 from stepforge.relations.find import Relation, relate
 
 HERE = Path(__file__).parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support import ROOT, SCHEDULES, STOCK, Command, stock
+from support import EVERY, ROOT, Command, stock
 
 from stepforge.backends.registry import BACKENDS, shared
 from stepforge.backends.torch_class import class_name
@@ -112,6 +112,6 @@ def test_a_class_that_is_called_like_a_module_is_refused() -> None:
 
 
 def test_the_catalogue_has_no_collisions() -> None:
-    specs = [stock(name) for name in STOCK + SCHEDULES]
+    specs = [stock(name) for name in EVERY]
     members = [Member(s.name, s.source.path, class_name(s)) for s in specs]
     assert collisions(members) == []

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from catalogue import FEW
-from support import ROOT, SCHEDULES, STOCK, Command, environment, run_command, stock
+from support import EVERY, ROOT, Command, environment, run_command, stock
 
 from stepforge.backends.registry import BACKENDS
 from stepforge.output import emit
@@ -27,11 +27,11 @@ def tree(folder: Path) -> dict[str, bytes]:
 def test_generated_files_are_up_to_date(command: Command) -> None:
     done = command("build", "--check")
     assert (done.returncode, done.stdout) == (0, ""), done.stdout
-    assert done.stderr.endswith(f"{len(STOCK + SCHEDULES)} specs: everything is up to date\n")
+    assert done.stderr.endswith(f"{len(EVERY)} specs: everything is up to date\n")
 
 
 def test_the_set_of_generated_files_is_exactly_the_expected_one(tmp_path: Path) -> None:
-    expected = emit.expected([*map(stock, sorted(STOCK + SCHEDULES))], tmp_path)
+    expected = emit.expected([*map(stock, EVERY)], tmp_path)
     names = {str(path.relative_to(tmp_path)): text.encode() for path, text in expected.items()}
     assert tree(ROOT / "generated") == names
 
@@ -52,7 +52,7 @@ def test_views_do_not_depend_on_the_hash_seed() -> None:
     code = (
         "from stepforge.commands.views import show; "
         "from stepforge.project.catalogue import locate; "
-        "from stepforge.language.reader import load; "
+        "from stepforge.project.loading import load; "
         "spec = load(locate('nadam').path)[0]; "
         "print(*(show(spec, view) for view in ('latex', 'mathml', 'kernel')))"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ROOT, SCHEDULES, STOCK, Command, stock
+from support import EVERY, ROOT, Command, stock
 
 from stepforge import __version__
 from stepforge.backends.registry import BACKENDS, completed, shared
@@ -400,7 +400,7 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(
 def test_the_committed_folder_holds_the_catalogue() -> None:
     held = manifest.read(ROOT / "generated")
     assert held is not None
-    assert sorted(held.specs) == sorted(STOCK + SCHEDULES)
+    assert sorted(held.specs) == EVERY
     assert held.everything
     assert held.backends == tuple(BACKENDS)
     assert all(isinstance(entry, Entry) for entry in held.specs.values())

@@ -108,6 +108,10 @@ def _optax_decay(n: Numbers) -> dict[str, float]:
     return {**_optax_adam(n), "weight_decay": n["weight_decay"]}
 
 
+def _optax_root(n: Numbers) -> dict[str, float]:
+    return {**_optax_adam(n), "eps_root": n["eps_root"]}
+
+
 OPTAX: dict[str, tuple[Numbers, Callable[[Any, Numbers], Any]]] = {
     "sgd": (LR, lambda o, n: o.sgd(n["lr"])),
     "signsgd": (LR, lambda o, n: o.sign_sgd(n["lr"])),
@@ -179,7 +183,32 @@ OPTAX: dict[str, tuple[Numbers, Callable[[Any, Numbers], Any]]] = {
         {"lr": 0.01, "momentum": 0.8},
         lambda o, n: o.sgd(n["lr"], momentum=n["momentum"], nesterov=True),
     ),
-}
+    "adam_optax": (ADAM | {"eps_root": 1e-4}, lambda o, n: o.adam(**_optax_root(n))),
+    "nadam_optax": (ADAM, lambda o, n: o.nadam(**_optax_adam(n))),
+    "amsgrad_optax": (ADAM, lambda o, n: o.amsgrad(**_optax_adam(n))),
+    "radam_optax": (ADAM, lambda o, n: o.radam(**_optax_adam(n))),
+    "rmsprop_optax": (
+        {"lr": 0.01, "alpha": 0.9, "eps": 1e-3, "momentum": 0.8},
+        lambda o, n: o.rmsprop(n["lr"], decay=n["alpha"], eps=n["eps"], momentum=n["momentum"]),
+    ),
+    "adagrad_optax": (
+        {"lr": 0.05, "initial_accumulator_value": 0.0, "eps": 1e-3},
+        lambda o, n: o.adagrad(
+            n["lr"], initial_accumulator_value=n["initial_accumulator_value"], eps=n["eps"]
+        ),
+    ),
+    "adan_optax": (
+        {"lr": 0.03, "beta1": 0.9, "beta2": 0.8, "beta3": 0.95, "eps": 1e-3} | DECAY,
+        lambda o, n: o.adan(**_optax_decay(n), b3=n["beta3"]),
+    ),
+    "rprop_optax": (
+        {"lr": 0.01, "eta_minus": 0.6, "eta_plus": 1.3, "step_min": 1e-3, "step_max": 0.1},
+        lambda o, n: o.rprop(
+            n["lr"], eta_minus=n["eta_minus"], eta_plus=n["eta_plus"],
+            min_step_size=n["step_min"], max_step_size=n["step_max"],
+        ),
+    ),
+}  # fmt: skip
 
 
 # pytorch_optimizer
@@ -333,6 +362,12 @@ def with_keras(make: Callable[[Any, Numbers], Any], n: Numbers, p: Any, gradient
         yield np.asarray(variable.value)
 
 
+def _keras_adam(n: Numbers) -> dict[str, float]:
+    return {
+        "learning_rate": n["lr"], "beta_1": n["beta1"], "beta_2": n["beta2"], "epsilon": n["eps"]
+    }  # fmt: skip
+
+
 KERAS: dict[str, tuple[Numbers, Callable[[Any, Numbers], Any]]] = {
     "sgd": (LR, lambda k, n: k.SGD(n["lr"])),
     "momentum": ({"lr": 0.01, "momentum": 0.8}, lambda k, n: k.SGD(n["lr"], n["momentum"])),
@@ -353,6 +388,26 @@ KERAS: dict[str, tuple[Numbers, Callable[[Any, Numbers], Any]]] = {
             l2_shrinkage_regularization_strength=n["shrinkage"],
         ),
     ),
+    "adam_keras": (ADAM, lambda k, n: k.Adam(**_keras_adam(n))),
+    "amsgrad_keras": (ADAM, lambda k, n: k.Adam(**_keras_adam(n), amsgrad=True)),
+    "adamw_keras": (
+        ADAM | DECAY,
+        lambda k, n: k.AdamW(**_keras_adam(n), weight_decay=n["weight_decay"]),
+    ),
+    "nadam_keras": (ADAM, lambda k, n: k.Nadam(**_keras_adam(n))),
+    "rmsprop_keras": (
+        {"lr": 0.01, "alpha": 0.9, "eps": 1e-3, "momentum": 0.8},
+        lambda k, n: k.RMSprop(
+            n["lr"], rho=n["alpha"], momentum=n["momentum"], epsilon=n["eps"]
+        ),
+    ),
+    "adagrad_keras": (
+        {"lr": 0.05, "initial_accumulator_value": 0.2, "eps": 1e-3},
+        lambda k, n: k.Adagrad(
+            n["lr"], initial_accumulator_value=n["initial_accumulator_value"], epsilon=n["eps"]
+        ),
+    ),
+    "adamax_keras": (ADAM, lambda k, n: k.Adamax(**_keras_adam(n))),
 }  # fmt: skip
 
 LIBRARIES: dict[str, tuple[Any, dict[str, tuple[Numbers, Any]], tuple[str, ...]]] = {

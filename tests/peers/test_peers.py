@@ -29,10 +29,12 @@ def test_a_spec_moves_as_the_library_does(library: str, name: str) -> None:
     recorded, problem = RECORDED[library][name], read("problem")
     numbers, spec = recorded["numbers"], stock(name)
     made = numpy_of(spec)
-    options = {"use_momentum": True} if name == "momentum" and not spec.states else {}
+    switched = "momentum" in numbers and any(o.name == "use_momentum" for o in spec.options)
+    options = {"use_momentum": True} if switched else {}
     takes = inspect.signature(made.init).parameters
     p = np.array(problem["p"])
-    state = made.init(p, **{key: value for key, value in numbers.items() if key in takes})
+    first = {key: value for key, value in {**numbers, **options}.items() if key in takes}
+    state = made.init(p, **first)
     for t, g in enumerate(np.array(problem["gradients"]), 1):
         with np.errstate(all="ignore"):  # the arm of a choice that is not taken
             p, state = made.step(p, g, state, t, **numbers, **options)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from front_end import text
-from support import SCHEDULES, STOCK
+from support import DIALECTS, ROOT, SCHEDULES, STOCK
 
 from stepforge.language.diagnostics import SpecError
 from stepforge.project import catalogue
@@ -27,6 +27,7 @@ def test_a_local_spec_comes_before_a_stock_spec(empty: Path) -> None:
 def test_the_local_folder_replaces_the_stock_specs(empty: Path) -> None:
     shown = {name: f"specs/{name}.toml" for name in STOCK}
     shown |= {name: f"specs/schedules/{name}.toml" for name in SCHEDULES}
+    shown |= {name: path.relative_to(ROOT).as_posix() for name, path in DIALECTS.items()}
     assert [s.shown for s in catalogue.everything()] == [shown[name] for name in sorted(shown)]
     (empty / "specs").mkdir()
     (empty / "specs" / "mine.toml").write_text(text())

@@ -87,7 +87,7 @@ def test_the_shell_completes_schedules(project: Path) -> None:
 
 def test_list_shows_them_in_a_group_of_their_own(command: Command) -> None:
     done = command("list", "--wide")
-    _, _, group = done.stdout.partition("\nschedules: ")
+    group = done.stdout.partition("\nschedules: ")[2].partition("\n\n")[0]
     names = [line.split()[0] for line in group.splitlines()[1:] if line.strip()]
     assert names == SCHEDULES
     (cosine,) = [line for line in group.splitlines() if line.startswith("cosine ")]
@@ -99,7 +99,7 @@ def test_list_shows_them_in_a_group_of_their_own(command: Command) -> None:
         assert (row["kind"], row["family"], row["states"]) == ("schedule", "schedules", [])
         assert row["bytes_per_element"] is None
     kinds = {row["kind"] for row in json.loads(command("list", "--json").stdout)["results"]}
-    assert kinds == {"optimizer", "schedule"}
+    assert kinds == {"optimizer", "schedule", "transform"}
 
 
 @pytest.mark.parametrize("view", ["text", "spec", "latex", "mathml", "kernel", "numpy", "torch"])

@@ -19,12 +19,13 @@ from stepforge.language import kinds, mathematics
 from stepforge.language.diagnostics import SpecError
 from stepforge.language.kinds import Kind
 from stepforge.language.names import GENERATED, name_problem
-from stepforge.language.reader import load, loads
+from stepforge.language.reader import loads
 from stepforge.language.spec import Spec
 from stepforge.language.subjects import OPTIMIZER, SCHEDULE
 from stepforge.language.torch_model import TORCH_SCHEDULERS
 from stepforge.lowering.lower import lower
 from stepforge.output import emit
+from stepforge.project.loading import load
 from stepforge.verify.certificate import Status
 from stepforge.verify.reading import agreement, reader
 

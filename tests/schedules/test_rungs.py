@@ -10,7 +10,8 @@ import pytest
 from support import SCHEDULES, Command, stock
 from verify.support import build, copy_of, edit, here
 
-from stepforge.language.reader import load, loads
+from stepforge.language.reader import loads
+from stepforge.project.loading import load
 from stepforge.verify.certificate import Status
 from stepforge.verify.files.inspection import Folder
 from stepforge.verify.rounding.enclosure import Evaluator

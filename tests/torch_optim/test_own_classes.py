@@ -13,9 +13,10 @@ from support import ROOT, small, stock
 
 from stepforge.backends.render import render
 from stepforge.backends.torch_class import class_name
-from stepforge.language.reader import load, loads
+from stepforge.language.reader import loads
 from stepforge.lowering.lower import lower
 from stepforge.output import emit
+from stepforge.project.loading import load
 from stepforge.verify.run.tasks import rungs
 
 from .support import ours

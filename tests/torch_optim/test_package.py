@@ -17,7 +17,8 @@ import catalogue
 import numpy as np
 import pytest
 import torch
-from support import ROOT, SCHEDULES, STOCK, Command, small, stock
+from support import EVERY as ALL
+from support import ROOT, Command, small, stock
 
 from stepforge.backends.render import render
 from stepforge.backends.torch_class import class_name
@@ -77,9 +78,9 @@ def test_the_documentation_has_rule_hyperparameters_and_reference(case: Case) ->
 
 def test_every_class_is_exported() -> None:
     names = {case.ours.__name__ for case in EVERY}
-    names |= {class_name(stock(name)) for name in SCHEDULES}
+    names |= {class_name(stock(name)) for name in ALL}
     assert set(ours.__all__) == names | {"Optimizer", "Schedule"}
-    assert len(names) == len(STOCK + SCHEDULES)
+    assert len(names) == len(ALL)
 
 
 def test_a_built_folder_is_complete_in_itself(command: Command, tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 from support import ROOT, stock
 
-from stepforge.language.reader import load, loads
+from stepforge.language.reader import loads
 from stepforge.language.spec import Options, Spec
 from stepforge.output import emit
+from stepforge.project.loading import load
 from stepforge.verify import driver as verify
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.run.workers import Pools

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from stepforge.language.reader import load
 from stepforge.output import emit
+from stepforge.project.loading import load
 from stepforge.verify.certificate import Status, Verdict
 from stepforge.verify.files.generated import ON_HOST
 from stepforge.verify.rungs.registry import RUNGS

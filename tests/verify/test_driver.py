@@ -19,8 +19,8 @@ import pytest
 from catalogue import FEW
 from support import ROOT, Command, stock
 
-from stepforge.language.reader import load
 from stepforge.language.spec import Spec
+from stepforge.project.loading import load
 from stepforge.verify import driver as verify
 from stepforge.verify.cases.reference import blame
 from stepforge.verify.certificate import Certificate, Status, Verdict, worst

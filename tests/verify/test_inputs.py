@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from support import ROOT, numpy_of, small, stock
 
-from stepforge.language.reader import load
 from stepforge.output import emit
+from stepforge.project.loading import load
 from stepforge.verify import driver as verify
 from stepforge.verify.cases import inputs
 from stepforge.verify.certificate import Status, Verdict

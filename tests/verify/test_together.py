@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from support import ROOT, numpy_of
 
-from stepforge.language.reader import load, loads
+from stepforge.language.reader import loads
 from stepforge.language.spec import Domains
 from stepforge.output import emit
+from stepforge.project.loading import load
 from stepforge.verify.cases import inputs
 from stepforge.verify.rungs import proof
 from stepforge.verify.terms.equality import decide

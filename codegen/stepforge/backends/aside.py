@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from stepforge.language.constraints import Constraint
-from stepforge.language.expression import Apply, Assign, Expression, If, Name, Number, Statement
+from stepforge.language.expression import Apply, Assign, Expression, Name, Number, Statement
 from stepforge.language.names import GENERATED, author_names, kernel_name, owned, stepped_aside
 from stepforge.language.spec import Spec
 from stepforge.language.torch_model import Torch
@@ -106,8 +106,8 @@ def _renamed(e: Expression, of: Rename) -> Expression:
 def _statement(s: Statement, of: Rename) -> Statement:
     if isinstance(s, Assign):
         return replace(s, name=of(s.name), value=_renamed(s.value, of))
-    blocks = (tuple(_statement(inner, of) for inner in block) for block in (s.body, s.orelse))
-    return If(_renamed(s.condition, of), *blocks)
+    body, orelse = (tuple(_statement(inner, of) for inner in block) for block in (s.body, s.orelse))
+    return replace(s, condition=_renamed(s.condition, of), body=body, orelse=orelse)
 
 
 _V = TypeVar("_V")

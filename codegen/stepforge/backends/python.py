@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from stepforge.backends import aside, meaning
 from stepforge.backends.syntax import WIDTH, Syntax
 from stepforge.backends.writer import Writer
-from stepforge.language.expression import Apply, Assign, Expression, Name, Statement
+from stepforge.language.expression import Apply, Assign, Expression, Name, Statement, read
 from stepforge.language.kinds import Kind
 from stepforge.language.names import CHECKED
 from stepforge.language.spec import Hyperparameter, Input, Spec, State
@@ -207,8 +207,9 @@ def checks(spec: Spec, scalars: Collection[str]) -> list[str]:
     for name in ("t", *(number.name for number in spec.numbers)):
         if name in scalars or name in compared:
             checks.append(f"{name} = float({name})")
+    known = {*scalars, *(name.id for name in read(spec.rule))}  # what was folded away, too
     for h in spec.numbers:
-        if h.name in scalars and (inside := within(h)):
+        if h.name in known and (inside := within(h)):
             checks += [
                 f"if {CHECKED} and not {inside}:",
                 f'    raise ValueError(f"{h.name} is {{{h.name}}}, not {inside}")',

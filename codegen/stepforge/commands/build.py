@@ -10,7 +10,7 @@ import typer
 
 from stepforge.backends.registry import BACKENDS, completed
 from stepforge.commands.options import Json, Out, Specs, complete_backend
-from stepforge.commands.specs import load_located, locate
+from stepforge.commands.specs import load_located, locate, refuse_transforms
 from stepforge.commands.terminal.output import answer, leave, note, print_diagnostics
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
 
@@ -65,6 +65,7 @@ def build(
     notes += chosen.notes
     pairs = load_located(chosen.located, failed, warnings)
     loaded = [spec for spec, _ in pairs]
+    refuse_transforms(loaded)
     if not only_check:
         shadow.refuse(out)
         if doubt := shadow.doubt(out):

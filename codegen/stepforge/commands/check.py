@@ -8,7 +8,8 @@ from stepforge.commands.options import Json, Specs
 from stepforge.commands.specs import locate
 from stepforge.commands.terminal.output import answer, leave, note, print_diagnostics
 from stepforge.language.diagnostics import Diagnostic, SpecError
-from stepforge.language.reader import load
+from stepforge.project import catalogue
+from stepforge.project.loading import load
 
 EXAMPLES = (
     "stepforge check                  # every spec in specs/, else the stock ones",
@@ -26,7 +27,7 @@ def check(specs: Specs = None, as_json: Json = False) -> None:
     """
     found: list[Diagnostic] = []
     results: list[dict[str, Any]] = []
-    for located in locate(specs, found):
+    for located in (*locate(specs, found), *(() if specs else catalogue.transforms())):
         try:
             own = load(located.path, located.shown)[1]
         except SpecError as error:

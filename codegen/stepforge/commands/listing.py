@@ -8,12 +8,12 @@ from typing import Annotated, Any, Optional
 import typer
 
 from stepforge.commands.options import Json, Wide, complete_family
-from stepforge.commands.specs import load_all
+from stepforge.commands.specs import load_all, load_transforms
 from stepforge.commands.terminal.output import answer
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
 from stepforge.language.spec import FAMILIES, NO_FAMILY, Spec
 from stepforge.language.subjects import OPTIMIZER
-from stepforge.project.catalogue import SCHEDULES
+from stepforge.project.catalogue import SCHEDULES, TRANSFORMS
 
 EXAMPLES = (
     "stepforge list",
@@ -37,12 +37,13 @@ Filter = Annotated[
 def list_(text: Filter = None, wide: Wide = False, as_json: Json = False) -> None:
     """Print the catalogue by families: name, title, states, options, bytes moved per element.
 
-    Schedules come last, in a group of their own.
+    Schedules and transforms come last, in groups of their own.
     """
-    specs = [spec for spec in load_all(None) if _has(spec, text or "")]
+    found = [*load_all(None), *load_transforms()]
+    specs = [spec for spec in found if _has(spec, text or "")]
     if not specs:
         message = f"no spec has `{short(text or '')}` in its name, title, summary or family"
-        groups = [*FAMILIES, SCHEDULES]
+        groups = [*FAMILIES, SCHEDULES, TRANSFORMS]
         help = nearest(text or "", groups) or f"the families are {', '.join(groups)}"
         raise SpecError([Diagnostic("E006", message, "list", help=help)])
     groups = [*_MEANINGS]
@@ -60,7 +61,7 @@ def _has(spec: Spec, text: str) -> bool:
 
 def _group(spec: Spec) -> str:
     """Where it is listed."""
-    return spec.family if spec.subject == OPTIMIZER else SCHEDULES
+    return spec.family if spec.subject == OPTIMIZER else f"{spec.subject.name}s"
 
 
 def _entry(spec: Spec) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def _entry(spec: Spec) -> dict[str, Any]:
         "states": [s.name for s in spec.states],
         "inputs": [i.name for i in spec.inputs],
         "options": [o.name for o in spec.options],
-        "bytes_per_element": 4 * accesses if spec.subject.tensors else None,
+        "bytes_per_element": 4 * accesses if spec.subject == OPTIMIZER else None,
         "evidence": [rung.number for rung in rungs(spec)],
         "torch": spec.torch_class or None,
     }
@@ -123,4 +124,5 @@ _MEANINGS = {
     **FAMILIES,
     NO_FAMILY: "specs that name no family",
     SCHEDULES: "what a hyperparameter is multiplied by, step by step",
+    TRANSFORMS: "what goes around the rule of an optimizer, by `use`",
 }

@@ -22,11 +22,12 @@ def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
 
 
 def complete_spec(incomplete: str) -> list[str]:
-    """Names of specs; those of schedules also behind the name of their folder."""
+    """Names of specs; those that are in a folder also behind its name."""
     try:
         names = catalogue.known_names()
-        if incomplete.startswith(f"{catalogue.SCHEDULES}/"):
-            names = [f"{catalogue.SCHEDULES}/{name}" for name in catalogue.known_schedules()]
+        folder, slash, _ = incomplete.partition("/")
+        if slash and folder in catalogue.FOLDERS:
+            names = [f"{folder}/{name}" for name in catalogue.known_in(folder)]
         return [name for name in names if name.startswith(incomplete)]
     except SpecError:  # of the configuration
         return []
@@ -51,10 +52,10 @@ def complete_operand(incomplete: str) -> list[str]:
 
 
 def complete_family(incomplete: str) -> list[str]:
-    """Families of optimizers, and the schedules."""
+    """Families of optimizers, the schedules, and the transforms."""
     from stepforge.language.spec import FAMILIES
 
-    return _beginning([*FAMILIES, catalogue.SCHEDULES], incomplete)
+    return _beginning([*FAMILIES, catalogue.SCHEDULES, catalogue.TRANSFORMS], incomplete)
 
 
 def complete_backend(incomplete: str) -> list[str]:

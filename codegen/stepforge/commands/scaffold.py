@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from stepforge.backends.render import environment
 from stepforge.language.diagnostics import Diagnostic, SpecError, short
 from stepforge.language.names import GENERATED, name_problem
-from stepforge.language.reader import load
-from stepforge.language.source import Source
+from stepforge.language.source import Source, read
 from stepforge.language.spec import Spec
-from stepforge.language.subjects import SCHEDULE
+from stepforge.language.subjects import SCHEDULE, TRANSFORM
 from stepforge.output.emit import write
 from stepforge.project import catalogue
+from stepforge.project.loading import load
 
 
 def scaffold(name: str, origin: str | None, force: bool = False) -> Path:
-    """Writes `specs/NAME.toml`, or `specs/schedules/NAME.toml` as a copy of a schedule.
+    """Writes `specs/NAME.toml`; a copy of a schedule or transform into the folder of those.
 
     Args:
         name: Name of the spec.
@@ -34,9 +35,8 @@ def scaffold(name: str, origin: str | None, force: bool = False) -> Path:
         help = help or "use letters, digits and single underscores"
         raise SpecError([Diagnostic(code, f"`{short(name)}` {reason}", "new", help=help)])
     copied = _load(origin) if origin is not None else None
-    of_schedule = copied is not None and copied.subject == SCHEDULE
-    folder = catalogue.local() / catalogue.SCHEDULES if of_schedule else catalogue.local()
-    path = folder / f"{name}.toml"
+    inner = _FOLDERS.get(copied.subject.name, "") if copied is not None else ""
+    path = catalogue.local() / inner / f"{name}.toml"
     if path.exists():
         help = "choose another name, or edit the file"
         raise SpecError([Diagnostic("E008", "the file exists already", str(path), help=help)])
@@ -51,7 +51,7 @@ def scaffold(name: str, origin: str | None, force: bool = False) -> Path:
         else environment().get_template("spec.toml.jinja").render(name=name, title=title)
     )
     try:
-        path.parent.mkdir(parents=of_schedule, exist_ok=True)
+        path.parent.mkdir(parents=bool(inner), exist_ok=True)
         write(path, text)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -61,9 +61,16 @@ def scaffold(name: str, origin: str | None, force: bool = False) -> Path:
     return path
 
 
+_FOLDERS = {SCHEDULE.name: catalogue.SCHEDULES, TRANSFORM.name: catalogue.TRANSFORMS}
+"""Subject → the folder of its specs."""
+
+
 def _load(origin: str) -> Spec:
     located = catalogue.locate(origin)
-    return load(located.path, located.shown)[0]
+    spec = load(located.path, located.shown)[0]
+    if spec.subject == TRANSFORM:  # its own text, without the rule that it was read around
+        return replace(spec, source=read(located.path, located.shown))
+    return spec
 
 
 def _copy(name: str, title: str, spec: Spec) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from stepforge.commands import gpus
 from stepforge.language.diagnostics import Diagnostic, SpecError
-from stepforge.language.reader import load
 from stepforge.language.spec import Spec
-from stepforge.language.subjects import OPTIMIZER
+from stepforge.language.subjects import OPTIMIZER, TRANSFORM
 from stepforge.project import catalogue
+from stepforge.project.loading import load
 
 
 def locate(specs: list[str] | None, found: list[Diagnostic]) -> list[catalogue.Located]:
@@ -44,6 +44,11 @@ def load_all(specs: list[str] | None, warnings: list[Diagnostic] | None = None) 
     return [spec for spec, _ in load_located(locate(specs, found), found, warnings)]
 
 
+def load_transforms() -> list[Spec]:
+    """Loads all transforms; raises every error of all of them at once."""
+    return [spec for spec, _ in load_located(catalogue.transforms(), [])]
+
+
 def load_held(
     specs: list[str] | None, folder: Path, warnings: list[Diagnostic], notes: list[str]
 ) -> list[Spec]:
@@ -63,7 +68,21 @@ def load_held(
     found: list[Diagnostic] = []
     chosen = selection.to_verify(locate(specs, found) if specs else None, folder)
     notes += chosen.notes
-    return [spec for spec, _ in load_located(chosen.located, found, warnings)]
+    loaded = [spec for spec, _ in load_located(chosen.located, found, warnings)]
+    refuse_transforms(loaded)
+    return loaded
+
+
+def refuse_transforms(specs: Iterable[Spec]) -> None:
+    """E026: code is generated from what uses a transform, not from the transform alone."""
+    if wrong := [spec for spec in specs if spec.subject == TRANSFORM]:
+        raise SpecError(
+            Diagnostic(
+                "E026", f"`{spec.name}` is a transform", spec.source.path,
+                help=f'name it in a spec with an optimizer: `use = ["{spec.name}", "adamw"]`',
+            )
+            for spec in wrong
+        )  # fmt: skip
 
 
 def optimizers(specs: Iterable[Spec], named: list[str] | None, command: str) -> list[Spec]:

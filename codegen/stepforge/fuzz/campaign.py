@@ -212,8 +212,8 @@ class Campaign:
         lines += ["before it was made small:"] if small else []
         lines += finding.fault.detail.split("\n")
         head = "".join(f"# {printable(line)}".rstrip() + "\n" for line in lines)
-        rung = finding.stage.replace(" ", "_")
-        return f"{draft.name}_{rung}.toml", (head + draft.text()).encode()
+        name = f"{draft.name}_{finding.stage.replace(' ', '_')}"  # of the file, so of the spec
+        return f"{name}.toml", (head + replace(draft, name=name).text()).encode()
 
     def _specs_fail(self, batch: Sequence[Draft], finding: Finding) -> list[bool]:
         """Which candidates fail as the finding does."""

@@ -11,7 +11,6 @@ from stepforge.language.expression import (
     Apply,
     Assign,
     Expression,
-    If,
     Name,
     Number,
     Statement,
@@ -36,7 +35,8 @@ def _statement(s: Statement, found: dict[str, tuple[str, Fraction]]) -> Statemen
     if isinstance(s, Assign):
         return replace(s, value=_expression(s.value, found))
     blocks = (tuple(_statement(inner, found) for inner in block) for block in (s.body, s.orelse))
-    return If(_expression(s.condition, found), *blocks)
+    body, orelse = blocks
+    return replace(s, condition=_expression(s.condition, found), body=body, orelse=orelse)
 
 
 def _expression(e: Expression, found: dict[str, tuple[str, Fraction]]) -> Expression:

@@ -210,7 +210,21 @@ CODES: dict[str, str] = {
     "E023": "Another build is writing into the same folder and did not come to its end.",
     "E024": "The configuration has no setting of this name.",
     "E025": "The setting of the configuration has another kind of value.",
-    "E026": "The command is about optimizers, and the spec is a schedule.",
+    "E026": (
+        "The command is about another kind of spec: a schedule is no optimizer, and code is "
+        "generated from what uses a transform, not from the transform alone."
+    ),
+    "E027": (
+        "The specs do not go together: `use` is of one optimizer, with transforms that act before "
+        "its rule listed ahead of it and those that act after it behind; of two that make `p` from "
+        "states of their own, one would undo the other. A `base` is an optimizer."
+    ),
+    "E028": (
+        "What is to be changed is not there: a line of the base's rule, or a hyperparameter or "
+        "option of what `use` makes. Or a transform reads a hyperparameter that the optimizer does "
+        "not have."
+    ),
+    "E029": "The spec is made of itself, or of others more than 8 deep.",
     "E090": (
         "The command line is not understood: a command or option that does not exist, an argument "
         "that is missing or too many, or a value of the wrong kind. `stepforge COMMAND --help` "

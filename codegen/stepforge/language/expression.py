@@ -60,6 +60,8 @@ class If:
     condition: Expression
     body: tuple[Statement, ...]
     orelse: tuple[Statement, ...]
+    text: str = field(default="", compare=False)
+    """The condition as the author wrote it."""
 
 
 Statement = Assign | If
@@ -82,6 +84,17 @@ def assignments(statements: tuple[Statement, ...]) -> Iterator[Assign]:
         else:
             yield from assignments(statement.body)
             yield from assignments(statement.orelse)
+
+
+def read(statements: tuple[Statement, ...]) -> Iterator[Name]:
+    """The names that a rule reads, in source order, whatever the options."""
+    for statement in statements:
+        if isinstance(statement, Assign):
+            yield from names(statement.value)
+        else:
+            yield from names(statement.condition)
+            yield from read(statement.body)
+            yield from read(statement.orelse)
 
 
 def subexpressions(expression: Expression) -> Iterator[Apply]:

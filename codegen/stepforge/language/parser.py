@@ -218,7 +218,8 @@ class _Parser:
             body = self.block(node.body, depth + 1), self.block(node.orelse, depth + 1)
             if condition is None:
                 raise _Rejected
-            return If(condition, *body)
+            text = ast.get_source_segment(self.code, node.test) or ""
+            return If(condition, *body, " ".join(text.split()))
         if isinstance(node, ast.AugAssign):
             raise self.augmented(node)
         if isinstance(node, ast.Expr):

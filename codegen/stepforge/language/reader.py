@@ -1,14 +1,13 @@
 """Values with positions to the frozen model.
 
-`load` either returns a spec that obeys every rule of the language or raises all of its diagnostics
-at once.
+`from_source` either returns a spec that obeys every rule of the language or raises all of its
+diagnostics at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from stepforge.language import domains, rules
@@ -18,7 +17,7 @@ from stepforge.language.expression import Expression, Statement, names
 from stepforge.language.initial import InitialValues
 from stepforge.language.names import GENERATED, malformed, name_problem
 from stepforge.language.parser import parse_expression, parse_rule
-from stepforge.language.source import KeyPath, Source, parse, read
+from stepforge.language.source import KeyPath, Source, parse
 from stepforge.language.spec import (
     FAMILIES,
     NO_FAMILY,
@@ -42,29 +41,24 @@ MAX_STATES = 32
 MAX_INPUTS = 8
 
 
-def load(path: Path, shown: str | None = None) -> tuple[Spec, list[Diagnostic]]:
-    """Reads and checks a spec file.
+def loads(text: str, shown: str = "<spec>") -> tuple[Spec, list[Diagnostic]]:
+    """Reads and checks the text of a spec that is made of no others.
 
     Args:
-        path: The file.
-        shown: The name that diagnostics use, by default the path itself.
+        text: The text.
+        shown: The name that diagnostics use for it.
 
     Returns:
         The spec and the warnings about it.
 
     Raises:
-        SpecError: With every error of the file.
+        SpecError: With every error of the text.
     """
-    return from_source(read(path, shown), stem=path.stem)
-
-
-def loads(text: str, shown: str = "<spec>") -> tuple[Spec, list[Diagnostic]]:
-    """Like `load`, from text."""
     return from_source(parse(text, shown), stem=None)
 
 
 def from_source(source: Source, stem: str | None) -> tuple[Spec, list[Diagnostic]]:
-    """Builds the model and applies the semantic rules; see `load`."""
+    """Builds the model and applies the semantic rules; see `loads`."""
     reader = _Reader(source, [])
     try:
         spec = reader.spec(stem)

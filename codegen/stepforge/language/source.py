@@ -113,6 +113,10 @@ class Source:
         begin, last = (min(first + position, len(offsets) - 1) for position in (column, end - 1))
         return self.span(offsets[begin], offsets[last] + 1)
 
+    def quoted(self, line: int) -> str:
+        """A line as messages cite it: file, number, text."""
+        return f"{self.path}:{line}: {self.line(line).strip()}"
+
     def diagnostic(self, code: str, message: str, span: Span | None, help: str = "") -> Diagnostic:
         """A diagnostic of this file."""
         line = self.line(span.line) if span else ""

@@ -43,10 +43,18 @@ SCHEDULE = Subject(
     "schedule", "factor", "factor", (), (*_ABOUT, "hyperparameters", "domains", "rule", "torch")
 )
 """What a hyperparameter is multiplied by in a step."""
+TRANSFORM = Subject("transform", "update", "p", OPTIMIZER.tensors, OPTIMIZER.tables)
+"""Statements that go before or after the rule of an optimizer, which is written into them."""
+SIDES = ("before", "after")
+"""The keys of `[rule]` that hold them."""
 
 
 def subject_of(data: Mapping[str, Any]) -> Subject:
     """The subject of a spec: what its rule says that it computes."""
     rule = data.get("rule")
     keys = rule if isinstance(rule, dict) else {}
-    return SCHEDULE if SCHEDULE.key in keys and OPTIMIZER.key not in keys else OPTIMIZER
+    if OPTIMIZER.key in keys:
+        return OPTIMIZER
+    if any(side in keys for side in SIDES):
+        return TRANSFORM
+    return SCHEDULE if SCHEDULE.key in keys else OPTIMIZER

@@ -1,7 +1,9 @@
 """Where specs are: the project's own folder first, then the stock specs.
 
 The own folder is `specs/` in the working directory, unless the configuration names another one.
-Schedules are in a folder of their own in it; a name is of one spec, whichever of the two it is.
+Schedules, dialects of optimizers and transforms are in folders of their own in it; a name is of one
+spec, whichever of them it is. The file of a dialect is called like `adam@keras.toml`, and what is
+generated from it `adam_keras`.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from pathlib import Path
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
 from stepforge.project import config
 
-SCHEDULES = "schedules"
-"""The folder of schedules, in a folder of specs."""
+SCHEDULES, DIALECTS, TRANSFORMS = FOLDERS = "schedules", "dialects", "transforms"
+"""The folders in a folder of specs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def origin(located: Located) -> str | None:
     """The file of a spec relative to the project; None if it lies outside and is no stock one."""
     path = Path(os.path.realpath(located.path))
     of_stock = Path(os.path.realpath(stock()))
-    if path.parent in (of_stock, of_stock / SCHEDULES):
+    if path.parent in (of_stock, *(of_stock / folder for folder in FOLDERS)):
         return f"specs/{path.relative_to(of_stock).as_posix()}"
     top = os.path.realpath(root())
     return path.relative_to(top).as_posix() if path.is_relative_to(top) else None
@@ -75,10 +77,19 @@ def everything() -> list[Located]:
 
 
 def _specs(folder: Path) -> list[Path]:
-    """The specs of a folder, optimizers and schedules, sorted by name."""
-    return sorted(
-        (*folder.glob("*.toml"), *(folder / SCHEDULES).glob("*.toml")), key=lambda path: path.stem
-    )
+    """The specs of a folder from which code is generated, sorted by name."""
+    places = (folder, folder / SCHEDULES, folder / DIALECTS)
+    return sorted((path for place in places for path in place.glob("*.toml")), key=name_of)
+
+
+def _files(folder: Path) -> list[Path]:
+    """All of its specs, transforms included."""
+    return [*_specs(folder), *sorted((folder / TRANSFORMS).glob("*.toml"))]
+
+
+def name_of(path: Path) -> str:
+    """The name of a spec, from that of its file."""
+    return path.stem.replace("@", "_")
 
 
 def _stock(path: Path) -> Located:
@@ -87,40 +98,53 @@ def _stock(path: Path) -> Located:
 
 def stock_names() -> list[str]:
     """The names of the stock specs."""
-    return [path.stem for path in _specs(stock())]
+    return [name_of(path) for path in _files(stock())]
 
 
 def known_names() -> list[str]:
     """The names that `locate` finds without a path."""
-    return sorted({*stock_names(), *(path.stem for path in _specs(local()))})
+    return sorted({path.stem for folder in (stock(), local()) for path in _files(folder)})
 
 
-def known_schedules() -> list[str]:
-    """Those of them that are schedules."""
-    folders = (local() / SCHEDULES, stock() / SCHEDULES)
-    return sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
+def known_in(folder: str) -> list[str]:
+    """Those of them that are in one of `FOLDERS`."""
+    places = (local() / folder, stock() / folder)
+    return sorted({path.stem for place in places for path in place.glob("*.toml")})
+
+
+def transforms() -> list[Located]:
+    """All transforms of the local folder, or the stock ones if there is none; sorted by name."""
+    own = local()
+    if own.is_dir():
+        return [Located(path, str(path)) for path in sorted((own / TRANSFORMS).glob("*.toml"))]
+    return [_stock(path) for path in sorted((stock() / TRANSFORMS).glob("*.toml"))]
 
 
 def locate(name: str) -> Located:
-    """The file of a spec, given by name or path, that of a schedule also as `schedules/NAME`.
+    """The file of a spec, given by name or path; that in a folder also as `schedules/NAME`.
 
     Raises:
         SpecError: No spec has this name.
     """
-    is_schedule = name.startswith(f"{SCHEDULES}/") and not name.endswith(".toml")
-    if not is_schedule and ("/" in name or name.endswith(".toml")):
+    folder, slash, rest = name.partition("/")
+    inside = folder in FOLDERS and slash and not name.endswith(".toml")
+    if not inside and ("/" in name or name.endswith(".toml")):
         return Located(Path(name), name)
-    known = known_schedules() if is_schedule else known_names()
-    near = nearest(name.removeprefix(f"{SCHEDULES}/") if is_schedule else name, known)
+    near = nearest(rest, known_in(folder)) if inside else nearest(name, known_names())
     help = near or "`stepforge list` shows all names"
     with suppress(OSError):  # the name may be too long for a file
-        for own in (local() / f"{name}.toml", local() / SCHEDULES / f"{name}.toml"):
-            if own.is_file():
-                return Located(own, str(own))
+        for path in _files(local()):
+            if name in _names(path, local()):
+                return Located(path, str(path))
         if name and Path(name).is_dir():
             help = f"`{short(name)}` is a directory; run the command where it is called `specs`"
-    for path in _specs(stock()):
-        if name in (path.stem, path.relative_to(stock()).with_suffix("").as_posix()):
+    for path in _files(stock()):
+        if name in _names(path, stock()):
             return _stock(path)
     message, shown = f"no spec named `{short(name)}`", f"specs/{short(name)}.toml"
     raise SpecError([Diagnostic("E006", message, shown, help=help)])
+
+
+def _names(path: Path, folder: Path) -> tuple[str, str, str]:
+    """What a file is called on the command line."""
+    return path.stem, name_of(path), path.relative_to(folder).with_suffix("").as_posix()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Selection:
         """What the manifest says where specs came from: the same from every working directory."""
         found: dict[str, str | None] = {}
         for located in loaded:
-            name, file = located.path.stem, catalogue.origin(located)
+            name, file = catalogue.name_of(located.path), catalogue.origin(located)
             entry = self.held.specs.get(name) if self.held else None
             if entry and entry.file and located.path.as_posix().endswith(f"/{entry.file}"):
                 file = entry.file
@@ -130,7 +131,7 @@ def _merged(first: Iterable[Located], others: Iterable[Located]) -> tuple[Locate
     """Specs by name: the first of each, sorted."""
     found: dict[str, Located] = {}
     for located in (*first, *others):
-        found.setdefault(located.path.stem, located)
+        found.setdefault(catalogue.name_of(located.path), located)
     return tuple(found[name] for name in sorted(found))
 
 
@@ -154,11 +155,10 @@ def _find(name: str, entry: Entry, out: Path) -> Located | None:
     file = entry.file or ""
     for folder in (catalogue.root(), *Path(os.path.realpath(out)).parents):
         path = folder / file
-        if path.stem == name and path.is_file():
+        if catalogue.name_of(path) == name and path.is_file():
             return Located(path, os.path.relpath(path))
-    if file in (f"specs/{name}.toml", f"specs/{catalogue.SCHEDULES}/{name}.toml"):
-        try:
-            return catalogue.locate(name)
-        except SpecError:
-            return None
+    if file.startswith("specs/"):
+        with suppress(SpecError):
+            stock = catalogue.locate(name)
+            return stock if catalogue.origin(stock) == file else None
     return None

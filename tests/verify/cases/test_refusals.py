@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from support import ROOT, stock
 
-from stepforge.language.reader import load
 from stepforge.language.spec import Spec
+from stepforge.project.loading import load
 from stepforge.verify.cases import refusals
 from stepforge.verify.files.generated import expected_text, fresh
 

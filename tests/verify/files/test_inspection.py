@@ -121,7 +121,7 @@ def test_a_licence_above_the_header_is_no_other_origin(folder: Path) -> None:
 
 
 def test_a_comment_in_the_spec_makes_no_file_stale(folder: Path, tmp_path: Path) -> None:
-    from stepforge.language.reader import load
+    from stepforge.project.loading import load
 
     path = tmp_path / "own" / "lion.toml"
     path.parent.mkdir()

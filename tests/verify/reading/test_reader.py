@@ -70,7 +70,7 @@ def test_both_read_the_same() -> None:
             assert ours.before == {n for n, kind in known.items() if kind is kinds.Kind.TENSOR}
             if isinstance(ours, tree.Assign) and isinstance(theirs, expression.Assign):
                 assert ours.name == theirs.name
-                assert reader.place(spec, ours).split(":")[1] == str(theirs.name_span.line)
+                assert reader.place(spec, ours) == spec.source.quoted(theirs.name_span.line)
                 pair = ours.value, theirs.value
             else:
                 assert isinstance(ours, tree.If)

@@ -16,7 +16,8 @@ from support import ROOT, Command, run_command
 
 from stepforge.backends.registry import BACKENDS, shared
 from stepforge.language.diagnostics import SpecError
-from stepforge.language.reader import load, loads
+from stepforge.language.reader import loads
+from stepforge.project.loading import load
 from stepforge.verify.certificate import Certificate, Status, Verdict
 from stepforge.verify.driver import Level, Task, verify
 from stepforge.verify.run import cache, environment

@@ -9,7 +9,7 @@ import pytest
 import torch
 from support import ROOT, STOCK, stock
 
-from stepforge.language.reader import load
+from stepforge.project.loading import load
 from stepforge.verify import driver as verify
 from stepforge.verify.certificate import Status
 from stepforge.verify.rungs import third_party

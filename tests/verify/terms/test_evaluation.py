@@ -154,3 +154,13 @@ def test_what_has_no_real_value_says_so_unless_a_choice_leaves_it_aside(
         exact(value, at)
     aside = apply("select", apply("eq", leaves[0], leaves[0]), constant(5.0, "f64"), value)
     assert exact(aside, at) == 5
+
+
+def test_a_number_without_end_is_no_value() -> None:
+    """A function of a number with more bits than there is memory would end the process."""
+    tower = load("x", "f64")
+    for _ in range(4):
+        tower = apply("exp", tower, kind="f64")
+    for op in ("tanh", "sin", "expm1"):
+        with pytest.raises(NoValue):
+            exact(apply(op, tower, kind="f64"), {"x": 9.0})

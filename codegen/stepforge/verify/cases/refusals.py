@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from stepforge.language.expression import Expression, If, Statement, names
+from stepforge.language.expression import names, read
 from stepforge.language.names import CHECKED
 from stepforge.language.spec import Hyperparameter, Input, Options, Spec, holds
 from stepforge.verify.cases import inputs
@@ -93,9 +93,9 @@ def _calls(spec: Spec, options: Options) -> Iterator[_Call]:
         # What int() says of a NaN is as good.
         told = "" if t != t else "t counts the steps from 1"
         yield _Call(f"t = {t}", told, True, t, usual, options)
-    read = {*_read(spec.rule), *(name for c in spec.together for name in c.names)}
+    spoken = {*(n.id for n in read(spec.rule)), *(name for c in spec.together for name in c.names)}
     for h in spec.numbers:
-        if h.name not in read:
+        if h.name not in spoken:
             continue
         for value, inside in _edges(h):
             what, values = f"{h.name} = {value!r}", {**usual, h.name: value}
@@ -151,17 +151,3 @@ def _edges(h: Hyperparameter | Input) -> Iterator[tuple[float, bool]]:
             yield value, value in h.domain
     if finite:
         yield math.nan, False
-
-
-def _read(statements: tuple[Statement, ...]) -> Iterator[str]:
-    """The names that a rule reads."""
-    for statement in statements:
-        if isinstance(statement, If):
-            yield from _of(statement.condition)
-            yield from _read((*statement.body, *statement.orelse))
-        else:
-            yield from _of(statement.value)
-
-
-def _of(expression: Expression) -> Iterator[str]:
-    return (name.id for name in names(expression))

@@ -184,7 +184,7 @@ def spec_line(spec: Spec, options: Options, index: int) -> str:
 def state_line(spec: Spec, name: str) -> str:
     """`file:line: text` of the declaration of a state."""
     line = next(s.span.line for s in spec.states if s.name == name)
-    return f"{spec.source.path}:{line}: {spec.source.line(line).strip()}"
+    return spec.source.quoted(line)
 
 
 def last_assignment(spec: Spec, options: Options, name: str) -> int:

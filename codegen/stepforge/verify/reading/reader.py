@@ -397,4 +397,4 @@ class _Rule:
 def place(spec: Spec, statement: Assign) -> str:
     """`file:line: text` of a statement."""
     line = spec.source.inner_span(("rule", spec.subject.key), statement.line, 0, 1).line
-    return f"{spec.source.path}:{line}: {spec.source.line(line).strip()}"
+    return spec.source.quoted(line)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from stepforge.language.spec import Domains, Interval
-from stepforge.operations.formats import UNIT
+from stepforge.operations.formats import FORMATS, UNIT
 from stepforge.verify.reading import reader
 from stepforge.verify.reading.tree import Expression
 from stepforge.verify.terms import rule, terms
@@ -322,11 +322,13 @@ def kept(got: Term, expected: Term) -> tuple[Term, Term]:
 
 
 def _is_narrowing(node: Term) -> bool:
-    """Whether it is a cast from a compute kind to one of fewer digits."""
-    if node.op != "cvt":
-        return False
-    before, after = (UNIT.get(x.kind, 0.0) for x in (node.args[0], node))
-    return after > before >= UNIT["f64"]
+    """Whether it is a cast from a compute kind to one of 16 bits."""
+    form = FORMATS.get(node.kind) if node.op == "cvt" else None
+    return (
+        form is not None
+        and form.bits < form.computed.bits
+        and (node.args[0].kind == form.computed.kind)
+    )
 
 
 def _with_functions(term: Term, kinds: Set[str]) -> Term:

@@ -66,6 +66,10 @@ class Rounded:
         return result.astype(_TYPES[term.kind])
 
 
+MOST = 1 << 20
+"""Bits before the point: larger than any float by far, and a function of more takes all memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Real:
     """Numbers of 120 digits and conditions; None where there is none, which a choice may avoid."""
@@ -93,4 +97,6 @@ class Real:
             return None
         if isinstance(value, bool):
             return value
-        return value if isinstance(value, mp.mpf) and mp.isfinite(value) else None
+        if not (isinstance(value, mp.mpf) and mp.isfinite(value)):
+            return None
+        return value if mp.mag(value) < MOST else None
