@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from support import ROOT, numpy_of
+from support import DIALECTS, ROOT, numpy_of
 
 from stepforge.commands.diff import operand
 from stepforge.relations.sides import Side
@@ -27,6 +27,8 @@ def side(text: str) -> Side:
         path = ROOT / folder / f"{name}.toml"
         if path.is_file():
             return operand(f"{path}{bracket}{options}", [])
+    if name in DIALECTS:
+        return operand(f"{DIALECTS[name]}{bracket}{options}", [])
     raise FileNotFoundError(name)
 
 

@@ -46,6 +46,17 @@ def test_json_has_the_same(command: Command) -> None:
     assert found["difference"]["lines"][0].endswith("g = g + weight_decay*p")
 
 
+def test_defaults_are_no_difference_of_formulas(command: Command) -> None:
+    done = command("diff", "nadam", "nadam@keras")
+    assert done.stdout.splitlines() == [
+        "nadam and nadam_keras are equal: PROVED (reals)",
+        "  their defaults differ: lr = 0.002 and 0.001, eps = 1e-08 and 1e-07, momentum_decay = "
+        "0.004 and 1",
+    ]
+    found = json.loads(command("diff", "nadam", "nadam@keras", "--json").stdout)["results"][0]
+    assert found["defaults"]["momentum_decay"] == [0.004, 1]
+
+
 def test_two_specs_of_one_name_are_told_apart(tmp_path: Path, command: Command) -> None:
     (tmp_path / "specs").mkdir()
     text = (ROOT / "specs" / "momentum.toml").read_text("utf-8")

@@ -87,6 +87,9 @@ def lines(found: Relation) -> Iterator[str]:
     yield headline(found)
     if found.hypothesis is not None:
         yield from (INDENT + line for line in _substitution(found))
+    if apart := _defaults(found):
+        texts = [f"{name} = {one:g} and {other:g}" for name, (one, other) in apart.items()]
+        yield f"{INDENT}their defaults differ: {', '.join(texts)}"
     for alternative in found.alternatives:
         yield f"{INDENT}also equal if {joined([c.text for c in alternative])}"
     if found.doubtful is not None:
@@ -100,6 +103,12 @@ def lines(found: Relation) -> Iterator[str]:
         if found.first_step is not None:
             yield f"{INDENT}the first step is the same: PROVED (reals)"
         yield from (INDENT + line for line in _apart(found, found.difference))
+
+
+def _defaults(found: Relation) -> dict[str, tuple[float, float]]:
+    """Hyperparameters of one name whose defaults are not the same."""
+    own, others = ({h.name: h.default for h in s.spec.hyperparameters} for s in (found.a, found.b))
+    return {n: (v, others[n]) for n, v in own.items() if n in others and others[n] != v}
 
 
 def _substitution(found: Relation) -> Iterator[str]:
@@ -184,6 +193,7 @@ def as_dict(found: Relation) -> dict[str, Any]:
         "first_step_only": hypothesis.first_only if hypothesis else False,
         "first_step_equal": found.first_step is not None,
         "hyperparameters": dict(hypothesis.translation.texts) if hypothesis else {},
+        "defaults": {name: list(pair) for name, pair in _defaults(found).items()},
         "states": _states(proof.states) if proof else {},
         "states_of": ("a" if proof.reverse else "b") if proof else None,
         "without_effect": [list(names) for names in proof.left_out] if proof else [],
