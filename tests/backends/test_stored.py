@@ -8,7 +8,7 @@ import pytest
 import torch
 from support import ROOT, numpy_of, stock
 
-from stepforge.language.reader import load
+from stepforge.project.loading import load
 
 STEPS = 1000
 LR, ULP = 1e-4, 2.0**-8

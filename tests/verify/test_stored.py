@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from support import ROOT, small, stock
 
-from stepforge.language.reader import load
 from stepforge.language.spec import Spec
 from stepforge.operations.formats import BY_NUMPY
 from stepforge.output import emit
+from stepforge.project.loading import load
 from stepforge.verify.certificate import Status
 from stepforge.verify.files.generated import ON_HOST
 from stepforge.verify.reading import reader
