@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "codegen" / "stepforge"
 FILE = ROOT / "docs" / "architecture.svg"
 ROOMS = (
-    "commands", "mutate", "fuzz", "relations", "verify", "project", "output", "backends",
+    "commands", "mutate", "fuzz", "facts", "relations", "verify", "project", "output", "backends",
     "lowering", "language", "operations",
 )  # fmt: skip
 """From the top: nothing imports from above."""

@@ -19,7 +19,7 @@ import architecture
 PACKAGE = ROOT / "codegen" / "stepforge"
 FLOORS = (
     "version", "operations", "language", "lowering", "backends", "output", "project", "verify",
-    "relations", "fuzz", "mutate", "notebook", "", "commands", "__main__",
+    "relations", "facts", "fuzz", "mutate", "notebook", "", "commands", "__main__",
 )  # fmt: skip
 VERIFY = (
     "", "processes", "certificate", "files", "reading", "cases", "terms", "ptx", "rounding",

@@ -139,7 +139,7 @@ def test_the_commands_print_what_the_readme_shows(tmp_path: Path, command: Comma
             ran.append(arguments[0])
         else:
             assert program in ("python3", "pip", "python"), line
-    assert {*ran} == {"show", "build", "verify", "new", "check", "diff"}
+    assert {*ran} == {"show", "build", "verify", "new", "check", "diff", "list"}
     (shown,) = [b for b in blocks("text") if b.startswith("optimizer")]
     assert printed["verify lion"].startswith(shown)
     assert "left out: " in printed["verify lion"].splitlines()[-1]

@@ -58,6 +58,13 @@ def complete_family(incomplete: str) -> list[str]:
     return _beginning([*FAMILIES, catalogue.SCHEDULES, catalogue.TRANSFORMS], incomplete)
 
 
+def complete_fact(incomplete: str) -> list[str]:
+    """Facts that optimizers are chosen by."""
+    from stepforge.facts.derive import PROPERTIES
+
+    return _beginning(PROPERTIES, incomplete)
+
+
 def complete_backend(incomplete: str) -> list[str]:
     """Backends, after a comma too."""
     from stepforge.backends.registry import BACKENDS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -24,6 +24,8 @@ EXAMPLES = (
     "stepforge show adamw                          # the formula in words",
     "stepforge show adamw --as spec                # the file itself",
     "stepforge show adamw --as latex --option amsgrad",
+    "stepforge show adamw --as facts        # how it scales, symmetries, costs",
+    "stepforge show lion --as limits        # what its special cases are",
     "stepforge show mine --as triton               # what build would write",
     "stepforge show mine --as ptx --target h100    # what Triton makes of it",
 )
@@ -46,8 +48,8 @@ def show(
         Optional[list[str]],
         typer.Option(
             "--option",
-            help="Switch an option on (repeatable): text and mathematics are then of that option "
-            "set alone.",
+            help="Switch an option on (repeatable): text, mathematics and facts are then of that "
+            "option set alone.",
             autocompletion=complete_option,
         ),
     ] = None,
@@ -82,6 +84,7 @@ def show(
     warnings: list[Diagnostic] = []
     (loaded,) = load_all([spec], warnings)
     options = views.chosen(loaded, option or [])
+    more: dict[str, Any] = {}
     given = {"--target": target is not None, "--dtype": dtype is not None, "--fast": fast}
     if view in views.COMPILED:
         gpu = gpus.target(target, "show") if target else "sm_90"
@@ -97,11 +100,15 @@ def show(
         message = f"`{name}` is for --as ttir and --as ptx"
         raise SpecError([Diagnostic("E006", message, "show")])
     else:
-        text = views.show(loaded, view, options if option else None)
+        chosen = options if option else None
+        if view in views.OF_OPTIMIZER:
+            text, more[view] = views.derived(loaded, view, chosen)
+        else:
+            text = views.show(loaded, view, chosen)
     if as_json:
         answer(
             "show",
-            [{"spec": loaded.name, "view": view, "options": options, "text": text}],
+            [{"spec": loaded.name, "view": view, "options": options, "text": text, **more}],
             warnings,
         )
     else:

@@ -10,22 +10,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stepforge.backends.python import expression, written
 from stepforge.backends.registry import BACKENDS, of
 from stepforge.commands import gpus
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
 from stepforge.language.spec import Hyperparameter, Input, Options, Spec, State, holds, under
+from stepforge.language.subjects import OPTIMIZER
 
 OF_SPEC = ("text", "spec", "latex", "mathml", "kernel")
 """Views of what is the same for all backends, whose views come next."""
+OF_OPTIMIZER = ("facts", "limits")
+"""Views of what follows from the rule of an optimizer."""
 COMPILED = ("ttir", "ptx")
 """Views of what Triton's compiler makes of the generated kernel."""
 
 
 def views() -> tuple[str, ...]:
     """What `stepforge show --as` prints."""
-    return (*OF_SPEC, *BACKENDS, *COMPILED)
+    return (*OF_SPEC, *OF_OPTIMIZER, *BACKENDS, *COMPILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,8 @@ def show(spec: Spec, view: str, options: Options | None = None) -> str:
         spec: The spec.
         view: One of `views`, none of `COMPILED`.
         options: For text and mathematics, what decides the conditions on options; if None, the
-            whole rule is shown, with its conditions. Code has all options in any case.
+            whole rule is shown, with its conditions. For what follows from a rule, see `derived`.
+            Code has all options in any case.
 
     Raises:
         SpecError: There is no such view.
@@ -71,6 +76,8 @@ def show(spec: Spec, view: str, options: Options | None = None) -> str:
         from stepforge.language.typeset import Latex, MathML
 
         return (Latex if view == "latex" else MathML)(spec, options).text()
+    if view in OF_OPTIMIZER:
+        return derived(spec, view, options)[0]
     from stepforge.backends.render import render
     from stepforge.lowering.lower import lower
 
@@ -78,6 +85,41 @@ def show(spec: Spec, view: str, options: Options | None = None) -> str:
     if view in BACKENDS and view not in of(spec.subject):
         raise _nothing(spec, view)
     return str(kernel) if view == "kernel" else render(kernel, view).rstrip("\n")
+
+
+def derived(spec: Spec, view: str, options: Options | None) -> tuple[str, list[dict[str, Any]]]:
+    """What follows from a rule, as text and as data.
+
+    Args:
+        spec: The optimizer.
+        view: One of `OF_OPTIMIZER`.
+        options: The option set; None for the default one, and for facts also with each of the
+            other options alone.
+
+    Raises:
+        SpecError: It is no optimizer.
+    """
+    if spec.subject != OPTIMIZER:
+        raise _nothing(spec, view)
+    first, *others = spec.option_sets()
+    chosen = first if options is None else options
+    if view == "facts":
+        from stepforge.commands.terminal import facts as terminal
+        from stepforge.facts.derive import facts
+
+        alone = [o for o in others if sum(o[name] != first[name] for name in first) == 1]
+        sets = [chosen, *(alone if options is None else ())]
+        found = [facts(spec, one) for one in sets]
+        return terminal.text(spec, found), [terminal.as_dict(one) for one in found]
+    from stepforge.commands.specs import load_all, optimizers
+    from stepforge.commands.terminal import relations
+    from stepforge.facts.limits import limits
+
+    catalogue = optimizers(load_all(None), None, "show")
+    related = limits(spec, chosen, catalogue)
+    lines = [relations.special_case(relation) for relation in related]
+    text = "\n".join(lines) or f"{spec.name} is no other optimizer of the catalogue"
+    return text, [relations.as_dict(relation) for relation in related]
 
 
 def show_compiled(spec: Spec, view: str, options: Options, compilation: Compilation) -> str:

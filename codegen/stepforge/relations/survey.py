@@ -47,16 +47,18 @@ def sides(specs: Sequence[Spec]) -> list[Side]:
 
 
 def survey(
-    found: Sequence[Side], tell: Callable[[int, int], None], seed: int = 0
-) -> list[Relation]:
+    found: Sequence[Side], tell: Callable[[int, int], None], seed: int = 0,
+    only: Side | None = None,
+) -> list[Relation]:  # fmt: skip
     """The relations between these, without those that follow from two others.
 
     Args:
         found: The optimizers.
         tell: Is told how many of how many candidates are done.
         seed: Of random points of proofs.
+        only: The one whose special cases are asked for, if not those of all.
     """
-    pairs = candidates(found)
+    pairs = candidates(found, only)
     proved: dict[Pair, Relation] = {}
     for number, (one, other) in enumerate(pairs):
         tell(number, len(pairs))
@@ -106,8 +108,13 @@ def direct(sizes: Mapping[Pair, int]) -> list[Pair]:
     return [pair for pair in sizes if not follows(*pair)]
 
 
-def candidates(found: Sequence[Side]) -> dict[Pair, int]:
-    """Pairs whose first is the second in numbers, under conditions → how many conditions."""
+def candidates(found: Sequence[Side], only: Side | None = None) -> dict[Pair, int]:
+    """Pairs whose first is the second in numbers, under conditions → how many conditions.
+
+    Args:
+        found: The optimizers.
+        only: The first of the pairs, if not each of them.
+    """
     problem = trajectories.random_problem(found, 21, STEPS)
 
     def run(side: Side, values: Values, rows: int) -> Array:
@@ -122,7 +129,7 @@ def candidates(found: Sequence[Side]) -> dict[Pair, int]:
     everything, owner = everything[order], owner[order]
     best: dict[Pair, int] = {}
     for index, side in enumerate(found):
-        for count in range(MOST_CONDITIONS + 1):
+        for count in range(MOST_CONDITIONS + 1) if only in (None, side) else ():
             values, rows = _specialised(side, count)
             if not rows:
                 continue
