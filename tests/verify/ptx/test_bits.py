@@ -28,6 +28,12 @@ SAME_BITS = {
     + "mov.b64 {%r53, %r54}, %rd33;\nmov.b32 {%rs1, %rs2}, %r54;\ncvt.f32.bf16 %r60, %rs2;",
     "a negative by its sign bit": "xor.b32 %r60, %r50, -2147483648;",
     "an absolute value by its sign bit": "and.b32 %r60, %r50, 2147483647;",
+    "a zero by its other bits": "and.b32 %r52, %r50, 2147483647;\nsetp.eq.b32 %p3, %r52, 0;\n"
+    "selp.b32 %r60, %r51, %r50, %p3;",
+    "an even integer by its last bit": "and.b32 %r52, %r50, 1;\nsetp.ne.b32 %p3, %r52, 0;\n"
+    "selp.b32 %r60, %r51, %r50, %p3;",
+    "an integer and all its bits inverted": "not.b32 %r52, %r50;\nand.b32 %r53, %r52, 16777215;\n"
+    "mov.b32 %r60, %r53;",
 }
 
 

@@ -76,8 +76,16 @@ def pairs(draw: st.DrawFn, kind: str, depth: int = 4) -> Pair:
                     computed(op, whole, a.values, value))  # fmt: skip
     b = draw(pairs(kind, depth - 1))
     if choice == 8:
-        back = apply("asint", apply("asfloat", a.term))
-        return Pair(back, a.values)
+        sign = INTEGERS[whole](int(integer(1 << (width - 1), whole).data))
+        op, values = draw(
+            st.sampled_from([("", a.values), ("abs", a.values & ~sign), ("neg", a.values ^ sign)])
+        )
+        number = apply("asfloat", a.term)
+        return Pair(apply("asint", apply(op, number) if op else number), values)
+    if choice == 9:
+        x, y = leaves(kind).values()
+        condition = apply("lt", load("x", kind), load("y", kind))
+        return Pair(apply("select", condition, a.term, b.term), np.where(x < y, a.values, b.values))
     op = draw(st.sampled_from(["iadd", "isub", "iand", "ior", "ixor"]))
     return Pair(apply(op, a.term, b.term), computed(op, whole, a.values, b.values))
 

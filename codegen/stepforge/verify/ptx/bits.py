@@ -26,6 +26,7 @@ from stepforge.verify.ptx.values import (
     zero,
 )
 from stepforge.verify.terms.integers import NoInteger, integer
+from stepforge.verify.terms.offsets import number
 from stepforge.verify.terms.terms import Term, apply
 
 
@@ -170,10 +171,17 @@ def lower(m: Mnemonic, a: Value) -> Value:
     return unknown(m)
 
 
+def inverted(m: Mnemonic, a: Value) -> Value:
+    """`not`: every bit is another one."""
+    return computed("ixor")(m, a, number(-1))
+
+
 def compared(m: Mnemonic, a: Value, b: Value) -> Value:
-    """Whether a float has the bits of a number; not of a NaN, which may have any other, too."""
-    pattern = constant_of(b)
-    if pattern is None or not isinstance(a, Float) or a.width != width_of(m.source):
+    """Whether a number has the bits of a float; not of a NaN, which may have any other, too."""
+    pattern, width = constant_of(b), width_of(m.source)
+    if isinstance(a, Integer) and a.width == width:
+        a = Float(apply("asfloat", a.term))  # of NaN or not, no float but one has these bits
+    if pattern is None or not isinstance(a, Float) or a.width != width:
         return unknown(m)
     if math.isnan(float_of(pattern, a.term.kind).term.number):
         return unknown(m)

@@ -19,7 +19,7 @@ from stepforge.verify.ptx.mnemonics import Mnemonic, width_of
 from stepforge.verify.ptx.parser import Unsupported
 from stepforge.verify.ptx.values import Address, Value, constant_of
 from stepforge.verify.terms.lifted import Mask, TableAddress
-from stepforge.verify.terms.offsets import Offset, Overflow
+from stepforge.verify.terms.offsets import Offset, Overflow, number
 from stepforge.verify.terms.ttir import mask_of
 
 
@@ -77,6 +77,11 @@ def subtracted(m: Mnemonic, a: Value, b: Value) -> Value:
 def negated(m: Mnemonic, a: Value) -> Value:
     """The negative."""
     return kept(-offset(a), m.source)
+
+
+def inverted(m: Mnemonic, a: Value) -> Value:
+    """Every bit is another one: -1 has all of them, and nothing is borrowed from a bit that is."""
+    return _bits(number(-1) - offset(a), m.source)
 
 
 def _product(a: Offset, b: Offset) -> Offset:

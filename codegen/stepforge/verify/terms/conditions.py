@@ -5,12 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection
 
+import numpy as np
+
 from stepforge.verify.terms.nodes import (
+    FLOATS,
     INTEGERS,
     RULES,
+    WITH_DATA,
     Rule,
     Term,
     apply,
+    constant,
     node,
     plain,
     substitute,
@@ -18,7 +23,7 @@ from stepforge.verify.terms.nodes import (
 )
 from stepforge.verify.terms.spans import is_number, span
 from stepforge.verify.terms.sums import unsigned
-from stepforge.verify.terms.zeros import any_zero, settled
+from stepforge.verify.terms.zeros import any_zero, is_no_negative_zero, settled
 
 
 def _not(_: str, x: Term) -> Term:
@@ -175,17 +180,50 @@ def _nan(_: str, a: Term, b: Term) -> Term:
 
 
 def _unchanged(x: Term) -> Term:
-    """What is NaN exactly where a term is: signs and casts make no NaN of a number."""
-    while (bare := x.args[0] if x.op == "cvt" else _without_signs(x)) is not x:
+    """What is NaN exactly where a term is: signs and casts make no NaN of a number.
+
+    An extreme is NaN where one of its operands is, so that those that never are do not count.
+    """
+    while (bare := x.args[0] if x.op == "cvt" else _without_signs(_without_numbers(x))) is not x:
         x = bare
     return any_zero(x)
+
+
+def _without_numbers(x: Term) -> Term:
+    """A maximum or minimum without operands that are never NaN; the last one stays."""
+    if x.op not in ("max", "min"):
+        return x
+    perhaps = [a for a in x.args if not is_number(a)] or [*x.args[:1]]
+    return x if len(perhaps) > 1 else perhaps[0]
 
 
 def _without_signs(x: Term) -> Term:
     """A term that is zero, infinite or NaN where another one is, but may have another sign."""
     if x.op in ("neg", "abs"):
         return _without_signs(x.args[0])
+    if x.op == "asfloat":
+        return apply("abs", x)
+    if x.op == "select":
+        return apply("select", x.args[0], *map(_without_signs, x.args[1:]))
     return apply(x.op, *map(_without_signs, x.args)) if x.op in ("mul", "div") else x
+
+
+def _bits(_: str, args: tuple[Term, ...], pattern: int) -> Term:
+    """Whether a float has a pattern of bits.
+
+    No two numbers but the zeros are equal, so that with another number it is a comparison; with
+    +0 it is one where -0 cannot be.
+    """
+    (x,) = args
+    size = np.dtype(FLOATS[x.kind]).itemsize
+    if pattern >> 8 * size:
+        return truth(False)
+    value = float(np.array(pattern, f"u{size}").view(FLOATS[x.kind]))
+    if value != value or (value == 0 and not is_no_negative_zero(x)):
+        return plain("bits", "bool", args, pattern)
+    if value == 0 and np.signbit(value):
+        return truth(False)
+    return apply("eq", x, constant(value, x.kind))
 
 
 def _select(_: str, condition: Term, a: Term, b: Term) -> Term:
@@ -282,6 +320,7 @@ def _compiled_extreme(condition: Term, a: Term, b: Term) -> Term | None:
     return None
 
 
+WITH_DATA["bits"] = _bits
 RULES |= {
     "not": _not,
     "and": _and,

@@ -3,6 +3,10 @@
 Compilers nest choices otherwise, and move operations into their arms or out of them. Terms are
 compared from the top; where they part, what is below is compared for every outcome of its
 comparisons, each of which has to leave the same operations.
+
+Before that, parts of the one take the place of equal parts of the other, operands first: so little
+of each is left to compare. What may be equal is tried at points (`samples`); that proves nothing,
+and is only where a proof is looked for.
 """
 
 from __future__ import annotations
@@ -15,8 +19,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from stepforge.verify.terms import functions, terms
+from stepforge.verify.terms import functions, narrowing, terms
 from stepforge.verify.terms.algebra import Undecided
+from stepforge.verify.terms.samples import Samples
 from stepforge.verify.terms.spans import NOTHING, Span, is_number, span
 from stepforge.verify.terms.symmetry import Symmetry
 from stepforge.verify.terms.terms import COMMUTATIVE, Term, apply, nodes
@@ -46,6 +51,13 @@ def limited(seconds: float) -> Iterator[None]:
 
 _ATOMS = ("lt", "le", "eq", "nan", "bits")
 MAX_SPLITS = 2000
+"""Cases of two terms."""
+FEW_SPLITS = 100
+"""Cases of two parts of terms, of which there are many."""
+
+
+class TooManyCases(Undecided):
+    """There is no answer after so many cases."""
 
 
 def same_operations(got: Term, expected: Term) -> bool:
@@ -54,17 +66,76 @@ def same_operations(got: Term, expected: Term) -> bool:
     Compilers nest choices otherwise, and move operations into their arms or out of them. Nothing is
     assumed of a comparison but that two numbers are in one order, or one of them is NaN.
     """
-    try:
-        with limited(SECONDS):
-            if functions.expanded(got) is functions.expanded(expected):
-                return True
-            shared = {*nodes([got])} & {*nodes([expected])}
-            got, expected = (functions.expanded(x, shared) for x in (got, expected))
-            if _Congruence().same(got, expected):
-                return True
-            return _Splits().same(got, expected, {})
-    except Undecided:
+    key = got.digest, expected.digest
+    if key not in _KNOWN:
+        while len(_KNOWN) >= KEPT:
+            del _KNOWN[next(iter(_KNOWN))]
+        try:
+            with limited(SECONDS):
+                _KNOWN[key] = any(_same(*pair) for pair in _readings(got, expected))
+        except Undecided:
+            _KNOWN[key] = False
+    return _KNOWN[key]
+
+
+_KNOWN: dict[tuple[bytes, bytes], bool] = {}
+"""Of this process: the same terms come from tensors that are aligned and from such that are not."""
+KEPT = 256
+
+
+def _readings(got: Term, expected: Term) -> Iterator[tuple[Term, Term]]:
+    """Two terms, with more and more of what they are made of."""
+    full = functions.expanded(got), functions.expanded(expected)
+    if full[0] is full[1]:
+        yield full
+        return
+    shared = {*nodes([got])} & {*nodes([expected])}
+    kept = {x for x in shared if x.op.endswith(functions.SUFFIX)}
+    if kept:
+        yield functions.expanded(got, kept), functions.expanded(expected, kept)
+    yield full
+    wide = narrowing.widened(full[0]), narrowing.widened(full[1])
+    if wide != full:
+        yield wide
+
+
+def _same(got: Term, expected: Term) -> bool:
+    """Whether they are the same, all operations being in sight."""
+    samples, congruence = Samples(), _Congruence()
+    if samples.of(got) != samples.of(expected):
         return False
+    got = _merged(got, expected, samples, congruence)
+    try:
+        return congruence.same(got, expected) or _Splits(MAX_SPLITS).same(got, expected, {})
+    except TooManyCases:
+        return False
+
+
+def _merged(got: Term, expected: Term, samples: Samples, congruence: _Congruence) -> Term:
+    """A term with the other one's parts in place of those that are shown to be the same.
+
+    Operands come first, so that what is left to show of each part is little.
+    """
+    wanted = dict.fromkeys(nodes([expected]))
+    alike: dict[bytes | None, list[Term]] = {}
+    for part in wanted:
+        alike.setdefault(samples.of(part), []).append(part)
+    alike.pop(None, None)
+    done: dict[Term, Term] = {}
+    for part in nodes([got]):
+        args = tuple(done[a] for a in part.args)
+        made = part if args == part.args else apply(part.op, *args, kind=part.kind, data=part.data)
+        if made not in wanted and part.args:
+            for other in alike.get(samples.of(part), [])[:MOST_ALIKE]:
+                if congruence.same(made, other):
+                    made = other
+                    break
+        done[part] = made
+    return done[got]
+
+
+MOST_ALIKE = 3
+"""Parts that are compared with one that has the same samples."""
 
 
 class _Congruence:
@@ -83,10 +154,15 @@ class _Congruence:
         key = got, expected
         if key not in self.known:
             self.known[key] = False
-            self.known[key] = self.of_operands(got, expected) or _Splits().same(
-                *_abstracted(got, expected)
-            )
+            self.known[key] = self.of_operands(got, expected) or self.by_cases(got, expected)
         return self.known[key]
+
+    def by_cases(self, got: Term, expected: Term) -> bool:
+        """Whether they are the same in every case of not too many."""
+        try:
+            return _Splits(FEW_SPLITS).same(*_abstracted(got, expected))
+        except TooManyCases:
+            return False
 
     def of_operands(self, got: Term, expected: Term) -> bool:
         """Whether they are one operation of operands that are the same."""
@@ -136,7 +212,8 @@ Case = tuple[dict[Term, Term], Mapping[Term, Span]]
 class _Splits:
     """Compares two terms for every outcome of their comparisons."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self.most = most
         self.known: dict[tuple[Term, Term, frozenset[tuple[Term, Span]]], bool] = {}
         self.symmetry = Symmetry()
 
@@ -152,8 +229,8 @@ class _Splits:
             return True
         key = got, expected, frozenset(numbers.items())
         if key not in self.known:
-            if len(self.known) >= MAX_SPLITS:
-                raise Undecided(f"more than {MAX_SPLITS} cases")
+            if len(self.known) >= self.most:
+                raise TooManyCases(f"more than {self.most} cases")
             self.known[key] = False
             atoms = [n for n in nodes([got, expected]) if n.op in _ATOMS]
             if not atoms:

@@ -224,11 +224,21 @@ def _masked(x: Term, mask: int) -> Term:
         return integer(0, x.kind)
     if x.op == "iand" and x.args[1].is_constant:
         return _masked(x.args[0], mask & pattern(x.args[1]))
+    if x.op in ("ior", "isum"):
+        # Of what is laid over one another, parts without any bit of the mask do not count.
+        layers = [a for a in _layers(x) if possible(a) & mask]
+        if len(layers) < len(_layers(x)):
+            return _masked(functools.reduce(partial(apply, "ior"), layers), mask)
+    if x.op == "select":
+        return apply("select", x.args[0], *(_masked(a, mask) for a in x.args[1:]))
     if x.op == "asint" and x.args[0].op in ("mul", "div") and mask == bits >> 1:
         return apply("asint", apply("abs", x.args[0]))  # whose factors have no signs
     if x.op == "isum":
         # Nothing is carried downwards, so what is above the mask does not count.
         first, factors = x.data
+        if mask == 1 and first % 2:  # the last bit of `1 + x` is the other one than that of x
+            rest = combined(x.kind, 0, dict(zip(x.args, factors, strict=True)))
+            return apply("isub", integer(1, x.kind), _masked(rest, 1))
         below = (1 << mask.bit_length()) - 1
         small = {a: c & below for a, c in zip(x.args, factors, strict=True)}
         numbers = [n for n in (first & below, *small.values()) if n]
@@ -286,6 +296,8 @@ def _ixor(_: str, a: Term, b: Term) -> Term:
         return integer(pattern(a) ^ pattern(b), a.kind)
     if b.is_constant and pattern(b) == 1 << (width - 1):
         return apply("iadd", a, b)  # what is carried out of the highest bit is lost
+    if b.is_constant and int(b.data) == -1:
+        return apply("isub", b, a)  # nothing is borrowed from a bit that is set
     return _sorted("ixor", a, b)
 
 
@@ -381,9 +393,17 @@ def _asfloat(_: str, x: Term) -> Term:
         return apply("select", x.args[0], *(apply("asfloat", a) for a in x.args[1:]))
     if x.op == "iand" and x.args[0].op == "asint" and pattern(x.args[1]) == sign - 1:
         return apply("abs", x.args[0].args[0])
-    if x.op == "isum" and x.data == (_signed(sign, width), (1,)) and x.args[0].op == "asint":
-        return apply("neg", x.args[0].args[0])
+    if x.op == "isum" and x.data[0] < -(sign >> 3):
+        # A constant as large as the sign has it: what is carried out of the highest bit is lost.
+        # Smaller negative ones, such as the -1 of `x - 1`, stay: that is no more of a sign.
+        return apply("neg", apply("asfloat", apply("iadd", x, integer(sign, x.kind))))
     return node("asfloat", kind, (x,))
+
+
+def size_of_bits(x: Term) -> Term:
+    """The absolute value of what an integer is as a float: all of its bits but the highest."""
+    every = (1 << WIDTH[x.kind]) - 1
+    return apply("asfloat", apply("iand", x, integer(every >> 1, x.kind)))
 
 
 RULES |= {

@@ -11,6 +11,7 @@ from fractions import Fraction
 import ml_dtypes
 import numpy as np
 
+from stepforge.verify.terms.integers import size_of_bits
 from stepforge.verify.terms.nodes import (
     FLOATS,
     RULES,
@@ -22,6 +23,7 @@ from stepforge.verify.terms.nodes import (
     plain,
     widens,
 )
+from stepforge.verify.terms.spans import sign
 from stepforge.verify.terms.zeros import any_zero, plus_zero, settled
 
 
@@ -102,10 +104,17 @@ def _has_exact_reciprocal(x: Term) -> bool:
 
 
 def _abs(_: str, x: Term) -> Term:
-    """It goes into products, quotients and choices, whose sizes are made of sizes; into no sum."""
+    """It goes into products, quotients and choices, whose sizes are made of sizes; into no sum.
+
+    Of what is not negative it is the sum with +0: it changes -0 alone.
+    """
     x = any_zero(unsigned(x)[1])
     if x.op == "abs" or x.is_constant:
         return x
+    if sign(x) > 0:
+        return plus_zero(x)
+    if x.op == "asfloat":
+        return size_of_bits(x.args[0])
     if x.op in ("mul", "div"):
         return apply(x.op, *(apply("abs", a) for a in x.args))
     if x.op == "select":
