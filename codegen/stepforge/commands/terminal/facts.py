@@ -84,8 +84,8 @@ def _memory(costs: Costs, spec: Spec) -> str:
     apart = f", but for {kept}" if kept else ""
     return (
         f"For each element {costs.state_bytes} bytes of states, float32 also for bfloat16 "
-        f"parameters{apart}. A step reads and writes {costs.moved_bytes} bytes for each, with bfloat16 "
-        f"parameters and gradients {costs.moved_bytes_mixed}."
+        f"parameters{apart}. A step reads and writes {costs.moved_bytes} bytes for each, with "
+        f"bfloat16 parameters and gradients {costs.moved_bytes_mixed}."
     )
 
 
