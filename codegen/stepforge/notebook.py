@@ -49,7 +49,8 @@ def spec_from_sympy(
         hyperparameters: Name or symbol → the keys of the spec language: `default`, `doc`, and
             perhaps `domain` and `usual`, as text or as a SymPy relation.
         options: Name or symbol → `default`, `doc`, and perhaps `when`.
-        state: Name or symbol → `init`, `doc`, and perhaps `domain`, `when` and `scalar`.
+        state: Name or symbol → `init`, `doc`, and perhaps `domain`, `when`, `scalar` and
+            `dtype`.
         inputs: Name or symbol → `doc`, and perhaps `domain` and `scalar`.
 
     Returns:

@@ -61,6 +61,7 @@ from .grokfast_adamw import GrokfastAdamW
 from .innaprop import INNAprop
 from .inverse_sqrt import InverseSqrtSchedule
 from .inverse_time import InverseTimeSchedule
+from .kahan_adamw import KahanAdamW
 from .kate import KATE
 from .laprop import LaProp
 from .linear import LinearSchedule
@@ -174,6 +175,7 @@ __all__ = [
     "InverseSqrtSchedule",
     "InverseTimeSchedule",
     "KATE",
+    "KahanAdamW",
     "LaProp",
     "LinearSchedule",
     "Lion",

@@ -48,6 +48,8 @@ class Checkpoints(torch.optim.Optimizer):  # type: ignore[misc]
     """Keys that loading sets, whatever the checkpoint has."""
     _copies: ClassVar[Sequence[str]] = ()
     """States that start as a copy of the parameter."""
+    _of_p_type: ClassVar[Sequence[str]] = ()
+    """States that are stored in the type of the parameter, whatever the `state_dtype`."""
     _has_counter: ClassVar[bool] = True
     _is_torchs: ClassVar[bool] = False
     """Whether torch has the class: then scalar states have the types of torch's."""
@@ -74,6 +76,7 @@ class Checkpoints(torch.optim.Optimizer):  # type: ignore[misc]
                 self._keys[name],
                 None if name in self._copies else float(np.ravel(value)[0]),
                 np.ndim(value) == 0,
+                name in self._of_p_type,
             )
             for name, value in found.items()
         ]
@@ -134,7 +137,7 @@ class Checkpoints(torch.optim.Optimizer):  # type: ignore[misc]
         """Loads a checkpoint of this class or of torch's, of any age.
 
         Unlike torch's, states of 16-bit parameters keep the type they come with, unless the group
-        has a `state_dtype`.
+        has a `state_dtype`, or the rule stores them in the type of the parameter.
 
         Raises:
             KeyError: A group lacks a hyperparameter, or a parameter lacks a state.
@@ -226,6 +229,7 @@ class Checkpoints(torch.optim.Optimizer):  # type: ignore[misc]
     def _keep_types(self, loaded: dict[str, Any]) -> None:
         """Undoes that torch has cast the states to the type of their parameter."""
         scalars = self._scalars()
+        cast = {*scalars, *(self._keys[name] for name in self._of_p_type)}
         for group, saved in zip(self.param_groups, loaded["param_groups"], strict=True):
             for parameter, index in zip(group["params"], saved["params"], strict=True):
                 given = loaded["state"].get(index)
@@ -240,7 +244,7 @@ class Checkpoints(torch.optim.Optimizer):  # type: ignore[misc]
                     continue
                 for key in self._keys.values():
                     value = given.get(key)
-                    if isinstance(value, torch.Tensor) and key not in scalars:
+                    if isinstance(value, torch.Tensor) and key not in cast:
                         state[key] = value.to(device=parameter.device, dtype=dtype or value.dtype)
 
     @classmethod
@@ -306,13 +310,13 @@ def _number_on(device: torch.device, value: Any, dtype: torch.dtype) -> torch.Te
     return torch.tensor(float(value), dtype=dtype, device=device)
 
 
-def full_like(value: float | None, parameter: torch.Tensor, group: Group) -> torch.Tensor:
-    """A new state in the memory order of the parameter, which it is a copy of if `value` is None.
+def full_like(one: Needed, parameter: torch.Tensor, group: Group) -> torch.Tensor:
+    """A new state in the memory order of the parameter, which it may be a copy of.
 
-    Of complex ones both parts are `value`.
+    Of complex ones both parts are the first value.
     """
-    dtype = parameter.dtype
-    if parameter.is_floating_point():
+    dtype, value = parameter.dtype, one.first
+    if parameter.is_floating_point() and not one.has_p_type:
         dtype = group.get("state_dtype") or (torch.float32 if dtype in HALF else dtype)
     state = torch.zeros_like(parameter, dtype=dtype, memory_format=torch.preserve_format)
     if value is None:

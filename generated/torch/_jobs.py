@@ -20,12 +20,14 @@ class Needed(NamedTuple):
         key: Torch's name.
         first: Its first value; None of a copy of the parameter.
         is_scalar: Whether it is one number for each parameter.
+        has_p_type: Whether it is stored in the type of the parameter.
     """
 
     name: str
     key: str
     first: float | None
     is_scalar: bool
+    has_p_type: bool
 
 
 class Job(NamedTuple):

@@ -292,8 +292,10 @@ class Optimizer(Checkpoints):
             new["step"] = counter(0.0, parameter, group)
         for one in needed:
             if state.get(one.key) is None:
-                make = self._scalar if one.is_scalar else full_like
-                new[one.key] = make(one.first, parameter, group)
+                if one.is_scalar:
+                    new[one.key] = self._scalar(one.first, parameter, group)
+                else:
+                    new[one.key] = full_like(one, parameter, group)
         return new
 
     def _kernel(self) -> Any:

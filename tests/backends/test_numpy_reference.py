@@ -108,6 +108,7 @@ FUNCTIONS = {
     "abs": lambda x: Tensor(np.abs(x.data)) if isinstance(x, Tensor) else abs(x),
     "sqrt": lambda x: Tensor(np.sqrt(x.data)) if isinstance(x, Tensor) else math.sqrt(x),
     "sign": lambda x: Tensor(np.sign(x.data)),
+    "stored": lambda x: x,  # of float32 and float64
     "clip": lambda x, low, high: _extremum(
         np.minimum, _extremum(np.maximum, x, Tensor.raw(low)), Tensor.raw(high)
     ),
@@ -349,8 +350,12 @@ def test_sixteen_bit_parameters_are_computed_in_float32(name: str, dtype: Any) -
     p, g = (generator.standard_normal(200).astype(dtype) for _ in range(2))
     state = reference.init(p)
     wide, wide_state = p.astype(np.float32), reference.init(p.astype(np.float32))
+    states = raw_spec(name)["state"] if state else {}
     for key, value in state.items():
-        assert isinstance(value, float) or value.dtype == np.float32, key
+        wanted = dtype if states[key].get("dtype") == "p" else np.float32
+        assert isinstance(value, float) or value.dtype == wanted, key
+    if any(entry.get("dtype") == "p" for entry in states.values()):
+        return  # `test_stored` has what such a rule computes
     for t in range(1, STEPS):
         new_p, state = reference.step(p, g, state, t, **asked(name, g))
         wide_g = g.astype(np.float32)

@@ -33,6 +33,7 @@ def evaluate(spec: Spec, options: dict[str, bool], point: dict[str, Fraction]) -
         "abs": abs,
         "sqrt": mpmath.sqrt,
         "sign": mpmath.sign,
+        "stored": lambda x: x,
         **{name: getattr(mpmath, name) for name in ("exp", "log", "expm1", "tanh")},
         **{name: getattr(mpmath, name) for name in ("sin", "cos", "atan2", "floor")},
         "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)),

@@ -38,6 +38,7 @@ f = (1 if g == p else 2) + (d if g != p else 3)
 p = p - lr*(a + b + c + d + e + f + h) + exp(lr)*g + log(lr + 1)*g + lr**t*g + sqrt(lr)*g
 p = p + abs(lr)*g
 p = p + (lr + 1)**lr*g
+p = p + stored(g)
 p = p + sign(lr)*g + min(lr, t)*g + max(lr, t)*g + clip(lr, 0, t)*g + (lr if t > 1 else 3)*g
 """
 """One function with every operation, on elements and, where it can be, on the host."""
@@ -113,6 +114,7 @@ def exact(name: str, *x: Fraction) -> mpmath.mpf | bool:
         "eq": lambda a, b: a == b,
         "ne": lambda a, b: a != b,
         "fill": lambda a: a,
+        "stored": lambda a: a,
         "select": lambda c, a, b: a if c else b,
     }[name](*x)
     return value if isinstance(value, bool) else mpmath.mpf(value.numerator) / value.denominator
@@ -137,6 +139,7 @@ def evaluate(name: str, column: str, x: tuple[float, ...]) -> float | bool:
     """One operation, computed by its spelling in a column."""
     spelling = OPERATIONS[name].spellings[column]
     space: dict[str, object] = {"np": np, "math": math, "real": np.float64, "p": np.zeros(1)}
+    space["dtype"] = np.float64
     for text in definitions("numpy", spelling.helper.split()):
         exec(text, space)
     arguments = [v if column == "scalar" else np.array([v]) for v in x]

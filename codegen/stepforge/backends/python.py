@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from stepforge.backends import aside, meaning
 from stepforge.backends.syntax import WIDTH, Syntax
@@ -104,23 +105,52 @@ def each(states: Iterable[State], line: Callable[[State], str]) -> list[str]:
     return [text for s in states for text in PYTHON.under(s.when_text, [line(s)], 1)]
 
 
-def initial_state(spec: Spec, real: str, full: str, copy: str) -> str:
-    """The body of `init`.
+@dataclass(frozen=True, slots=True)
+class Initial:
+    """How a backend writes the tensors that states are before the first step.
 
-    Args:
-        spec: The spec.
-        real: What the tensor states take their type from.
+    Attributes:
+        real: What most of them take their type from.
         full: A tensor of a number, for which there is a place.
         copy: A copy of the parameter.
+        stored: The first, brought into the type of the parameter.
+        same: A copy of the parameter in its own type.
     """
 
-    def line(state: State) -> str:
-        first = expression(state.init)
-        tensor = copy if state.is_copy else full.format(first)
-        return f'state["{state.name}"] = {f"float({first})" if state.scalar else tensor}'
+    real: str
+    full: str
+    copy: str
+    stored: str
+    same: str
 
-    lines = [f"    real = {real}"] if any(not s.scalar for s in spec.states) else []
+    def of(self, state: State) -> str:
+        """The tensor that a state begins as."""
+        if state.is_copy:
+            return self.same if state.has_p_type else self.copy
+        full = self.stored if state.has_p_type else self.full
+        return full.format(expression(state.init))
+
+
+def initial_state(spec: Spec, initial: Initial) -> str:
+    """The body of `init`."""
+
+    def line(state: State) -> str:
+        value = f"float({expression(state.init)})" if state.scalar else initial.of(state)
+        return f'state["{state.name}"] = {value}'
+
+    needs_type = any(not (s.scalar or (s.is_copy and s.has_p_type)) for s in spec.states)
+    lines = [f"    real = {initial.real}"] if needs_type else []
     return "\n".join([*lines, *each(spec.states, line)])
+
+
+def types_of_states(spec: Spec) -> str:
+    """What the documentation of `init` says of the types of 16-bit parameters' states."""
+    tensors = [s for s in spec.states if not s.scalar]
+    if tensors and all(s.has_p_type for s in tensors):
+        return "its tensors have the type of `p`."
+    if any(s.has_p_type for s in tensors):
+        return "some states of 16-bit parameters are float32."
+    return "16-bit parameters have float32 states."
 
 
 def common(

@@ -151,7 +151,10 @@ def _arguments(spec: Spec, table: Torch) -> Iterator[Argument]:
         if name == "maximize":
             doc = "Only False: the rule does not ascend."
         yield Argument(name, str(value), doc)
+    kept = [table.state.get(s.name, s.name) for s in spec.states if s.has_p_type]
     for name, (default, doc) in _SETTINGS.items():
+        if name == "state_dtype" and kept:
+            doc += f" Without effect on {', '.join(kept)}, which p's type belongs to."
         yield Argument(name, default, doc)
 
 
@@ -207,6 +210,8 @@ def _attributes(spec: Spec, table: Torch, order: list[str]) -> Iterator[str]:
         yield from _mapping("_forced", {k: str(v) for k, v in table.group.items()})
     if copies := [state.name for state in spec.states if state.is_copy]:
         yield f"    _copies = {_texts(copies)}"
+    if kept := [state.name for state in spec.states if state.has_p_type]:
+        yield f"    _of_p_type = {_texts(kept)}"
     if spec.inputs:
         yield from _mapping("_inputs", torch_inputs.attribute(spec))
     if not table.counter:

@@ -124,9 +124,8 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
         **shared,
         "checks": "\n".join("    " + line for line in checks),
         "init_signature": python.signature("init", ["p"], python.init_parameters(spec), "dict"),
-        "init": python.initial_state(
-            spec, _LIKE, "real.new_full(p.shape, {})", "p.detach().to(real, copy=True)"
-        ),
+        "init": python.initial_state(spec, _INITIAL),
+        "types_of_states": python.types_of_states(spec),
         "launch": _launch(kernel),
         "kernel_signature": _kernel_signature(kernel),
     }
@@ -188,7 +187,13 @@ def program(
 
 _LOAD = "{0} = tl.load({0}_ptr + start + offsets{1}).to(real)"
 _STORE = "tl.store({0}_ptr + start + offsets, {0}{1})"
-_LIKE = "p if p.element_size() >= 4 else p.new_empty(0).float()"
+_INITIAL = python.Initial(
+    real="p if p.element_size() >= 4 else p.new_empty(0).float()",
+    full="real.new_full(p.shape, {})",
+    copy="p.detach().to(real, copy=True)",
+    stored="real.new_full(p.shape, {}).to(p)",
+    same="p.detach().to(p, copy=True)",
+)
 
 
 def _checks(spec: Spec) -> list[str]:

@@ -268,7 +268,8 @@ def _domain(spec: Spec, h: Hyperparameter) -> str:
 
 
 def _kinds(declared: State | Input) -> Iterator[str]:
-    yield "one number" if declared.scalar else "a tensor like p"
+    has_p_type = isinstance(declared, State) and declared.has_p_type
+    yield "one number" if declared.scalar else "a tensor like p" + ", of its type" * has_p_type
     if declared.domain_text:
         yield declared.domain_text
 

@@ -26,8 +26,10 @@ FREE = ("name", "number", "fill", "neg")
 class Costs:
     """Of one element in one step; `mixed` is for bfloat16 parameters with float32 states.
 
+    States that the rule keeps in the type of the parameter are bfloat16 there.
+
     Attributes:
-        state_bytes: Of all tensor states, which are float32 in both cases.
+        state_bytes: Of all tensor states beside float32 parameters.
         moved_bytes: Read and written, every tensor once, of float32 parameters.
         moved_bytes_mixed: The same of bfloat16 parameters.
         operations: How many of each of `NAMES`; of a block on numbers, the dearer arm.
@@ -46,11 +48,12 @@ def costs(kernel: Kernel, options: Options) -> Costs:
     accesses = {t.name: t.loaded + t.stored for t in kernel.tensors}
     own = sum(accesses.get(name, 0) for name in states)
     given = sum(accesses.get(name, 0) for name in spec.given)
+    kept = sum(accesses.get(s.name, 0) for s in spec.states if s.name in states and s.has_p_type)
     counted = Counter[str]()
     for stage in kernel.stages:
         counted += _operations(stage.body, options)
     return Costs(
-        4 * len(states), 4 * (own + given), 4 * own + 2 * given,
+        4 * len(states), 4 * (own + given), 4 * (own - kept) + 2 * (given + kept),
         {name: counted[name] for name in NAMES},
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ class Parity(Enum):
 
 
 ZERO, EVEN, ODD, UNKNOWN = Parity
-_ODD_FUNCTIONS = ("neg", "sign", "cbrt", "tanh", "sin")
+_ODD_FUNCTIONS = ("neg", "stored", "sign", "cbrt", "tanh", "sin")
 
 
 @dataclass(frozen=True)

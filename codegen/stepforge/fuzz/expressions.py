@@ -181,7 +181,7 @@ class Expressions:
             _made_by(draw.make, self, tensor)
             for row in OPERATIONS.values()
             for draw in row.draws
-            if draw.sign is sign and (draw.tensors or not tensor)
+            if draw.sign is sign and (draw.tensors if tensor else draw.scalars)
             for _ in range(draw.weight)
         ]
         chosen += [partial(self.number, tensor=tensor, sign=s) for s in Sign if s > sign]

@@ -273,6 +273,10 @@ CODES: dict[str, str] = {
     "E133": "The new `p` does not depend on the gradient.",
     "E134": "The operation is of numbers that are the same for all elements, not of tensors.",
     "E135": "The factor of a schedule does not depend on the step number `t`.",
+    "E136": (
+        "`stored` rounds tensors to the type of the parameter. What contains no tensor is a number "
+        "of the host, in float64, and has no such type."
+    ),
     "E140": "The domain is not of the form `0 <= name < 1`, `name > 0` or similar.",
     "E141": "The default, or a usual value, is outside the declared domain.",
     "E142": "The domain is empty.",
@@ -297,6 +301,10 @@ CODES: dict[str, str] = {
         "The family is none of those by which `stepforge list` groups: `sgd`, `sign`, `adagrad`, "
         "`adam`, `curvature`, `averaging`, `parameter_free`, or `other`, which is that of a spec "
         "without one."
+    ),
+    "E154": (
+        '`dtype` of a state is `"p"`, the type of the parameter, and of a tensor. Without it '
+        "16-bit parameters have states of float32, and others states of their own type."
     ),
     "E160": "The `[torch]` table names something that the spec does not have, or something twice.",
     "E161": (

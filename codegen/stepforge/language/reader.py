@@ -330,7 +330,7 @@ class _Reader(InitialValues):
         defaults = {h.name: h.default for h in hyperparameters}
         for name, entry in self.entries(data, "state", MAX_STATES, seen):
             path = ("state", name)
-            known = ("init", "domain", "doc", "when", "scalar")
+            known = ("init", "domain", "doc", "when", "scalar", "dtype")
             self.table(entry, path, known, ("init", "doc"))
             domain, domain_text = self.interval(entry, path)
             when, when_text = self.condition(entry, path, options)
@@ -339,8 +339,24 @@ class _Reader(InitialValues):
             scalar = self.typed(entry, path, "scalar", bool, False)
             if "init" in entry:
                 self.starts_inside(path, init, domain, domain_text, scalar, defaults)
+            has_p_type = self.has_p_type(entry, path, scalar)
             doc = self.text(entry, path, "doc")
-            yield State(name, init, scalar, domain, domain_text, doc, when, when_text, place)
+            yield State(
+                name, init, scalar, domain, domain_text, doc, when, when_text, place, has_p_type
+            )
+
+    def has_p_type(self, entry: dict[str, Any], path: KeyPath, scalar: bool) -> bool:
+        """E154: whether a state is stored in the type of `p`, the only one that can be named."""
+        dtype = self.typed(entry, path, "dtype", str, "p")
+        span, name = self.source.value_span((*path, "dtype")), short(path[-1])
+        if dtype != "p":
+            message = f"the type of `{name}` cannot be `{short(dtype)}`"
+            help = 'write `dtype = "p"` for the type of the parameter, or leave it out for float32'
+            self.error("E154", message, span, f"{help} or float64")
+        elif scalar and "dtype" in entry:
+            message = f"`{name}` is one float64 number, and has no type of a tensor"
+            self.error("E154", message, span, "leave out `dtype`, or `scalar = true`")
+        return "dtype" in entry
 
     def inputs(self, data: dict[str, Any], seen: dict[str, str]) -> Iterator[Input]:
         for name, entry in self.entries(data, "inputs", MAX_INPUTS, seen):

@@ -217,6 +217,18 @@ def scalar_operations(spec: Spec) -> Found:
                 yield spec.source.diagnostic("E134", message, e.span, help)
 
 
+def tensor_operations(spec: Spec) -> Found:
+    """E136: some operations are of tensors, which have the type of `p`."""
+    for statement, known in kinds.walk(spec):
+        own = statement.condition if isinstance(statement, If) else statement.value
+        for e in subexpressions(own):
+            if OPERATIONS[e.op].tensor and kinds.kind(e, known) is not Kind.TENSOR:
+                symbol, argument = OPERATIONS[e.op].symbol, e.args[0]
+                message = f"`{symbol}` is of tensors, but this is the same for all elements"
+                help = "numbers of the host have float64 and are never stored in p's type"
+                yield spec.source.diagnostic("E136", message, argument.span, help)
+
+
 def literal_arithmetic(spec: Spec) -> Found:
     """E113, E109, E106: literals divide by no zero and stay within float64."""
     for expression in expressions(spec):
@@ -502,6 +514,7 @@ _TYPES: tuple[Rule, ...] = (
     mixed_conditions,
     literal_arithmetic,
     scalar_operations,
+    tensor_operations,
     scalar_states,
 )
 _FLOW: tuple[Rule, ...] = (

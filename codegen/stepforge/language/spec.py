@@ -148,6 +148,7 @@ class State:
     """What the optimizer remembers: a tensor like `p`, or one float64 if `scalar`.
 
     `init` is the value before the first step: an expression of hyperparameters, or `p` itself.
+    `has_p_type` says that a tensor is stored in the type of `p`, also where that has 16 bits.
     """
 
     name: str
@@ -159,6 +160,7 @@ class State:
     when: Expression | None
     when_text: str
     span: Span
+    has_p_type: bool = False
 
     @property
     def is_copy(self) -> bool:

@@ -32,12 +32,14 @@ class Draw:
         make: The maker.
         weight: How often, beside the others of this sign.
         tensors: Whether tensors are drawn so, or scalars alone.
+        scalars: Whether scalars are drawn so, or tensors alone.
     """
 
     sign: Sign
     make: Maker
     weight: int = 1
     tensors: bool = True
+    scalars: bool = True
 
 
 def infix(symbol: str, level: int, sign: Sign = Sign.ANY) -> Maker:

@@ -47,7 +47,7 @@ class Format:
 
     @property
     def computed(self) -> Format:
-        """The format that numbers of this one are computed in, and that states have."""
+        """The format that numbers of this one are computed in, and that most states have."""
         return FORMATS["f32"] if self.bits < 32 else self
 
 
@@ -61,6 +61,7 @@ FORMATS = {
     )
 }
 BY_TRITON = {found.triton: found for found in FORMATS.values()}
+BY_NUMPY = {found.numpy: found for found in FORMATS.values()}
 
 
 @dataclass(frozen=True, slots=True)

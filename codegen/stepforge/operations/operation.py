@@ -21,7 +21,7 @@ COLUMNS = ("scalar", "numpy", "triton", "torch")
 """What operations are spelled for: scalars of the host, where Python's floats are float64; NumPy's
 arrays; Triton's tensors; scalars of the host as float64 tensors of torch, on a device."""
 
-Rounding = Literal["exact", "nearest", "bounded"]
+Rounding = Literal["exact", "nearest", "bounded", "stored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,8 @@ class Operation:
         syntax: Name of the class of `ast` that it is in the author's text; "" for a call.
         spellings: How each of `COLUMNS` writes it.
         rounding: "exact" when the result needs no rounding; "nearest" when correctly rounded, to
-            nearest even; "bounded" when only an error bound is documented.
+            nearest even; "bounded" when only an error bound is documented; "stored" when an exact
+            result is correctly rounded to the format of the parameter, which may be narrower.
         ulps: That bound, in units in the last place, of the worst implementation among C's
             library and torch, which compute scalars of the host.
         notation: LaTeX and MathML.
@@ -115,6 +116,7 @@ class Operation:
         formula: Of tensors it is the formula of its name, in `operations/functions`: the same bits
             everywhere, within `formulas.ULPS`.
         scalar: Tensors have none of it.
+        tensor: Scalars of the host have none of it.
         image: The least and the largest result.
     """
 
@@ -147,6 +149,7 @@ class Operation:
     settles: bool = False
     formula: bool = False
     scalar: bool = False
+    tensor: bool = False
     image: tuple[float, float] = (-math.inf, math.inf)
 
     def __post_init__(self) -> None:

@@ -26,6 +26,8 @@ from stepforge.verify.terms.terms import Term, apply, nodes
 
 SAME = 1e-7
 """Relative differences of factors below are rounding."""
+NOTHING = 1e-12
+"""What is less, beside `p`, is zero or rounding: all that compensated sums remember."""
 NUMBER = "1"
 """In place of a state: a scalar state may be a factor itself."""
 
@@ -71,8 +73,8 @@ def multiples(
                 continue
             near = (f for f, v in known if _is_near(v, ratio))
             found[name] += [Multiple(other, factor) for factor in itertools.islice(near, 1)]
-        if all(np.all(after[name] == 0) for after in runs[1]):
-            found[name] = [Multiple(NUMBER, ZERO)]
+        if all(np.all(abs(after[name]) <= NOTHING * abs(after["p"])) for after in runs[1]):
+            found[name].insert(0, Multiple(NUMBER, ZERO))
     return found
 
 

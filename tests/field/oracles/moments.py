@@ -173,6 +173,26 @@ def simplified_ademamix(
         yield p
 
 
+def kahan_adamw(
+    p: float,
+    gradients: Gradients,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+) -> Iterator[float]:
+    m, v, due = _Average(beta1), _Average(beta2), 0.0
+    for g in gradients:
+        m.add(g)
+        v.add(g * g)
+        due -= lr * (m.corrected / (sqrt(v.corrected) + eps) + weight_decay * p)
+        after = p + due
+        due -= after - p
+        p = after
+        yield p
+
+
 def laprop(
     p: float, gradients: Gradients, lr: float, beta1: float, beta2: float, eps: float
 ) -> Iterator[float]:

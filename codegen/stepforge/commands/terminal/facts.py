@@ -58,7 +58,7 @@ def _section(title: str, sentence: str) -> list[str]:
 
 def sections(found: Facts) -> Iterator[tuple[str, str]]:
     """Titles and sentences."""
-    yield "Memory", _memory(found.costs)
+    yield "Memory", _memory(found.costs, found.spec)
     yield "Arithmetic", _arithmetic(found.costs)
     inputs = [i.name for i in found.spec.inputs]
     yield "Loss times c", _power(found.loss, "The loss times c > 0", inputs)
@@ -79,11 +79,13 @@ def sections(found: Facts) -> Iterator[tuple[str, str]]:
         yield "Decay", decay
 
 
-def _memory(costs: Costs) -> str:
+def _memory(costs: Costs, spec: Spec) -> str:
+    kept = ", ".join(s.name for s in spec.states if s.has_p_type)
+    apart = f", but for {kept}" if kept else ""
     return (
         f"For each element {costs.state_bytes} bytes of states, float32 also for bfloat16 "
-        f"parameters. A step reads and writes {costs.moved_bytes} bytes for each, with bfloat16 "
-        f"parameters and gradients {costs.moved_bytes_mixed}."
+        f"parameters{apart}. A step reads and writes {costs.moved_bytes} bytes for each, with "
+        f"bfloat16 parameters and gradients {costs.moved_bytes_mixed}."
     )
 
 

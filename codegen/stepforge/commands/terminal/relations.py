@@ -124,7 +124,9 @@ def _substitution(found: Relation) -> Iterator[str]:
     own, other = (a, b) if proof.reverse else (b, a)
     for name, multiple in proof.states.items():
         if multiple.state != name or multiple.factor is not ONE:
-            yield f"state {name} of {own} is {_multiple(multiple)} of {other}"
+            is_constant = multiple.state == NUMBER and multiple.factor.is_constant
+            of = "" if is_constant else f" of {other}"
+            yield f"state {name} of {own} is {_multiple(multiple)}{of}"
     for label, states in zip((a, b), proof.left_out, strict=True):
         if states:
             plural = "s have" if len(states) > 1 else " has"

@@ -197,4 +197,19 @@ ROWS: Mapping[str, Operation] = {
             ),
         ),
     ),
+    # Over the reals it is its argument. Scalars of the host have no format to be stored in.
+    "stored": called(
+        "stored", rounding="stored", tensor=True,
+        spellings=everywhere(
+            Spelling("({0})"), numpy=Spelling("stored({0}, dtype)", helper="stored"),
+            triton=Spelling("stored({0}, p_ptr)", helper="stored"),
+        ),
+        meaning=lambda sympy, x: x, value=lambda mp, x: x,
+        nonnegative=lambda signs, x: signs.nonnegative(x), enclose=lambda intervals, x: x,
+        term=lambda terms, x: terms.stored(x),
+        draws=(
+            Draw(Sign.ANY, draws.call("stored"), scalars=False),
+            Draw(Sign.NONNEGATIVE, draws.call("stored", Sign.NONNEGATIVE), scalars=False),
+        ),
+    ),
 }  # fmt: skip

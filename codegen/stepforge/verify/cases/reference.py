@@ -16,6 +16,7 @@ import numpy as np
 
 from stepforge.language.names import CHECKED, aside
 from stepforge.language.spec import Options, Spec
+from stepforge.language.spec import State as DeclaredState
 from stepforge.verify.cases.inputs import Array
 from stepforge.verify.files.generated import Text
 
@@ -35,7 +36,7 @@ def init(module: ModuleType, spec: Spec, options: Options, p: Array, values: Any
         Malformed: It is not what the spec declares.
     """
     state = module.init(p.copy(), **accepted(module.init, {**values, **options}))
-    _check_state(state, spec, options, p.shape, state_type(p.dtype))
+    _check_state(state, spec, options, p.shape, p.dtype)
     return dict(state)
 
 
@@ -67,7 +68,7 @@ def step(
         raise Malformed(f"step returns {_kind(result)}, not the new p and state")
     new_p, new_state = result
     _check_array("p", new_p, p.shape, p.dtype)
-    _check_state(new_state, spec, options, p.shape, state_type(p.dtype))
+    _check_state(new_state, spec, options, p.shape, p.dtype)
     if passed.keys() != state.keys() or any(passed[k] is not kept[k] for k in kept):
         raise Malformed("step changes the state that is passed in")
     for name, after in {**given, **named, **kept}.items():
@@ -78,9 +79,15 @@ def step(
     return own["p"], {k: own[k] if k in _tensors(spec) else float(new_state[k]) for k in new_state}
 
 
-def state_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type of the states of a parameter: at least float32."""
-    return np.result_type(dtype, np.float32)
+def state_type(state: DeclaredState, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type of a state of a parameter: that of the parameter, or at least float32."""
+    return dtype if state.has_p_type else np.result_type(dtype, np.float32)
+
+
+def states_of(spec: Spec, tensors: Mapping[str, Array], dtype: np.dtype[Any]) -> dict[str, Array]:
+    """The states among tensors, each in its type beside a parameter of a type."""
+    declared = [s for s in spec.states if s.name in tensors and not s.scalar]
+    return {s.name: tensors[s.name].astype(state_type(s, dtype)) for s in declared}
 
 
 def accepted(function: Any, keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,7 +199,7 @@ def _check_state(
         raise Malformed(f"`{names[0]}` {what} the state")
     for name, s in active.items():
         if not s.scalar:
-            _check_array(name, state[name], shape, dtype)
+            _check_array(name, state[name], shape, state_type(s, dtype))
         elif not isinstance(state[name], float):
             raise Malformed(f"`{name}` is {_kind(state[name])}, not a float")
 

@@ -11,7 +11,7 @@ import numpy as np
 from stepforge.language.spec import Interval, Options, Spec
 from stepforge.verify.cases import inputs
 from stepforge.verify.cases.bench import Case, Step, is_tensor
-from stepforge.verify.cases.reference import state_type
+from stepforge.verify.cases.reference import states_of
 
 DTYPES = ("float32", "float64")
 LONG_TRAJECTORY = 50
@@ -76,9 +76,8 @@ def single(
         draw: Gives the numbers.
     """
     p, g = tensors["p"], tensors["g"]
-    wide = state_type(p.dtype)
     given, states = inputs.parted(spec, tensors)
-    state: dict[str, Any] = {name: tensor.astype(wide) for name, tensor in states.items()}
+    state: dict[str, Any] = {**states_of(spec, states, p.dtype)}
     state |= inputs.scalar_states(spec, options, rng)
     t = int(rng.choice([1, 2, 3, 10, 1000, 123_456_789]))
     step = Step(g, {**draw(spec, rng), **given}, t)

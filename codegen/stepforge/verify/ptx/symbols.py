@@ -64,6 +64,37 @@ def mixed(function: Callable[..., Float]) -> Callable[..., Float]:
     return symbol
 
 
+def halves(function: Callable[..., Float]) -> Callable[..., Float]:
+    """Sums, differences and products in 16 bits, rounded once: as float32 has them, rounded again.
+
+    Compilers make such of a result in float32 that is rounded to the type of both operands. The
+    second rounding is innocuous where the wider format has twice the digits and two more (Figueroa
+    1995, When is double rounding innocuous?). Nothing underflows but products of bfloat16 numbers,
+    which have 16 digits: float32 rounds those below 2**-134, and both ways these are zero.
+    """
+
+    def symbol(m: Mnemonic, *values: Float) -> Float:
+        kind = values[0].term.kind
+        made = mixed(function)(m, *values)
+        return Float(apply("cvt", made.term, kind=kind))
+
+    return symbol
+
+
+def fused_halves(m: Mnemonic, a: Float, b: Float, c: Float) -> Float:
+    """The product or sum that a fused one in 16 bits is: before sm_90 bfloat16 has no other.
+
+    `a*b + -0` is the product, with its sign where it is zero, and `a*1 + c` the sum.
+    """
+    if c.term.is_constant and c.term.number == 0 and np.signbit(c.term.number):
+        return halves(floats("mul"))(m, a, b)
+    for factor, other in ((a, b), (b, a)):
+        if factor.term.is_constant and abs(factor.term.number) == 1:
+            signed = apply("mul", factor.term, other.term)
+            return halves(floats("add"))(m, Float(signed), c)
+    raise Unsupported(f"`{m.text}`")
+
+
 _LOG2_E = terms.constant(1.4426950408889634, "f32")
 
 

@@ -31,6 +31,7 @@ def disagreement(spec: Spec) -> str:
     for own, s in zip(text.states, spec.states, strict=False):
         pairs.append((f"domain of `{s.name}`", *domain(own.domain, s.domain)))
         pairs.append((f"`scalar` of `{s.name}`", own.scalar, s.scalar))
+        pairs.append((f"`dtype` of `{s.name}`", own.has_p_type, s.has_p_type))
     for taken, i in zip(text.inputs, spec.inputs, strict=False):
         pairs.append((f"domain of `{i.name}`", *domain(taken.domain, i.domain)))
         pairs.append((f"`scalar` of `{i.name}`", taken.scalar, i.scalar))

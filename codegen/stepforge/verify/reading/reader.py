@@ -59,13 +59,14 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is remembered: a tensor, or one number of the host."""
+    """What is remembered: a tensor, perhaps of the type of `p`, or one number of the host."""
 
     name: str
     init: Expression
     scalar: bool
     when: Expression | None
     domain: Domain
+    has_p_type: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ class Tensor:
         name: Its name.
         loaded: Whether its old value is read under any options.
         stored: Whether a step writes it.
-        role: What it is, "p", "g" or "state", which its type follows from; inputs are as `g`.
+        role: What it is, "p", "g" or "state", which its type follows from; inputs are as `g`,
+            and states of the type of `p` are as that.
     """
 
     name: str
@@ -155,7 +157,7 @@ class Reading:
         read = self._read_first
         active = self.states if options is None else self.active_states(options)
         roles = {"p": "p", "g": "g", **{i.name: "g" for i in self.inputs if not i.scalar}}
-        roles |= {s.name: "state" for s in active if not s.scalar}
+        roles |= {s.name: "p" if s.has_p_type else "state" for s in active if not s.scalar}
         return tuple(Tensor(n, n in read, role != "g", role) for n, role in roles.items())
 
     @cached_property
@@ -217,7 +219,7 @@ def read(text: str) -> Reading:
     declared = {
         name: State(
             name, _init(entry["init"]), entry.get("scalar", False), _condition(entry.get("when")),
-            _domain(entry.get("domain")),
+            _domain(entry.get("domain")), entry.get("dtype") == "p",
         )
         for name, entry in data.get("state", {}).items()
     }  # fmt: skip

@@ -4,7 +4,8 @@ The text of the spec is evaluated, as `verify.reading` reads it, never the gener
 nothing of what generates it is asked. Each value is the exact one to 50 digits,
 together with what the rule's operations may give when each of them is rounded: an interval, and
 whether NaN is possible. Host scalars are rounded in float64, then once to the compute type; tensors
-in the compute type. The bound thus comes from the expression itself; nothing is picked.
+in the compute type; `stored` rounds to the type of the parameter, and so does what keeps values in
+it. The bound thus comes from the expression itself; nothing is picked.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from stepforge.language.spec import Options, Spec
+from stepforge.operations.formats import BY_NUMPY
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.reading import reader
 from stepforge.verify.reading.tree import (
@@ -50,6 +52,7 @@ class Evaluator:
 
     Attributes:
         form: The compute type.
+        narrow: The type of the parameter, if that is narrower.
         trace: The value of every statement of the last step that may run, in order; None where it
             did not run, or where rounding decides whether it did.
         may_fail: Whether a host scalar of the last step divides by zero, overflows, or has a root
@@ -61,7 +64,9 @@ class Evaluator:
         self.reading = reader.of(spec)
         self.options = options
         self.states = self.reading.active_states(options)
-        self.form = LIMITS[dtype]
+        form = BY_NUMPY[dtype]
+        self.form = LIMITS[form.computed.numpy]
+        self.narrow = None if form is form.computed else form
         self.trace: list[tuple[str, Vector | None]] = []
         self.may_fail = False
         self.fails = ""
@@ -94,7 +99,9 @@ class Evaluator:
             env[s.name] = exactly(value) if s.scalar else [exactly(x, True) for x in value]
         self.trace, self.may_fail, self.fails = [], False, ""
         self.block(self.reading.rule, env, count)
-        return {name: env[name] for name in ("p", *(s.name for s in self.states))}
+        kept = {"p", *(s.name for s in self.states if s.has_p_type)}
+        names = ("p", *(s.name for s in self.states))
+        return {name: self.stored(env[name]) if name in kept else env[name] for name in names}
 
     def factor(self, t: int, hyperparameters: Mapping[str, float]) -> Enclosure:
         """What a schedule gives in a step, from exact inputs."""
@@ -155,7 +162,17 @@ class Evaluator:
         for s in self.states:
             value = self.value(s.init, env, frozenset())
             found[s.name] = value if s.scalar else self.arrive(value)
+            if s.has_p_type:
+                found[s.name] = self.stored(found[s.name])
         return found
+
+    def stored(self, value: Vector) -> Vector:
+        """A tensor in the type of the parameter, which changes what is not narrower not at all."""
+        if self.narrow is None:
+            return value
+        if isinstance(value, Enclosure):
+            return intervals.stored(value, self.narrow)
+        return [intervals.stored(e, self.narrow) for e in value]
 
     def arrive(self, value: Vector) -> Vector:
         """Rounds a host scalar to the compute type; tensors are there already."""
@@ -205,7 +222,10 @@ class Evaluator:
         else:
             nan = r.nan or (not operation.boolean and any(a.nan for a in args))
             result = Enclosure(r.value, r.low, r.high, nan, tensor)
-        if operation.rounding != "exact" and not (form and _is_held(operation.rounding, result)):
+        if operation.rounding == "stored":
+            if self.narrow is not None:
+                result = intervals.stored(result, self.narrow)
+        elif operation.rounding != "exact" and not (form and _is_held(operation.rounding, result)):
             to = LIMITS[form] if form else self.form
             result = intervals.rounded(result, to, operation.error(tensor))
         if not tensor and operation.fallible:

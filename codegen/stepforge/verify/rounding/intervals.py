@@ -115,6 +115,22 @@ def rounded(e: Enclosure, form: Limits, ulps: int = 0) -> Enclosure:
     return Enclosure(e.value, low, high, e.nan, e.tensor)
 
 
+def stored(e: Enclosure, form: Format) -> Enclosure:
+    """What is rounded to nearest in a format: the ends are, as rounding is monotone."""
+    value, low, high = (nearest(x, form) for x in (e.value, e.low, e.high))
+    return Enclosure(value, low, high, e.nan, e.tensor)
+
+
+def nearest(x: Any, form: Format) -> Any:
+    """The number of a format that is nearest, of two the even one; infinity beyond the largest."""
+    if x == 0 or not mp.isfinite(x):
+        return x
+    _, exponent = mp.frexp(x)  # of a fraction from 1/2 on
+    last = max(exponent - 1, form.least) - form.precision + 1
+    found = mp.ldexp(mp.nint(mp.ldexp(x, -last)), last)
+    return found if abs(found) <= form.largest else mp.sign(x) * mp.inf
+
+
 @cache
 def _errors(form: Limits, count: int) -> tuple[Any, Any]:
     """The largest relative error, and the largest absolute one near zero, of so many roundings."""

@@ -255,11 +255,12 @@ def _value(
     meant = got if exact else contracted.meant(got)
     if not exact and congruence.same_operations(meant, wanted):
         return reals
-    if (narrow := equality.narrowed(meant, wanted, expected.real)) is not None:
+    meant, formula = equality.kept(meant, wanted)
+    if (narrow := equality.narrowed(meant, formula, expected.real)) is not None:
         detail = f"`{name}` is computed in {narrow.kind}, where the rule has more digits: {narrow}"
         at = _seen(subject, got, wanted, {})
         return undecided(f"{detail}, {at}") if isinstance(at, str) else refuted(detail, at)
-    decision = _decided(spec, meant, wanted, subject.seed)
+    decision = _decided(spec, meant, formula, subject.seed)
     if exact and decision.status != "different":
         reason = f"`{name}` may be another formula: {decision.reason}"
         if decision.status in ("equal", "tested"):

@@ -23,7 +23,7 @@ from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Options, Spec
 from stepforge.verify.cases import inputs, reference, refusals, trace
 from stepforge.verify.cases.memory import watched
-from stepforge.verify.cases.reference import ARITHMETIC, failure, state_type
+from stepforge.verify.cases.reference import ARITHMETIC, failure, states_of
 from stepforge.verify.cases.tensors import Tensor
 from stepforge.verify.certificate import Counterexample
 from stepforge.verify.files.generated import Pair, Text, fresh, same_bits
@@ -142,8 +142,7 @@ class Batch:
         if 2 * len(special["p"]) <= sum(sizes):
             for name, values in drawn.items():
                 values[-len(special[name]) :] = special[name]
-        wide = state_type(drawn["p"].dtype)
-        before = {k: v if k in spec.given else v.astype(wide) for k, v in drawn.items()}
+        before = {**drawn, **states_of(spec, drawn, drawn["p"].dtype)}
         ends = np.cumsum(sizes)[:-1]
         columns = {k: Column(np.split(v, ends), shifted) for k, v in before.items()}
         scalars = inputs.scalar_states(spec, options, rng)

@@ -9,14 +9,14 @@ prime field, which is a test with a known probability of an error.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from stepforge.language.spec import Domains, Interval
-from stepforge.operations.formats import UNIT
+from stepforge.operations.formats import FORMATS, UNIT
 from stepforge.verify.reading import reader
 from stepforge.verify.reading.tree import Expression
 from stepforge.verify.terms import rule, terms
@@ -103,7 +103,7 @@ def _witness(
             if "`" in str(error):
                 raise
             continue
-        if abs(a - b) > _SMALL * max(abs(a), abs(b)):
+        if abs(a - b) > _SMALL * max(abs(a), abs(b), 1):  # what cancels leaves such an error of 1
             shown = mp.nstr(b, 17), mp.nstr(a, 17)
             return Decision("different", witness=point, values=shown)
     return None
@@ -326,6 +326,36 @@ def _chosen(node: Term, sign: int) -> tuple[Term, ...]:
             return (node.args[0 if (sign > 0) == (op == "max") else 1],)
 
 
+def kept(got: Term, expected: Term) -> tuple[Term, Term]:
+    """Two terms whose roundings on the way are functions, where the second one has such.
+
+    Over the reals a cast changes nothing, so that two terms would be equal of which one lacks a
+    rounding that the rule asks for. As a function it is equal to one of an equal argument alone.
+    """
+    kinds = {n.kind for n in nodes([expected]) if n is not expected and _is_narrowing(n)}
+    return _with_functions(got, kinds), _with_functions(expected, kinds)
+
+
+def _is_narrowing(node: Term) -> bool:
+    """Whether it is a cast from a compute kind to one of 16 bits."""
+    form = FORMATS.get(node.kind) if node.op == "cvt" else None
+    return (
+        form is not None
+        and form.bits < form.computed.bits
+        and (node.args[0].kind == form.computed.kind)
+    )
+
+
+def _with_functions(term: Term, kinds: Set[str]) -> Term:
+    """The term with casts to some kinds as functions, but for the last one, which stores."""
+    made: dict[Term, Term] = {}
+    for cast in nodes([term]):
+        if cast is not term and cast.kind in kinds and _is_narrowing(cast):
+            argument = terms.substitute(cast.args[0], made)
+            made[cast] = terms.node("stored", cast.kind, (argument,))
+    return terms.substitute(term, made)
+
+
 def narrowed(got: Term, expected: Term, real: str) -> Term | None:
     """The first operation of the one that rounds to fewer digits than anything of the other.
 
@@ -338,7 +368,8 @@ def narrowed(got: Term, expected: Term, real: str) -> Term | None:
     for node in nodes([got]):
         if node.op == "load" or any(a in on_device for a in node.args):
             on_device.add(node)
-        rounds = node.kind in UNIT and node.op not in ("load", "scalar", "const", "select")
+        exact_ones = ("load", "scalar", "const", "select", "stored")
+        rounds = node.kind in UNIT and node.op not in exact_ones
         if not rounds or node in wanted or node is got:
             continue
         if UNIT[node.kind] > UNIT[real]:

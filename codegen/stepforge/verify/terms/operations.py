@@ -87,6 +87,11 @@ def _truth(*_: Any) -> Range:
     return 0.0, 1.0
 
 
+def _sign_of(_: Any, x: Range) -> Range:
+    """What rounding leaves of a range: it changes no sign."""
+    return 0.0 if x[0] >= 0 else -math.inf, 0.0 if x[1] <= 0 else math.inf
+
+
 def _times(a: float, b: float) -> float:
     return 0.0 if 0 in (a, b) else a * b
 
@@ -233,6 +238,9 @@ TERM_OPERATIONS: Mapping[str, TermOperation] = {
     ),
     "cvt": TermOperation(
         _converted, lambda mp, x: x, lambda _, x: x, "cast", lambda algebra, x: x
+    ),
+    "stored": TermOperation(  # a cast on the way, where over the reals it must not be lost
+        _converted, lambda mp, x: x, _sign_of, "cast", function="stored"
     ),
     "ex2": TermOperation(
         _numpy(np.exp2), lambda mp, x: mp.power(2, x), lambda *_: (0.0, math.inf), "function",

@@ -8,6 +8,7 @@ arithmetic is that of the specification:
   it meets a tensor. So are literals.
 - Tensors are widened to the compute kind, operations run in it in source order, and what is stored
   is rounded once to the kind of the tensor.
+- `stored` rounds once to the kind of `p`, and widens again to the compute kind.
 - An integer power of a tensor is a product from left to right, a negative one its reciprocal;
   `x**0.5` is the square root. `max`, `min` and `clip` give +0 for equal zeros of any sign.
 """
@@ -211,7 +212,11 @@ class _Run:
         if e.op == "pow":
             return self.power(e, tensors, is_tensor)
         args = [self.value(argument, tensors) for argument in e.args]
-        return Builder(self.real, is_tensor).operation(e.op, *args)
+        return self.builder(is_tensor).operation(e.op, *args)
+
+    def builder(self, is_tensor: bool) -> Builder:
+        """What makes the terms of an operation here."""
+        return Builder(self.real, is_tensor, self.storage.get("p", HOST))
 
     def choice(self, e: Apply, tensors: Set[str], is_tensor: bool) -> Term:
         """One arm by options, both by conditions on values."""
@@ -237,7 +242,7 @@ class _Run:
         base, known = self.value(e.args[0], tensors), power(e.args[1], is_tensor)
         if known is None:
             exponent = self.value(e.args[1], tensors)
-            return Builder(self.real, is_tensor).operation("pow", base, exponent)
+            return self.builder(is_tensor).operation("pow", base, exponent)
         for _ in range(known.roots):
             base = apply("sqrt", base)
         result = base if known.factors else terms.constant(1.0, self.real)
@@ -263,10 +268,12 @@ class Builder:
     Attributes:
         real: The compute kind.
         is_tensor: Whether the result is a tensor.
+        parameter: The kind that `p` is stored in.
     """
 
     real: str
     is_tensor: bool
+    parameter: str = HOST
 
     def number(self, value: float, like: Term) -> Term:
         """A constant of the kind of another term."""
@@ -275,6 +282,10 @@ class Builder:
     def rounded(self, value: Term) -> Term:
         """A scalar where a tensor is needed; conditions and tensors stay as they are."""
         return value if value.kind == "bool" else apply("cvt", value, kind=self.real)
+
+    def stored(self, value: Term) -> Term:
+        """A tensor rounded to the kind of `p`, in the compute kind again."""
+        return self.rounded(apply("cvt", self.rounded(value), kind=self.parameter))
 
     def apply(self, op: str, *args: Term) -> Term:
         """An operation of `verify.terms`, in the compute kind if one of its operands is a tensor's.
