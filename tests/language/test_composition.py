@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from support import DIALECTS, ROOT, TRANSFORMS, Command, numpy_of, stock
@@ -144,6 +145,22 @@ def test_the_two_forms_of_an_l1_penalty() -> None:
     first, rng = walk(pipeline("l1", "sgd"), lr=0.1, l1=0.5)[0], np.random.default_rng(5)
     p, g = rng.standard_normal(8), rng.standard_normal(8) * 2
     np.testing.assert_allclose(first, p - 0.1 * (g + 0.5 * np.sign(p)), rtol=1e-14)
+
+
+def test_kahan_summation_keeps_what_bfloat16_loses() -> None:
+    """Steps far below the spacing of bfloat16 at 1 add up as they do in float32."""
+    made, plain = (numpy_of(s) for s in (pipeline("sgd", "kahan"), stock("sgd")))
+    exact, p = np.ones(4, np.float32), np.ones(4, ml_dtypes.bfloat16)
+    lossy, state, other = p, made.init(p), plain.init(p)
+    for t in range(1, 301):
+        p, state = made.step(p, np.ones_like(p), state, t, lr=2e-4)
+        lossy, other = plain.step(lossy, np.ones_like(p), other, t, lr=2e-4)
+        exact = exact - np.float32(2e-4)
+    assert (lossy == 1).all()
+    assert state["lost"].dtype == p.dtype
+    np.testing.assert_allclose(p.astype(np.float32), exact, atol=2**-8)
+    # What is lost is itself kept to 8 bits, so a little of it is lost in every step.
+    np.testing.assert_allclose(p.astype(np.float32) + state["lost"], exact, atol=2**-10)
 
 
 def test_names_that_are_taken_get_the_name_of_their_transform() -> None:
