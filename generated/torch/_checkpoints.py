@@ -318,10 +318,10 @@ def full_like(one: Needed, parameter: torch.Tensor, group: Group) -> torch.Tenso
     dtype, value = parameter.dtype, one.first
     if parameter.is_floating_point() and not one.has_p_type:
         dtype = group.get("state_dtype") or (torch.float32 if dtype in HALF else dtype)
-    state = torch.zeros_like(parameter, dtype=dtype, memory_format=torch.preserve_format)
     if value is None:
-        state.copy_(parameter.detach())
-    elif value:
+        return parameter.detach().to(dtype, copy=True, memory_format=torch.preserve_format)
+    state = torch.zeros_like(parameter, dtype=dtype, memory_format=torch.preserve_format)
+    if value:
         (torch.view_as_real(state) if state.is_complex() else state).fill_(float(value))
     return state
 

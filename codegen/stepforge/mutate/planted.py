@@ -50,7 +50,7 @@ a = max(abs(u), 0.5, exp(-lr))
 b = a**2 + a**-3/4 - (a + 1)**0.5 + a**-0.5 + a**0.25 + a**1.5 + a**beta
 v = max(v, min(b, 50), 1)
 m = (1 - beta)*u + beta*m if u*m <= 4 and not u > 5 else 0
-m = clip(m, -8, 8)
+m = clip(stored(m), -8, 8)
 if not first:
     s = cos(a) + cbrt(u)
 elif second:

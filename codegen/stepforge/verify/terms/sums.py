@@ -23,7 +23,6 @@ from stepforge.verify.terms.nodes import (
     plain,
     widens,
 )
-from stepforge.verify.terms.spans import sign
 from stepforge.verify.terms.zeros import any_zero, plus_zero, settled
 
 
@@ -104,15 +103,10 @@ def _has_exact_reciprocal(x: Term) -> bool:
 
 
 def _abs(_: str, x: Term) -> Term:
-    """It goes into products, quotients and choices, whose sizes are made of sizes; into no sum.
-
-    Of what is not negative it is the sum with +0: it changes -0 alone.
-    """
+    """It goes into products, quotients and choices, whose sizes are made of sizes; into no sum."""
     x = any_zero(unsigned(x)[1])
     if x.op == "abs" or x.is_constant:
         return x
-    if sign(x) > 0:
-        return plus_zero(x)
     if x.op == "asfloat":
         return size_of_bits(x.args[0])
     if x.op in ("mul", "div"):
