@@ -9,6 +9,8 @@ The pipeline, one folder for each part; a folder imports only from those above i
     output       text → the folder of generated files, written atomically
     project      the settings and the specs of a user's project
     verify       files → certificate
+    relations    how two rules are related
+    facts        what follows from a rule: how its steps scale, its symmetries, its bounds
     fuzz         random specs through all of it
     mutate       faults planted on purpose: how many of them `verify` finds
     commands     the command line: the only place that prints and exits

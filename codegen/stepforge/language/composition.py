@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from stepforge.language.diagnostics import Diagnostic, SpecError, nearest, short
-from stepforge.language.drafts import ABOUT, DECLARED, Draft, Piece, draft_of
+from stepforge.language.drafts import ABOUT, DECLARED, Draft, Piece, draft_of, together_of
 from stepforge.language.parser import parse_rule
 from stepforge.language.pieces import Line, Written, lines_of, sections_of
 from stepforge.language.reader import from_source
@@ -164,9 +164,12 @@ class _Composer(Values):
             return None
         table = self.table(self.typed(self.source.data, (), "domains", dict, {}), ("domains",),
                            ("together",), ())  # fmt: skip
-        items = self.typed(table, ("domains",), "together", list, [])
-        paths = (("domains", "together", str(index)) for index in range(len(items)))
-        return [Written.of(self.source, path) for path in paths]
+        return together_of(self.source, self.typed(table, ("domains",), "together", list, []))
+
+    def torch(self) -> list[Written]:
+        """The lines of the file's own `[torch]`."""
+        table = self.typed(self.source.data, (), "torch", dict, {})
+        return [Written.of(self.source, ("torch", key), key) for key in table]
 
     # A dialect.
 
@@ -189,9 +192,7 @@ class _Composer(Values):
         draft.without_unused(own)
         if (together := self.together()) is not None:
             draft.together = together
-        if "torch" in data:
-            table = self.typed(data, (), "torch", dict, {})
-            draft.torch = [Written.of(self.source, ("torch", key), key) for key in table]
+        draft.torch = self.torch()
         return draft
 
     def rewritten(self, draft: Draft, base: str) -> None:
@@ -308,9 +309,7 @@ class _Composer(Values):
         self.sided(position, name, pieces)
         self.arranged(draft, name, position, pieces)
         self.changed(draft, ("hyperparameters", "options"), "what `use` makes", new=False)
-        if "torch" in data:
-            table = self.typed(data, (), "torch", dict, {})
-            draft.torch = [Written.of(self.source, ("torch", key), key) for key in table]
+        draft.torch = self.torch()
         return draft
 
     def not_one_optimizer(self, names: Sequence[str]) -> None:
@@ -362,8 +361,7 @@ class _Composer(Values):
                 message = f"`{piece.name}` reads `{missing[0]}`, which `{short(optimizer)}` lacks"
                 self.error("E028", message, self.source.value_span(piece.place))
             piece = piece.called(taken)
-            taken |= piece.draft.names()
-            taken |= {ln.assigns for ln in (*piece.before, *piece.after) if ln.assigns}
+            taken |= piece.names()
             called.append((index, piece))
             for section, entries in piece.draft.sections.items():
                 draft.sections[section] |= entries

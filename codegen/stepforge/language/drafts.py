@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from stepforge.language.parser import parse_rule
@@ -33,15 +34,14 @@ class Draft:
 
     def names(self) -> set[str]:
         """What is declared or assigned."""
-        declared = {name for section in self.sections.values() for name in section}
-        return declared | {line.assigns for line in self.rule if line.assigns}
+        return {name for section in self.sections.values() for name in section} | _of(self.rule)
 
-    def mentioned(self, *kept: str) -> set[str]:
-        """The names that its rule and the declarations of these sections speak of."""
-        found = {name for line in self.rule for name in line.names()}
-        for section in kept:
-            found |= {name for entry in self.sections[section].values() for name in entry.names()}
-        return found
+    def mentioned(self) -> set[str]:
+        """The names that its rule, first values and conditions speak of."""
+        parts: list[Line | Written] = [*self.rule]
+        for section in ("state", "options"):
+            parts += self.sections[section].values()
+        return {name for part in parts for name in part.names()}
 
     def without_unused(self, own: set[str]) -> None:
         """Leaves out what only the base needed: all that nothing speaks of any more.
@@ -50,11 +50,8 @@ class Draft:
             own: What the dialect declares itself, which stays.
         """
         for section in ("state", "inputs", "options", "hyperparameters"):
-            used = own | self.mentioned(*(s for s in ("state", "options") if s != section))
-            if section == "options":
-                used |= self.mentioned("options")
-            entries = self.sections[section]
-            self.sections[section] = {n: e for n, e in entries.items() if n in used}
+            used = own | self.mentioned()
+            self.sections[section] = {n: e for n, e in self.sections[section].items() if n in used}
         declared = {*self.sections["hyperparameters"]}
         self.together = [c for c in self.together if {*c.names()} <= declared]
 
@@ -106,17 +103,20 @@ class Piece:
     @property
     def owns(self) -> bool:
         """Whether it hands the rule another `p` and makes the new one itself."""
-        return all(any(line.assigns == "p" for line in side) for side in (self.before, self.after))
+        return "p" in _of(self.before) & _of(self.after)
 
     @property
     def moves(self) -> bool:
         """Whether it changes `p`."""
-        return any(line.assigns == "p" for line in (*self.before, *self.after))
+        return "p" in self.names()
+
+    def names(self) -> set[str]:
+        """What it declares or assigns."""
+        return self.draft.names() | _of(self.before) | _of(self.after)
 
     def called(self, taken: set[str]) -> Piece:
         """The piece with the names that are taken put behind its own."""
-        own = self.draft.names() | {ln.assigns for ln in (*self.before, *self.after) if ln.assigns}
-        new = {name: f"{self.name}_{name}" for name in (own & taken) - _GIVEN}
+        new = {name: f"{self.name}_{name}" for name in (self.names() & taken) - _GIVEN}
         if not new:
             return self
         draft = self.draft
@@ -133,14 +133,17 @@ class Piece:
 def draft_of(source: Source) -> Draft:
     """The parts of a plain spec that is known to be right."""
     about = {k: Written.of(source, (k,), k) for k in ABOUT if k in source.data}
-    paths = (
-        ("domains", "together", str(index))
-        for index in range(len(source.data.get("domains", {}).get("together", [])))
-    )
+    together = together_of(source, source.data.get("domains", {}).get("together", []))
     rule = parse_rule(source, ("rule", "update"), source.data["rule"]["update"], [])
-    return Draft(
-        about,
-        sections_of(source, DECLARED),
-        [Written.of(source, path) for path in paths],
-        list(lines_of(rule, source)),
-    )
+    return Draft(about, sections_of(source, DECLARED), together, list(lines_of(rule, source)))
+
+
+def together_of(source: Source, items: Sequence[object]) -> list[Written]:
+    """What hyperparameters have to be together, item by item."""
+    paths = (("domains", "together", str(index)) for index in range(len(items)))
+    return [Written.of(source, path) for path in paths]
+
+
+def _of(lines: Iterable[Line]) -> set[str]:
+    """The names that lines assign."""
+    return {line.assigns for line in lines if line.assigns}

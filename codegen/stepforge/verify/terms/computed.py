@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from stepforge.verify.terms.terms import Term, apply
 
 Conditional = tuple[Term, tuple[Term, ...]]
 """A number, and the conditions under which it is computed."""
+
+
+class Conditions:
+    """What reads statements, and notes under which conditions it does.
+
+    Attributes:
+        under: Those that hold where it is.
+    """
+
+    under: tuple[Term, ...] = ()
+
+    @contextmanager
+    def where(self, condition: Term) -> Iterator[None]:
+        """Notes that what is computed for a while is so under a condition alone."""
+        outer, self.under = self.under, (*self.under, condition)
+        try:
+            yield
+        finally:
+            self.under = outer
 
 
 def facts(conditions: Iterable[Term]) -> frozenset[Term]:

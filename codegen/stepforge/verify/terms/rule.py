@@ -15,10 +15,9 @@ arithmetic is that of the specification:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeVar
 
 from stepforge.language.spec import Options, Spec
 from stepforge.operations.table import OPERATIONS
@@ -37,10 +36,9 @@ from stepforge.verify.reading.tree import (
     power,
 )
 from stepforge.verify.terms import functions, terms
-from stepforge.verify.terms.computed import Conditional
+from stepforge.verify.terms.computed import Conditional, Conditions
 from stepforge.verify.terms.terms import Term, apply
 
-_T = TypeVar("_T")
 HOST = "f64"
 """The kind of host scalars."""
 
@@ -117,7 +115,7 @@ def compute_kind(storage: Mapping[str, str]) -> str:
 
 
 @dataclass
-class _Run:
+class _Run(Conditions):
     """The values of the names along the statements that run."""
 
     reading: Reading
@@ -127,7 +125,6 @@ class _Run:
     values: dict[str, Term] = field(default_factory=dict)
     trace: list[tuple[Assign, Term]] = field(default_factory=list)
     numbers: list[Conditional] = field(default_factory=list)
-    under: tuple[Term, ...] = ()
 
     def __post_init__(self) -> None:
         self.real = compute_kind(self.storage)
@@ -156,12 +153,12 @@ class _Run:
         """Both arms of a block on host scalars, whose values its condition chooses from."""
         condition = self.value(block.condition, block.before)
         before, found = self.values, []
-        for arm, holds_there in self.arms(condition, (block.body, block.orelse)):
-            self.values, self.under = dict(before), holds_there
-            self.block(arm)
+        for arm, test in ((block.body, condition), (block.orelse, apply("not", condition))):
+            self.values = dict(before)
+            with self.where(test):
+                self.block(arm)
             self.arrive(block.after)
             found.append(self.values)
-        self.under = self.under[:-1]
         taken, other = found
         self.values = {
             name: value if other.get(name, value) is value
@@ -169,12 +166,6 @@ class _Run:
             for name, value in taken.items()
         }  # fmt: skip
         self.values |= {name: value for name, value in other.items() if name not in taken}
-
-    def arms(self, condition: Term, arms: Iterable[_T]) -> Iterator[tuple[_T, tuple[Term, ...]]]:
-        """Two arms, each with the conditions under which it is taken."""
-        outer = self.under
-        for arm, test in zip(arms, (condition, apply("not", condition)), strict=True):
-            yield arm, (*outer, test)
 
     def assign(self, statement: Assign) -> None:
         """Gives a name its new value."""
@@ -229,10 +220,9 @@ class _Run:
         if not tensors.isdisjoint(names(condition)):  # all elements together take both arms
             values = [self.value(arm, tensors) for arm in arms]
         else:
-            for arm, there in self.arms(test, arms):
-                self.under = there
-                values.append(self.value(arm, tensors))
-            self.under = self.under[:-1]
+            for arm, taken in zip(arms, (test, apply("not", test)), strict=True):
+                with self.where(taken):
+                    values.append(self.value(arm, tensors))
         if is_tensor:
             values = [self.rounded(value) for value in values]
         return apply("select", test, *values)

@@ -13,14 +13,14 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stepforge.language.names import CHECKED
 from stepforge.operations.table import OPERATIONS
 from stepforge.verify.terms import rule, terms
+from stepforge.verify.terms.computed import Conditions
 from stepforge.verify.terms.integers import OF_FLOAT, OF_INTEGER, NoInteger, integer
 from stepforge.verify.terms.lifted import Unsupported
 from stepforge.verify.terms.offsets import SIZE, Offset, number
@@ -113,7 +113,7 @@ class _Returned(Exception):
 Scope = dict[str, Any]
 
 
-class Source:
+class Source(Conditions):
     """A generated file, whose functions can be run on symbols.
 
     Attributes:
@@ -135,7 +135,6 @@ class Source:
         self.origin: dict[Term, int] = {}
         self.launches: list[Call] = []
         self.raising: list[tuple[Term, tuple[Term, ...], int]] = []
-        self.under: tuple[Term, ...] = ()
         self.depth = 0
         for node in tree.body:
             self._top_level(node)
@@ -291,15 +290,6 @@ class Source:
                 value.update(joined[name])
                 joined[name] = value
         scope.update(joined)
-
-    @contextmanager
-    def where(self, condition: Term) -> Iterator[None]:
-        """Notes that what is computed for a while is so under a condition alone."""
-        outer, self.under = self.under, (*self.under, condition)
-        try:
-            yield
-        finally:
-            self.under = outer
 
     def join(self, condition: Term, left: Scope, right: Scope, node: ast.AST) -> Scope:
         """What names have after a choice; those that one branch lacks are left out."""
