@@ -12,13 +12,14 @@ from stepforge.backends.writer import Writer
 from stepforge.language.spec import Spec, State
 from stepforge.lowering.kernel import Kernel, values
 
-_INITIAL = python.Initial(
+INITIAL = python.Initial(
     real="np.result_type(p, np.float32)",
     full="np.full(p.shape, {}, real)",
     copy="p.astype(real)",
     stored="np.full(p.shape, {}, real).astype(p.dtype)",
     same="p.copy()",
 )
+"""How NumPy writes the tensors that states are before the first step."""
 
 
 def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
@@ -48,7 +49,7 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
         "checks": "\n".join("    " + line for line in checks),
         "init_signature": python.signature("init", ["p"], python.init_parameters(spec), "dict"),
         "widen": _widen(spec),
-        "init": python.initial_state(spec, _INITIAL),
+        "init": python.initial_state(spec, INITIAL),
         "types_of_states": python.types_of_states(spec),
         "load": "\n".join(python.each(spec.states, _load)),
         "rule": "\n".join(rule),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from stepforge.backends import multi_tensor, numpy, schedules, torch, triton
+from stepforge.backends import c, c_functions, cpu, multi_tensor, numpy, schedules, torch, triton
 from stepforge.backends.python import PYTHON
 from stepforge.backends.syntax import Syntax
 from stepforge.backends.torch_class import class_name
@@ -59,6 +59,8 @@ class Backend:
             writes.
         copied: Files of its folder that are the same for all specs → what they are copied from, in
             the folder of templates.
+        made: Files of its folder that are the same for all specs → what their texts are made from,
+            and what makes them.
         exports: What its package has from every file; by default nothing.
     """
 
@@ -74,6 +76,7 @@ class Backend:
     modes: tuple[str, ...] = ()
     artefact: str = ""
     copied: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[str, tuple[str, Callable[[], str]]] = field(default_factory=dict)
     exports: Exports | None = None
 
     @property
@@ -140,6 +143,28 @@ BACKENDS: dict[str, Backend] = {
             copied={"_tables.py": "multi_tensor/tables.py"},
         ),
         Backend(
+            name="c",
+            suffix=".c",
+            syntax=c.C,
+            column="c",
+            context=c.context,
+            doc="C, which steps any number of tensors on the CPU in one call.",
+            needs=("numpy",),
+            copied={"_stepforge.c": "c/_stepforge.c", "_stepforge.h": "c/_stepforge.h"},
+            made={"_functions.h": ("operations/functions", c_functions.header)},
+        ),
+        Backend(
+            name="cpu",
+            suffix=".py",
+            syntax=PYTHON,
+            column="numpy",
+            context=cpu.context,
+            doc="Functions that step arrays in place by the C files, compiled on first use.",
+            needs=("numpy", "c"),
+            libraries=("numpy",),
+            copied={"_library.py": "cpu/_library.py", "_tables.py": "cpu/_tables.py"},
+        ),
+        Backend(
             name="torch",
             suffix=".py",
             syntax=PYTHON,
@@ -187,7 +212,7 @@ def of(subject: Subject) -> tuple[str, ...]:
 
 
 def shared(names: Collection[str] | None = None) -> dict[str, str]:
-    """The files of backends that are the same for all specs → what they are copied from.
+    """The files of backends that are the same for all specs → what they come from.
 
     Args:
         names: The backends; by default all of them.
@@ -196,7 +221,9 @@ def shared(names: Collection[str] | None = None) -> dict[str, str]:
         f"{backend.name}/{file}": source
         for backend in BACKENDS.values()
         if names is None or backend.name in names
-        for file, source in backend.copied.items()
+        for file, source in [
+            *backend.copied.items(), *((file, made[0]) for file, made in backend.made.items())
+        ]
     }
 
 

@@ -31,6 +31,8 @@ class Writer:
         column: The column of the table for tensors.
         option: How an option is named in this place.
         literal: How a literal argument of a helper function is written; by default as it is.
+        typed: How a literal argument of an operation is written, whose key comes first; None where
+            the language gives it the type of the other arguments.
         decided: The strongest kind of condition that the host decides where the text runs.
         columnar: The weakest kind of value that the column is for; others are the host's own.
     """
@@ -39,6 +41,7 @@ class Writer:
     column: str
     option: Callable[[str], str] = str
     literal: Callable[[str], str] = str
+    typed: Callable[[str, str], str] | None = None
     decided: Kind = Kind.SCALAR
     columnar: Kind = Kind.TENSOR
 
@@ -61,12 +64,17 @@ class Writer:
     def operands(self, value: Value) -> list[str]:
         """The arguments of an operation, in parentheses where its spelling needs them."""
         spelling = self.spelling(value)
-        if spelling.precedence is ATOM:
+        if spelling.precedence is ATOM and self.typed is None:
             literal = self.literal if spelling.helper else str
             return [literal(self.value(a)) if a.is_literal else self.value(a) for a in value.args]
         operands = []
         for index, argument in enumerate(value.args):
             text, precedence = self.spelled(argument)
+            if self.typed and argument.is_literal:
+                text, precedence = self.typed(value.op, text), ATOM
+            if spelling.precedence is ATOM:
+                operands.append(text)
+                continue
             needed = _needed(value, spelling.precedence, index)
             operands.append(text if precedence >= needed else f"({text})")
         return operands

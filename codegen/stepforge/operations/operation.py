@@ -17,9 +17,10 @@ from stepforge.operations.formulas import ULPS
 
 ATOM, POWER, UNARY, PRODUCT, SUM, BIT_AND, BIT_OR, COMPARE, NOT, AND, OR, TERNARY = range(12, 0, -1)
 """Precedences of Python, strongest first."""
-COLUMNS = ("scalar", "numpy", "triton", "torch")
+COLUMNS = ("scalar", "numpy", "triton", "torch", "c", "c_scalar")
 """What operations are spelled for: scalars of the host, where Python's floats are float64; NumPy's
-arrays; Triton's tensors; scalars of the host as float64 tensors of torch, on a device."""
+arrays; Triton's tensors; scalars of the host as float64 tensors of torch, on a device; an element
+in C; scalars of the host in C."""
 
 Rounding = Literal["exact", "nearest", "bounded", "stored"]
 

@@ -197,7 +197,7 @@ ROWS: Mapping[str, Operation] = {
     ),
     # Python's: of the sign of the divisor.
     "mod": _row(
-        symbol="%", arity=2, usage="x % y", syntax="Mod", spellings=everywhere(infix("%", PRODUCT)),
+        symbol="%", arity=2, usage="x % y", syntax="Mod", spellings=everywhere(infix("%", PRODUCT), c_scalar=Spelling("host_mod({0}, {1})")),
         notation=Notation("infix", "mod", PRODUCT, PRODUCT, UNARY), spoken="{0}_mod_{1}",
         whole=True, fallible=True, scalar=True, meaning=lambda sympy, a, b: sympy.Mod(a, b),
         sympy="Mod", value=lambda mp, a, b: a - b * mp.floor(a / b), rational=lambda a, b: a % b,
@@ -209,7 +209,8 @@ ROWS: Mapping[str, Operation] = {
         **_POWER, usage="x**y", syntax="Pow", formula=True,
         term=lambda terms, a, b: terms.function("pow", a, b),
         spellings=everywhere(
-            infix("**", POWER), numpy=function("pow", 2), triton=function("pow", 2)
+            infix("**", POWER), numpy=function("pow", 2), triton=function("pow", 2),
+            c=Spelling("real_pow({0}, {1})"), c_scalar=Spelling("pow({0}, {1})"),
         ),
         notation=Notation("power", precedence=POWER),
         draws=(
@@ -224,14 +225,17 @@ ROWS: Mapping[str, Operation] = {
     "real_pow": _row(
         **{**_POWER, "python": {"math.pow": Reading("host", "pow")}}, usage="", syntax="",
         term=same("pow"),
-        spellings=everywhere(Spelling("math.pow({0}, {1})"), torch=infix("**", POWER)),
+        spellings=everywhere(
+            Spelling("math.pow({0}, {1})"), torch=infix("**", POWER),
+            c_scalar=Spelling("pow({0}, {1})"),
+        ),
         notation=Notation("call"), draws=(),
     ),
     "square": _row(
         symbol="square", arity=1, usage="", syntax="",
         spellings=everywhere(
             Spelling("{0} * {0}", PRODUCT), numpy=function("square", 1),
-            triton=function("square", 1),
+            triton=function("square", 1), c=Spelling("real_square({0})"),
         ),
         notation=Notation("call"), spoken="square_{0}",
         meaning=lambda sympy, x: x**2, value=lambda mp, x: x * x, rational=lambda x: x * x,
@@ -256,6 +260,7 @@ ROWS: Mapping[str, Operation] = {
         spellings=everywhere(
             Spelling("float({0})"), numpy=Spelling("np.full_like(p, {0}, real)"),
             triton=Spelling("tl.full([BLOCK], {0}, real)"), torch=Spelling("{0}"),
+            c=Spelling("{0}"), c_scalar=Spelling("{0}"),
         ),
         notation=Notation("call"), spoken="fill_{0}",
         meaning=lambda sympy, x: x, value=lambda mp, x: x, rational=irrational,

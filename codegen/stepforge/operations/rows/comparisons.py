@@ -62,7 +62,8 @@ def _connective(
     return _condition(
         symbol=word, arity=2, usage=f"a {word} b", syntax=word.capitalize(),
         spellings=everywhere(
-            infix(word, scalar), numpy=on_arrays, triton=on_arrays,
+            infix(word, scalar), numpy=on_arrays, triton=on_arrays, c=on_arrays,
+            c_scalar=infix(2 * symbol, scalar),
             torch=function(f"logical_{word}", 2),
         ),
         notation=Notation("infix", sign, scalar, scalar, right), spoken=f"{{0}}_{word}_{{1}}",
@@ -85,6 +86,7 @@ ROWS: Mapping[str, Operation] = {
             "numpy": Spelling("np.where({0}, {1}, {2})"),
             "triton": Spelling("tl.where({0}, {1}, {2})"),
             "torch": function("where", 3),
+            **dict.fromkeys(("c", "c_scalar"), Spelling("{0} ? {1} : {2}", TERNARY)),
         },
         rounding="exact", ulps=0, notation=Notation("cases", precedence=TERNARY),
         spoken="{1}_or_{2}", meaning=lambda sympy, c, a, b: sympy.Piecewise((a, c), (b, True)),
@@ -113,6 +115,7 @@ ROWS: Mapping[str, Operation] = {
         spellings={
             "scalar": infix("not ", NOT, 1), "numpy": infix("~", UNARY, 1),
             "triton": infix("~", UNARY, 1), "torch": function("logical_not", 1),
+            **dict.fromkeys(("c", "c_scalar"), infix("!", UNARY, 1)),
         },
         notation=Notation("prefix", "¬", NOT, right=ATOM), spoken="not_{0}",
         meaning=lambda sympy, a: sympy.Not(a), sympy="Not", value=lambda mp, a: not a,

@@ -43,6 +43,8 @@ def elementary(
         "spellings": everywhere(
             scalar or Spelling(f"math.{name}({', '.join(given)})"), numpy=function(name, arity),
             triton=Spelling(f"{name}({', '.join([*given, *['EXACT'] * fast])})", helper=name),
+            c=Spelling(f"real_{name}({', '.join(given)})"),
+            c_scalar=Spelling(f"{name}({', '.join(given)})"),
             torch=torch
             or Spelling(f'elementary("{name}", {", ".join(given)})', helper="elementary"),
         ),

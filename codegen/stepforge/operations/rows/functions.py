@@ -64,7 +64,8 @@ def _sign(terms: Any, x: Any) -> Any:
 def _spelled(name: str) -> Mapping[str, Spelling]:
     arrays = dict.fromkeys(("numpy", "triton", "torch"), function(f"{name}imum", 2))
     scalar = Spelling(f"scalar_{name}({{0}}, {{1}})", helper=f"scalar_{name}")
-    return everywhere(scalar, **arrays)
+    in_c = {"c": f"real_{name}({{0}}, {{1}})", "c_scalar": f"host_{name}({{0}}, {{1}})"}
+    return everywhere(scalar, **arrays, **{key: Spelling(text) for key, text in in_c.items()})
 
 
 def _extreme(name: str, value: Callable[..., Any], **parts: Any) -> Operation:
@@ -118,6 +119,7 @@ ROWS: Mapping[str, Operation] = {
         spellings=everywhere(
             Spelling("math.sqrt({0})"), numpy=Spelling("np.sqrt({0})"),
             triton=Spelling("sqrt({0}, EXACT)", helper="sqrt"), torch=function("sqrt", 1),
+            c=Spelling("real_sqrt({0})"), c_scalar=Spelling("sqrt({0})"),
         ),
         meaning=lambda sympy, x: sympy.sqrt(x), value=lambda mp, x: mp.sqrt(x), rational=_root,
         nonnegative=always, restricted=lambda signs, x: "argument of `sqrt`",
@@ -132,7 +134,8 @@ ROWS: Mapping[str, Operation] = {
     "abs": called(
         "abs", notation=Notation("bars"),
         spellings=everywhere(
-            Spelling("abs({0})"), numpy=Spelling("np.abs({0})"), triton=Spelling("tl.abs({0})")
+            Spelling("abs({0})"), numpy=Spelling("np.abs({0})"), triton=Spelling("tl.abs({0})"),
+            c=Spelling("real_abs({0})"), c_scalar=Spelling("fabs({0})"),
         ),
         meaning=lambda sympy, x: sympy.Abs(x), sympy="Abs", value=lambda mp, x: abs(x),
         rational=abs, nonnegative=always, enclose=lambda intervals, x: intervals.magnitude(x),
@@ -145,6 +148,7 @@ ROWS: Mapping[str, Operation] = {
         spellings=everywhere(
             Spelling("scalar_sign({0})", helper="scalar_sign"), numpy=Spelling("np.sign({0})"),
             triton=function("sign", 1), torch=function("sign", 1),
+            c=Spelling("real_sign({0})"), c_scalar=Spelling("host_sign({0})"),
         ),
         meaning=lambda sympy, x: sympy.sign(x), sympy="sign", value=lambda mp, x: mp.sign(x),
         nonnegative=lambda signs, x: signs.nonnegative(x),
@@ -180,6 +184,8 @@ ROWS: Mapping[str, Operation] = {
             ),
             numpy=_CLIPPED, torch=_CLIPPED,
             triton=Spelling("minimum(larger({0}, {1}), {2})", helper="minimum larger"),
+            c=Spelling("real_min(real_max({0}, {1}), {2})"),
+            c_scalar=Spelling("host_min(host_max({0}, {1}), {2})"),
         ),
         meaning=lambda sympy, x, low, high: sympy.Min(sympy.Max(x, low), high),
         value=lambda mp, x, low, high: min(max(x, low), high),
@@ -203,6 +209,7 @@ ROWS: Mapping[str, Operation] = {
         spellings=everywhere(
             Spelling("({0})"), numpy=Spelling("stored({0}, dtype)", helper="stored"),
             triton=Spelling("stored({0}, p_ptr)", helper="stored"),
+            c=Spelling("real_stored({0})"),
         ),
         meaning=lambda sympy, x: x, value=lambda mp, x: x,
         nonnegative=lambda signs, x: signs.nonnegative(x), enclose=lambda intervals, x: x,
