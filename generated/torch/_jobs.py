@@ -111,6 +111,7 @@ class Work(NamedTuple):
         host: Parameters on the CPU.
         device: Parameters on other devices, with counters on the CPU.
         empty: Parameters without numbers, on the device "meta" or of a `FakeTensorMode`.
+        backend: What steps those on the CPU, "c" or "numpy"; None for C where it can be compiled.
     """
 
     names: list[str]
@@ -123,3 +124,4 @@ class Work(NamedTuple):
     host: list[Job]
     device: list[Job]
     empty: list[Job]
+    backend: str | None

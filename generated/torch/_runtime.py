@@ -3,8 +3,8 @@
 # mypy: ignore-errors
 """What the optimizer classes of this folder share; it needs torch, NumPy and ml_dtypes.
 
-On the CPU a step computes on NumPy views of the tensors, with the NumPy reference beside this
-folder (`_host`). On other devices it launches the multi-tensor kernel, which is imported only then
+On the CPU a step is that of the compiled C file, or of the NumPy reference on views of the tensors,
+which lie beside this folder (`_host`). On other devices it launches the multi-tensor kernel, which is imported only then
 (`_device`). Groups with `capturable` or `fused` have their counters there, and what the kernel
 needs to know of them is computed there, too: such a step waits for nothing, and a CUDA graph can
 hold it.
@@ -165,7 +165,9 @@ class Optimizer(Checkpoints):
         needed = self._needed(values)
         names = ["p", "g", *inputs.names, *(one.name for one in needed if not one.is_scalar)]
         scalars = [one.name for one in needed if one.is_scalar]
-        work = Work(names, inputs.names, scalars, values, {}, {}, [], [], [], [])
+        work = Work(
+            names, inputs.names, scalars, values, {}, {}, [], [], [], [], group.get("backend")
+        )
         is_special = group.get("fused") or group.get("capturable")
         for parameter in group["params"]:
             gradient = parameter.grad
@@ -266,7 +268,7 @@ class Optimizer(Checkpoints):
 
     def _step_on_host(self, work: Work, jobs: list[Job], scale: float | None) -> None:
         """One step on the CPU."""
-        step_on_host(self._reference, work, jobs, scale)
+        step_on_host(type(self).__name__, self._reference, work, jobs, scale)
 
     def _step_on_device(self, work: Work, jobs: list[Job], scale: float | None) -> None:
         """One step on accelerators, with counters on the CPU."""

@@ -52,6 +52,8 @@ class Adam(Optimizer):
             adding to the gradient.
         state_dtype: Type of new and loaded states of real parameters. By default new ones have
             p's type, float32 where that has 16 bits, and loaded ones the type they come with.
+        backend: What steps parameters on the CPU: "c", the compiled C file, or "numpy". By
+            default C, and NumPy with a warning where C cannot be compiled. The bits are the same.
     """
 
     _reference = reference
@@ -86,10 +88,12 @@ class Adam(Optimizer):
         fused=None,
         decoupled_weight_decay=False,
         state_dtype=None,
+        backend=None,
     ) -> None:
         betas = _arguments.entries("betas", betas, ("beta1", "beta2"))
         _arguments.check_tensors(lr=lr, betas=betas, foreach=foreach, capturable=capturable)
         _arguments.check_state_dtype(state_dtype)
+        _arguments.check_backend(backend)
         if not lr >= 0:
             raise ValueError(f"Invalid learning rate: {lr}")
         if not eps >= 0:
@@ -117,6 +121,7 @@ class Adam(Optimizer):
             "fused": fused,
             "decoupled_weight_decay": decoupled_weight_decay,
             "state_dtype": state_dtype,
+            "backend": backend,
         }
         super().__init__(params, defaults)
 

@@ -42,6 +42,8 @@ class Adamax(Optimizer):
         capturable: Keep the counter on p's device, for CUDA graphs. Not on the CPU.
         state_dtype: Type of new and loaded states of real parameters. By default new ones have
             p's type, float32 where that has 16 bits, and loaded ones the type they come with.
+        backend: What steps parameters on the CPU: "c", the compiled C file, or "numpy". By
+            default C, and NumPy with a warning where C cannot be compiled. The bits are the same.
     """
 
     _reference = reference
@@ -64,10 +66,12 @@ class Adamax(Optimizer):
         differentiable=False,
         capturable=False,
         state_dtype=None,
+        backend=None,
     ) -> None:
         betas = _arguments.entries("betas", betas, ("beta1", "beta2"))
         _arguments.check_tensors(lr=lr)
         _arguments.check_state_dtype(state_dtype)
+        _arguments.check_backend(backend)
         if not lr >= 0:
             raise ValueError(f"Invalid learning rate: {lr}")
         if not eps >= 0:
@@ -88,6 +92,7 @@ class Adamax(Optimizer):
             "differentiable": differentiable,
             "capturable": capturable,
             "state_dtype": state_dtype,
+            "backend": backend,
         }
         super().__init__(params, defaults)
 

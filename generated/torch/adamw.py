@@ -47,6 +47,8 @@ class AdamW(Optimizer):
         fused: Accepted: every step is fused. If on, the counter is on p's device.
         state_dtype: Type of new and loaded states of real parameters. By default new ones have
             p's type, float32 where that has 16 bits, and loaded ones the type they come with.
+        backend: What steps parameters on the CPU: "c", the compiled C file, or "numpy". By
+            default C, and NumPy with a warning where C cannot be compiled. The bits are the same.
     """
 
     _reference = reference
@@ -80,10 +82,12 @@ class AdamW(Optimizer):
         differentiable=False,
         fused=None,
         state_dtype=None,
+        backend=None,
     ) -> None:
         betas = _arguments.entries("betas", betas, ("beta1", "beta2"))
         _arguments.check_tensors(lr=lr, betas=betas, foreach=foreach, capturable=capturable)
         _arguments.check_state_dtype(state_dtype)
+        _arguments.check_backend(backend)
         if not lr >= 0:
             raise ValueError(f"Invalid learning rate: {lr}")
         if not eps >= 0:
@@ -110,6 +114,7 @@ class AdamW(Optimizer):
             "differentiable": differentiable,
             "fused": fused,
             "state_dtype": state_dtype,
+            "backend": backend,
             "decoupled_weight_decay": True,
         }
         super().__init__(params, defaults)

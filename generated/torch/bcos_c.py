@@ -40,6 +40,8 @@ class BCOSC(Optimizer):
         differentiable: Refused if on: no gradient flows through a step.
         state_dtype: Type of new and loaded states of real parameters. By default new ones have
             p's type, float32 where that has 16 bits, and loaded ones the type they come with.
+        backend: What steps parameters on the CPU: "c", the compiled C file, or "numpy". By
+            default C, and NumPy with a warning where C cannot be compiled. The bits are the same.
     """
 
     _reference = reference
@@ -62,9 +64,11 @@ class BCOSC(Optimizer):
         capturable=False,
         differentiable=False,
         state_dtype=None,
+        backend=None,
     ) -> None:
         _arguments.check_tensors(lr=lr)
         _arguments.check_state_dtype(state_dtype)
+        _arguments.check_backend(backend)
         if not lr >= 0:
             raise ValueError(f"Invalid learning rate: {lr}")
         if not eps >= 0:
@@ -90,6 +94,7 @@ class BCOSC(Optimizer):
             "capturable": capturable,
             "differentiable": differentiable,
             "state_dtype": state_dtype,
+            "backend": backend,
         }
         super().__init__(params, defaults)
 

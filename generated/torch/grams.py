@@ -44,6 +44,8 @@ class Grams(Optimizer):
         differentiable: Refused if on: no gradient flows through a step.
         state_dtype: Type of new and loaded states of real parameters. By default new ones have
             p's type, float32 where that has 16 bits, and loaded ones the type they come with.
+        backend: What steps parameters on the CPU: "c", the compiled C file, or "numpy". By
+            default C, and NumPy with a warning where C cannot be compiled. The bits are the same.
     """
 
     _reference = reference
@@ -67,10 +69,12 @@ class Grams(Optimizer):
         capturable=False,
         differentiable=False,
         state_dtype=None,
+        backend=None,
     ) -> None:
         betas = _arguments.entries("betas", betas, ("beta1", "beta2"))
         _arguments.check_tensors(lr=lr)
         _arguments.check_state_dtype(state_dtype)
+        _arguments.check_backend(backend)
         if not lr >= 0:
             raise ValueError(f"Invalid learning rate: {lr}")
         if not eps >= 0:
@@ -98,6 +102,7 @@ class Grams(Optimizer):
             "capturable": capturable,
             "differentiable": differentiable,
             "state_dtype": state_dtype,
+            "backend": backend,
         }
         super().__init__(params, defaults)
 

@@ -40,6 +40,8 @@ class Nesterov(Optimizer):
         fused: Accepted: every step is fused. If on, the counter is on p's device.
         state_dtype: Type of new and loaded states of real parameters. By default new ones have
             p's type, float32 where that has 16 bits, and loaded ones the type they come with.
+        backend: What steps parameters on the CPU: "c", the compiled C file, or "numpy". By
+            default C, and NumPy with a warning where C cannot be compiled. The bits are the same.
     """
 
     _reference = reference
@@ -62,9 +64,11 @@ class Nesterov(Optimizer):
         differentiable=False,
         fused=None,
         state_dtype=None,
+        backend=None,
     ) -> None:
         _arguments.check_tensors(lr=lr)
         _arguments.check_state_dtype(state_dtype)
+        _arguments.check_backend(backend)
         if not lr >= 0:
             raise ValueError(f"Invalid learning rate: {lr}")
         if not momentum >= 0:
@@ -84,6 +88,7 @@ class Nesterov(Optimizer):
             "differentiable": differentiable,
             "fused": fused,
             "state_dtype": state_dtype,
+            "backend": backend,
             "nesterov": True,
             "dampening": 0,
         }

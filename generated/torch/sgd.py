@@ -49,6 +49,8 @@ class SGD(Optimizer):
         fused: Accepted: every step is fused. If on, the counter is on p's device.
         state_dtype: Type of new and loaded states of real parameters. By default new ones have
             p's type, float32 where that has 16 bits, and loaded ones the type they come with.
+        backend: What steps parameters on the CPU: "c", the compiled C file, or "numpy". By
+            default C, and NumPy with a warning where C cannot be compiled. The bits are the same.
     """
 
     _reference = reference
@@ -78,9 +80,11 @@ class SGD(Optimizer):
         differentiable=False,
         fused=None,
         state_dtype=None,
+        backend=None,
     ) -> None:
         _arguments.check_tensors(lr=lr)
         _arguments.check_state_dtype(state_dtype)
+        _arguments.check_backend(backend)
         if not lr >= 0:
             raise ValueError(f"Invalid learning rate: {lr}")
         if not momentum >= 0:
@@ -104,6 +108,7 @@ class SGD(Optimizer):
             "differentiable": differentiable,
             "fused": fused,
             "state_dtype": state_dtype,
+            "backend": backend,
         }
         super().__init__(params, defaults)
 

@@ -172,7 +172,7 @@ BACKENDS: dict[str, Backend] = {
             context=torch.context,
             of_schedules=schedules.scheduler,
             doc="Optimizers as drop-in classes of `torch.optim`.",
-            needs=("numpy", "multi_tensor"),
+            needs=("numpy", "multi_tensor", "cpu"),
             libraries=("torch",),
             copied={
                 "_arguments.py": "torch/_arguments.py",

@@ -12,6 +12,7 @@ from stepforge.backends.aside import renamed_in, shown
 from stepforge.backends.python import PYTHON, number, violated, within, wrap
 from stepforge.backends.syntax import WIDTH
 from stepforge.backends.torch_class import (
+    OF_BASE,
     OF_TORCH,
     WORDS,
     class_name,
@@ -38,6 +39,11 @@ _SETTINGS = {
         "None",
         "Type of new and loaded states of real parameters. By default new ones have p's type, "
         "float32 where that has 16 bits, and loaded ones the type they come with.",
+    ),
+    "backend": (
+        "None",
+        'What steps parameters on the CPU: "c", the compiled C file, or "numpy". By default C, and '
+        "NumPy with a warning where C cannot be compiled. The bits are the same.",
     ),
 }
 
@@ -177,7 +183,7 @@ def _order(spec: Spec, table: Torch) -> list[str]:
     if not spec.torch_class:
         further = [*(["maximize"] if "maximize" in table.constants else []), *TORCH_SETTINGS]
         found += [name for name in further if name not in found]
-    return [*found, "state_dtype"]
+    return [*found, *OF_BASE]
 
 
 def _wrapped(spec: Spec) -> Iterator[str]:
@@ -197,7 +203,7 @@ def _attributes(spec: Spec, table: Torch, order: list[str]) -> Iterator[str]:
     if tuples := tuples_of(table):
         yield from _mapping("_tuples", {key: _texts(parts) for key, parts in tuples.items()})
     free = {*(option.name for option in spec.options), *table.later}
-    names = [n for n in order if n not in ("*", "state_dtype", *table.constants)]
+    names = [n for n in order if n not in ("*", *OF_BASE, *table.constants)]
     optional = [
         n for n in names if n in TORCH_SETTINGS or free.issuperset(table.arguments.get(n, (n,)))
     ]
@@ -260,6 +266,7 @@ def _checks(spec: Spec, table: Torch, settings: list[str], order: list[str]) -> 
             items += ["betas=betas", "foreach=foreach", "capturable=capturable"]
         yield f"_arguments.check_tensors({', '.join(items)})"
     yield "_arguments.check_state_dtype(state_dtype)"
+    yield "_arguments.check_backend(backend)"
     first = [spec.roles.get(role) for role in WORDS]
     for h in sorted(
         spec.hyperparameters, key=lambda h: first.index(h.name) if h.name in first else len(first)

@@ -12,7 +12,9 @@ from stepforge.language.spec import Option, Spec
 from stepforge.language.subjects import SCHEDULE
 from stepforge.language.torch_model import TORCH_SETTINGS, Torch
 
-OF_TORCH = ("params", "param_names", "initial_lr", *TORCH_SETTINGS, "state_dtype")
+OF_BASE = ("state_dtype", "backend")
+"""Arguments that every generated class has, and torch's have not."""
+OF_TORCH = ("params", "param_names", "initial_lr", *TORCH_SETTINGS, *OF_BASE)
 """Keys of parameter groups that are torch's own, or the base class's."""
 PLAIN = Torch()
 """For specs without a `[torch]` table."""

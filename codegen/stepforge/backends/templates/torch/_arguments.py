@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+BACKENDS = ("c", "numpy")
 STATE_TYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -57,6 +58,16 @@ def check_state_dtype(dtype: Any) -> None:
     if dtype is not None and dtype not in STATE_TYPES:
         known = ", ".join(str(one) for one in STATE_TYPES)
         raise ValueError(f"state_dtype must be one of {known}, not {dtype}")
+
+
+def check_backend(backend: Any) -> None:
+    """Refuses what does not compute on the CPU.
+
+    Raises:
+        ValueError: It is neither None nor one of `BACKENDS`.
+    """
+    if backend is not None and backend not in BACKENDS:
+        raise ValueError(f"backend must be \"c\" or \"numpy\", not {backend!r}")
 
 
 def fused_devices() -> list[str]:

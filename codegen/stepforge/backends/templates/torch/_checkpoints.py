@@ -10,7 +10,7 @@ import numpy as np
 # isort: split
 import torch
 
-from ._arguments import check_state_dtype, entries
+from ._arguments import check_backend, check_state_dtype, entries
 from ._jobs import Needed
 
 Group = dict[str, Any]
@@ -95,6 +95,7 @@ class Checkpoints(torch.optim.Optimizer):  # type: ignore[misc]
                 entries(key, group[key], parts)
         if group.get("state_dtype") is not None:
             check_state_dtype(group["state_dtype"])
+        check_backend(group.get("backend"))
         if group.get("differentiable"):
             raise RuntimeError(
                 f"{name} does not support `differentiable`: no gradient flows through a step"
@@ -173,8 +174,10 @@ class Checkpoints(torch.optim.Optimizer):  # type: ignore[misc]
         for index, (saved, own) in enumerate(zip(groups, self.param_groups, strict=True)):
             group = dict(saved)
             self._complete(group)
-            if "state_dtype" in own:  # how this run keeps its states, unless the checkpoint says so
-                group.setdefault("state_dtype", own["state_dtype"])
+            # How this run keeps its states and computes, unless the checkpoint says so.
+            for key in ("state_dtype", "backend"):
+                if key in own:
+                    group.setdefault(key, own[key])
             if missing := [key for key in self._required if key not in group]:
                 problem = f"parameter group {index} has no {_listed(missing)}"
                 raise MissingKeys(self._foreign(problem))
@@ -324,9 +327,10 @@ def full_like(one: Needed, parameter: torch.Tensor, group: Group) -> torch.Tenso
 
 
 def _drop_unset(group: Group) -> None:
-    """A key that torch's classes do not have is there only if somebody has set it."""
-    if group.get("state_dtype") is None:
-        group.pop("state_dtype", None)
+    """Keys that torch's classes do not have are there only if somebody has set them."""
+    for key in ("state_dtype", "backend"):
+        if group.get(key) is None:
+            group.pop(key, None)
 
 
 def _listed(names: list[str]) -> str:

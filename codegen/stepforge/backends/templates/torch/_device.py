@@ -104,7 +104,7 @@ def step_on_device(
     for (device, t, *before), batch in batches.items():
         with _current(device):
             ready = [job.walked() for job in batch]
-            stored = [] if scale is None else [_unscale(each, scale) for each in ready]
+            stored = [] if scale is None else [unscale(each, scale) for each in ready]
             for table in tables.of(work.names, ready, kernel, device):
                 state = dict(zip(work.scalars, before, strict=True))
                 kernel.step(table, state, t, **work.numbers, _checked=False)
@@ -193,7 +193,7 @@ def is_capturing(device: torch.device) -> bool:
     return device.type == "cuda" and bool(torch.cuda.is_current_stream_capturing())
 
 
-def _unscale(ready: Walked, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+def unscale(ready: Walked, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Puts the gradient divided by the scale, in the compute type, in the place of the gradient.
 
     Returns:
