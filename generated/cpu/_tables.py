@@ -44,7 +44,7 @@ def of_arrays(columns: Sequence[str], written: Sequence[str], *arrays: Any) -> T
 
     Args:
         columns: `COLUMNS` of the optimizer.
-        written: `WRITTEN` of the optimizer.
+        written: `_WRITTEN` of the optimizer.
         arrays: The arrays in the order of the columns; None where options leave one out.
 
     Raises:

@@ -13,11 +13,12 @@ Optimization
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "b")
-WRITTEN = ("p", "b",)
+_WRITTEN = ("p", "b")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -50,27 +51,13 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["b"])
-    step_table(table, state, t, lr=lr, kappa=kappa, xi=xi, c=c, _checked=_checked, threads=threads)
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["b"])
+    numbers = _numbers(state, t, lr=lr, kappa=kappa, xi=xi, c=c, _checked=_checked)
+    _load("accsgd").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table, state, t, *, lr=0.001, kappa=1000, xi=10, c=0.7, _checked=True, threads=None
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        kappa: Ratio of the long to the short step. Domain: kappa > 0.
-        xi: Advantage of the statistics. Domain: xi > 0.
-        c: Part of the short step that is taken. Domain: 0 < c <= 1.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.001, kappa=1000, xi=10, c=0.7, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -94,7 +81,7 @@ def step_table(
     c_over_c_plus_beta = c / (c + beta)
     beta_over_c_plus_beta = beta / (c + beta)
 
-    numbers = [
+    return [
         float(t_equals_one),
         one_minus_beta,
         beta,
@@ -103,4 +90,3 @@ def step_table(
         lr,
         beta_over_c_plus_beta,
     ]
-    load("accsgd").step(table, numbers, 0, threads)

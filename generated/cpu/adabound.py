@@ -15,11 +15,12 @@ import math
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "v", "v_max")
-WRITTEN = ("p", "m", "v", "v_max",)
+_WRITTEN = ("p", "m", "v", "v_max")
+_OPTIONS = ("amsbound",)
 
 
 def init(p, *, amsbound=False) -> dict:
@@ -73,11 +74,10 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(
-        COLUMNS, WRITTEN, p, g, state["m"], state["v"], state["v_max"] if amsbound else None
+    table = _of_arrays(
+        COLUMNS, _WRITTEN, p, g, state["m"], state["v"], state["v_max"] if amsbound else None
     )
-    step_table(
-        table,
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -89,12 +89,11 @@ def step(
         gamma=gamma,
         amsbound=amsbound,
         _checked=_checked,
-        threads=threads,
     )
+    _load("adabound").step(table, numbers, bool(amsbound) << 0, threads)
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -107,26 +106,8 @@ def step_table(
     gamma=0.001,
     amsbound=False,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the first moment. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the second moment. Domain: 0 <= beta2 < 1.
-        eps: Added to the square root, before the bias correction. Domain: eps >= 0.
-        final_lr: Step size that the bounds close in on. Domain: final_lr >= 0.
-        base_lr: Learning rate to which final_lr belongs; it follows lr. Domain: base_lr > 0.
-        gamma: Speed at which the bounds close. Domain: gamma > 0.
-        amsbound: Divide by the largest second moment seen so far.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -159,5 +140,4 @@ def step_table(
     low = final * (1 - 1 / (gamma * t + 1))
     high = final * (1 + 1 / (gamma * t))
 
-    numbers = [beta1, one_minus_beta1, beta2, one_minus_beta2, a_factor, eps, low, high]
-    load("adabound").step(table, numbers, bool(amsbound) << 0, threads)
+    return [beta1, one_minus_beta1, beta2, one_minus_beta2, a_factor, eps, low, high]

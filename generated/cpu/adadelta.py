@@ -13,11 +13,12 @@ rate
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "v", "u")
-WRITTEN = ("p", "v", "u",)
+_WRITTEN = ("p", "v", "u")
+_OPTIONS = ("maximize",)
 
 
 def init(p) -> dict:
@@ -64,9 +65,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["v"], state["u"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["v"], state["u"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -75,39 +75,14 @@ def step(
         weight_decay=weight_decay,
         maximize=maximize,
         _checked=_checked,
-        threads=threads,
     )
+    _load("adadelta").step(table, numbers, bool(maximize) << 0, threads)
 
 
-def step_table(
-    table,
-    state,
-    t,
-    *,
-    lr=1,
-    rho=0.9,
-    eps=1e-06,
-    weight_decay=0,
-    maximize=False,
-    _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        rho: Decay of both averages. Domain: 0 <= rho <= 1.
-        eps: Added to both averages inside the square root. Domain: eps >= 0.
-        weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
-            0.
-        maximize: Ascend instead of descend.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(
+    state, t, *, lr=1, rho=0.9, eps=1e-06, weight_decay=0, maximize=False, _checked=True
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
@@ -126,5 +101,4 @@ def step_table(
     weight_decay_differs_from_zero = weight_decay != 0
     one_minus_rho = 1 - rho
 
-    numbers = [weight_decay, float(weight_decay_differs_from_zero), rho, one_minus_rho, eps, lr]
-    load("adadelta").step(table, numbers, bool(maximize) << 0, threads)
+    return [weight_decay, float(weight_decay_differs_from_zero), rho, one_minus_rho, eps, lr]

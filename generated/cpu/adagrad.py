@@ -14,11 +14,12 @@ torch.optim.Adagrad
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "s")
-WRITTEN = ("p", "s",)
+_WRITTEN = ("p", "s")
+_OPTIONS = ("maximize",)
 
 
 def init(p, *, initial_accumulator_value=0) -> dict:
@@ -67,9 +68,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["s"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["s"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -79,12 +79,11 @@ def step(
         weight_decay=weight_decay,
         maximize=maximize,
         _checked=_checked,
-        threads=threads,
     )
+    _load("adagrad").step(table, numbers, bool(maximize) << 0, threads)
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -95,26 +94,8 @@ def step_table(
     weight_decay=0,
     maximize=False,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        lr_decay: Decay of the learning rate per step. Domain: lr_decay >= 0.
-        initial_accumulator_value: First value of the sum. Domain: initial_accumulator_value >=
-            0.
-        eps: Added to the square root of the sum. Domain: eps >= 0.
-        weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
-            0.
-        maximize: Ascend instead of descend.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -134,5 +115,4 @@ def step_table(
     weight_decay_differs_from_zero = weight_decay != 0
     p_factor = lr / (1 + (t - 1) * lr_decay)
 
-    numbers = [weight_decay, float(weight_decay_differs_from_zero), p_factor, eps]
-    load("adagrad").step(table, numbers, bool(maximize) << 0, threads)
+    return [weight_decay, float(weight_decay_differs_from_zero), p_factor, eps]

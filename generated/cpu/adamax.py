@@ -13,11 +13,12 @@ inside the norm as in torch.optim.Adamax
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "u")
-WRITTEN = ("p", "m", "u",)
+_WRITTEN = ("p", "m", "u")
+_OPTIONS = ("maximize",)
 
 
 def init(p) -> dict:
@@ -66,9 +67,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"], state["u"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"], state["u"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -78,12 +78,11 @@ def step(
         weight_decay=weight_decay,
         maximize=maximize,
         _checked=_checked,
-        threads=threads,
     )
+    _load("adamax").step(table, numbers, bool(maximize) << 0, threads)
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -94,25 +93,8 @@ def step_table(
     weight_decay=0,
     maximize=False,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the first moment. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the infinity norm. Domain: 0 <= beta2 < 1.
-        eps: Added to the absolute gradient. Domain: eps >= 0.
-        weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
-            0.
-        maximize: Ascend instead of descend.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -136,7 +118,7 @@ def step_table(
     one_minus_beta1 = 1 - beta1
     lr_over_one_minus_beta1_to_t = lr / (1 - beta1**t)
 
-    numbers = [
+    return [
         weight_decay,
         float(weight_decay_differs_from_zero),
         beta1,
@@ -145,4 +127,3 @@ def step_table(
         eps,
         lr_over_one_minus_beta1_to_t,
     ]
-    load("adamax").step(table, numbers, bool(maximize) << 0, threads)

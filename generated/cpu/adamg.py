@@ -14,11 +14,12 @@ import math
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "v", "r")
-WRITTEN = ("p", "m", "v", "r",)
+_WRITTEN = ("p", "m", "v", "r")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -69,9 +70,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"], state["v"], state["r"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"], state["v"], state["r"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -82,12 +82,11 @@ def step(
         q=q,
         eps=eps,
         _checked=_checked,
-        threads=threads,
     )
+    _load("adamg").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -99,25 +98,8 @@ def step_table(
     q=0.24,
     eps=1e-08,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the first moment. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the second moment. Domain: 0 <= beta2 < 1.
-        beta3: Decay of the step size. Domain: 0 <= beta3 < 1.
-        scale: Scale of the step size. Domain: scale >= 0.
-        q: Power of the second moment in the step size. Domain: q > 0.
-        eps: Added to the denominator, after the bias correction. Domain: eps >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -150,7 +132,7 @@ def step_table(
     one_minus_beta2_to_t = 1 - beta2**t
     lr_or_one_over_sqrt_t = scalar_min(lr, 1 / math.sqrt(t))
 
-    numbers = [
+    return [
         beta2,
         one_minus_beta2,
         beta3,
@@ -163,7 +145,6 @@ def step_table(
         lr_or_one_over_sqrt_t,
         eps,
     ]
-    load("adamg").step(table, numbers, 0, threads)
 
 
 def scalar_min(x, y):

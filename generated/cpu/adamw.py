@@ -14,11 +14,12 @@ correction
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "v", "v_max")
-WRITTEN = ("p", "m", "v", "v_max",)
+_WRITTEN = ("p", "m", "v", "v_max")
+_OPTIONS = ("amsgrad", "maximize")
 
 
 def init(p, *, amsgrad=False) -> dict:
@@ -70,11 +71,10 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(
-        COLUMNS, WRITTEN, p, g, state["m"], state["v"], state["v_max"] if amsgrad else None
+    table = _of_arrays(
+        COLUMNS, _WRITTEN, p, g, state["m"], state["v"], state["v_max"] if amsgrad else None
     )
-    step_table(
-        table,
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -85,12 +85,11 @@ def step(
         amsgrad=amsgrad,
         maximize=maximize,
         _checked=_checked,
-        threads=threads,
     )
+    _load("adamw").step(table, numbers, bool(amsgrad) << 0 | bool(maximize) << 1, threads)
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -102,25 +101,8 @@ def step_table(
     amsgrad=False,
     maximize=False,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the first moment. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the second moment. Domain: 0 <= beta2 < 1.
-        eps: Added to the denominator, after the bias correction. Domain: eps >= 0.
-        weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
-        amsgrad: Divide by the largest second moment seen so far.
-        maximize: Ascend instead of descend.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -147,7 +129,7 @@ def step_table(
     one_over_one_minus_beta2_to_t = 1 / (1 - beta2**t)
     lr_over_one_minus_beta1_to_t = lr / (1 - beta1**t)
 
-    numbers = [
+    return [
         lr_times_weight_decay,
         float(weight_decay_differs_from_zero),
         beta1,
@@ -158,4 +140,3 @@ def step_table(
         lr_over_one_minus_beta1_to_t,
         eps,
     ]
-    load("adamw").step(table, numbers, bool(amsgrad) << 0 | bool(maximize) << 1, threads)

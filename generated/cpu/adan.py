@@ -13,11 +13,12 @@ Models, with the authors' bias corrections and their code's meaning of the betas
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "v", "n", "g_prev")
-WRITTEN = ("p", "m", "v", "n", "g_prev",)
+_WRITTEN = ("p", "m", "v", "n", "g_prev")
+_OPTIONS = ("no_prox",)
 
 
 def init(p) -> dict:
@@ -69,9 +70,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"], state["v"], state["n"], state["g_prev"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"], state["v"], state["n"], state["g_prev"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -82,12 +82,11 @@ def step(
         weight_decay=weight_decay,
         no_prox=no_prox,
         _checked=_checked,
-        threads=threads,
     )
+    _load("adan").step(table, numbers, bool(no_prox) << 0, threads)
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -99,25 +98,8 @@ def step_table(
     weight_decay=0,
     no_prox=False,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the average of the gradients. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the average of their differences. Domain: 0 <= beta2 < 1.
-        beta3: Decay of the second moment. Domain: 0 <= beta3 < 1.
-        eps: Added to the denominator, after the bias correction. Domain: eps >= 0.
-        weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
-        no_prox: Decay the parameters before the step instead of by a proximal step.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -150,7 +132,7 @@ def step_table(
     one_minus_beta2_to_t = 1 - beta2**t
     one_minus_beta3_to_t = 1 - beta3**t
 
-    numbers = [
+    return [
         float(t_equals_one),
         beta1,
         one_minus_beta1,
@@ -166,4 +148,3 @@ def step_table(
         lr,
         one_plus_lr_times_weight_decay,
     ]
-    load("adan").step(table, numbers, bool(no_prox) << 0, threads)

@@ -13,11 +13,12 @@ without schedules
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m1", "m2", "v")
-WRITTEN = ("p", "m1", "m2", "v",)
+_WRITTEN = ("p", "m1", "m2", "v")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -68,9 +69,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m1"], state["m2"], state["v"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m1"], state["m2"], state["v"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -81,12 +81,11 @@ def step(
         eps=eps,
         weight_decay=weight_decay,
         _checked=_checked,
-        threads=threads,
     )
+    _load("ademamix").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -98,25 +97,8 @@ def step_table(
     eps=1e-08,
     weight_decay=0,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the fast momentum. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the second moment. Domain: 0 <= beta2 < 1.
-        beta3: Decay of the slow momentum. Domain: 0 <= beta3 < 1.
-        alpha: Weight of the slow momentum. Domain: alpha >= 0.
-        eps: Added to the denominator, after the bias correction. Domain: eps >= 0.
-        weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -148,7 +130,7 @@ def step_table(
     one_minus_beta1_to_t = 1 - beta1**t
     one_minus_beta2_to_t = 1 - beta2**t
 
-    numbers = [
+    return [
         beta1,
         one_minus_beta1,
         beta3,
@@ -162,4 +144,3 @@ def step_table(
         eps,
         weight_decay,
     ]
-    load("ademamix").step(table, numbers, 0, threads)

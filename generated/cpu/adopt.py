@@ -16,11 +16,12 @@ import math
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "v")
-WRITTEN = ("p", "m", "v",)
+_WRITTEN = ("p", "m", "v")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -66,9 +67,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"], state["v"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"], state["v"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -77,38 +77,14 @@ def step(
         eps=eps,
         weight_decay=weight_decay,
         _checked=_checked,
-        threads=threads,
     )
+    _load("adopt").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table,
-    state,
-    t,
-    *,
-    lr=0.001,
-    beta1=0.9,
-    beta2=0.9999,
-    eps=1e-06,
-    weight_decay=0,
-    _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the first moment. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the second moment. Domain: 0 <= beta2 < 1.
-        eps: Smallest root that is divided by. Domain: eps >= 0.
-        weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(
+    state, t, *, lr=0.001, beta1=0.9, beta2=0.9999, eps=1e-06, weight_decay=0, _checked=True
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -139,7 +115,7 @@ def step_table(
         bound = math.sqrt(math.sqrt(t - 1))
         minus_bound = -bound
 
-    numbers = [
+    return [
         lr_times_weight_decay,
         float(weight_decay_differs_from_zero),
         eps,
@@ -152,4 +128,3 @@ def step_table(
         one_minus_beta2,
         float(t_equals_one),
     ]
-    load("adopt").step(table, numbers, 0, threads)

@@ -15,11 +15,12 @@ import math
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "b")
-WRITTEN = ("p", "m", "b",)
+_WRITTEN = ("p", "m", "b")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -53,37 +54,13 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"], state["b"])
-    step_table(
-        table,
-        state,
-        t,
-        lr=lr,
-        beta1=beta1,
-        beta2=beta2,
-        delta=delta,
-        _checked=_checked,
-        threads=threads,
-    )
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"], state["b"])
+    numbers = _numbers(state, t, lr=lr, beta1=beta1, beta2=beta2, delta=delta, _checked=_checked)
+    _load("agd").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table, state, t, *, lr=0.001, beta1=0.9, beta2=0.999, delta=1e-05, _checked=True, threads=None
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the first moment. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the second moment. Domain: 0 <= beta2 < 1.
-        delta: Smallest denominator. Domain: delta > 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.001, beta1=0.9, beta2=0.999, delta=1e-05, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -109,7 +86,7 @@ def step_table(
     delta_times_sqrt_one_minus_beta2_to_t = delta * math.sqrt(1 - beta2**t)
     p_factor = lr * math.sqrt(1 - beta2**t) / (1 - beta1**t)
 
-    numbers = [
+    return [
         beta1,
         one_minus_beta1,
         one_minus_beta1_to_t,
@@ -121,4 +98,3 @@ def step_table(
         delta_times_sqrt_one_minus_beta2_to_t,
         p_factor,
     ]
-    load("agd").step(table, numbers, 0, threads)

@@ -12,11 +12,12 @@ Reference: Lucas et al. 2018, Aggregated Momentum: Stability Through Passive Dam
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "b1", "b2", "b3")
-WRITTEN = ("p", "b1", "b2", "b3",)
+_WRITTEN = ("p", "b1", "b2", "b3")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -51,37 +52,13 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["b1"], state["b2"], state["b3"])
-    step_table(
-        table,
-        state,
-        t,
-        lr=lr,
-        beta1=beta1,
-        beta2=beta2,
-        beta3=beta3,
-        _checked=_checked,
-        threads=threads,
-    )
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["b1"], state["b2"], state["b3"])
+    numbers = _numbers(state, t, lr=lr, beta1=beta1, beta2=beta2, beta3=beta3, _checked=_checked)
+    _load("aggmo").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table, state, t, *, lr=0.01, beta1=0, beta2=0.9, beta3=0.99, _checked=True, threads=None
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the first momentum. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the second momentum. Domain: 0 <= beta2 < 1.
-        beta3: Decay of the third momentum. Domain: 0 <= beta3 < 1.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.01, beta1=0, beta2=0.9, beta3=0.99, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
@@ -99,5 +76,4 @@ def step_table(
 
     lr_over_three = lr / 3
 
-    numbers = [beta1, beta2, beta3, lr_over_three]
-    load("aggmo").step(table, numbers, 0, threads)
+    return [beta1, beta2, beta3, lr_over_three]

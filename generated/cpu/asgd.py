@@ -15,11 +15,12 @@ import math
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "ax")
-WRITTEN = ("p", "ax",)
+_WRITTEN = ("p", "ax")
+_OPTIONS = ()
 
 
 def init(p, *, lr=0.01) -> dict:
@@ -67,9 +68,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["ax"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["ax"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -78,39 +78,14 @@ def step(
         t0=t0,
         weight_decay=weight_decay,
         _checked=_checked,
-        threads=threads,
     )
+    _load("asgd").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table,
-    state,
-    t,
-    *,
-    lr=0.01,
-    lambd=0.0001,
-    alpha=0.75,
-    t0=1000000.0,
-    weight_decay=0,
-    _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        lambd: Decay of the parameters and of the step size. Domain: lambd >= 0.
-        alpha: Power of the decay of the step size. Domain: alpha >= 0.
-        t0: Step at which averaging starts. Domain: t0 >= 0.
-        weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
-            0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(
+    state, t, *, lr=0.01, lambd=0.0001, alpha=0.75, t0=1000000.0, weight_decay=0, _checked=True
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -141,8 +116,9 @@ def step_table(
         mu_2 = mu
     eta = lr / math.pow(1 + lambd * lr * t, alpha)
     mu = 1 / scalar_max(1, t - t0)
-
-    numbers = [
+    state["eta"] = float(eta)
+    state["mu"] = float(mu)
+    return [
         weight_decay,
         float(weight_decay_differs_from_zero),
         one_minus_lambd_times_eta,
@@ -150,9 +126,6 @@ def step_table(
         mu_2,
         float(mu_equals_one),
     ]
-    load("asgd").step(table, numbers, 0, threads)
-    state["eta"] = float(eta)
-    state["mu"] = float(mu)
 
 
 def scalar_max(x, y):

@@ -13,11 +13,12 @@ the momentum estimator of the authors' code
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "v")
-WRITTEN = ("p", "m", "v",)
+_WRITTEN = ("p", "m", "v")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -51,37 +52,15 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"], state["v"])
-    step_table(
-        table,
-        state,
-        t,
-        lr=lr,
-        beta=beta,
-        eps=eps,
-        weight_decay=weight_decay,
-        _checked=_checked,
-        threads=threads,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"], state["v"])
+    numbers = _numbers(
+        state, t, lr=lr, beta=beta, eps=eps, weight_decay=weight_decay, _checked=_checked
     )
+    _load("bcos_m").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table, state, t, *, lr=0.001, beta=0.9, eps=1e-06, weight_decay=0.1, _checked=True, threads=None
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta: Decay of the momentum. Domain: 0 <= beta < 1.
-        eps: Added to the denominator. Domain: eps >= 0.
-        weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.001, beta=0.9, eps=1e-06, weight_decay=0.1, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -102,5 +81,4 @@ def step_table(
     t_equals_one = t == 1
     one_minus_beta = 1 - beta
 
-    numbers = [one_minus_lr_times_weight_decay, float(t_equals_one), beta, one_minus_beta, lr, eps]
-    load("bcos_m").step(table, numbers, 0, threads)
+    return [one_minus_lr_times_weight_decay, float(t_equals_one), beta, one_minus_beta, lr, eps]

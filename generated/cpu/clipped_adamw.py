@@ -14,11 +14,12 @@ Reference: A pipeline of transforms that are published one by one
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "v", "v_max", "ema")
-WRITTEN = ("p", "m", "v", "v_max", "ema",)
+_WRITTEN = ("p", "m", "v", "v_max", "ema")
+_OPTIONS = ("amsgrad", "maximize")
 
 
 def init(p, *, amsgrad=False) -> dict:
@@ -76,9 +77,9 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(
+    table = _of_arrays(
         COLUMNS,
-        WRITTEN,
+        _WRITTEN,
         p,
         g,
         state["m"],
@@ -86,8 +87,7 @@ def step(
         state["v_max"] if amsgrad else None,
         state["ema"],
     )
-    step_table(
-        table,
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -100,12 +100,11 @@ def step(
         amsgrad=amsgrad,
         maximize=maximize,
         _checked=_checked,
-        threads=threads,
     )
+    _load("clipped_adamw").step(table, numbers, bool(amsgrad) << 0 | bool(maximize) << 1, threads)
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -119,28 +118,8 @@ def step_table(
     amsgrad=False,
     maximize=False,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the first moment. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the second moment. Domain: 0 <= beta2 < 1.
-        eps: Added to the denominator, after the bias correction. Domain: eps >= 0.
-        weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
-        clip_value: Largest absolute value of an element of the gradient. Domain: clip_value >
-            0.
-        decay: Share of the average that a step keeps. Domain: 0 <= decay <= 1.
-        amsgrad: Divide by the largest second moment seen so far.
-        maximize: Ascend instead of descend.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -175,7 +154,7 @@ def step_table(
     one_over_one_minus_beta2_to_t = 1 / (1 - beta2**t)
     lr_over_one_minus_beta1_to_t = lr / (1 - beta1**t)
 
-    numbers = [
+    return [
         minus_clip_value,
         clip_value,
         lr_times_weight_decay,
@@ -190,4 +169,3 @@ def step_table(
         decay,
         one_minus_decay,
     ]
-    load("clipped_adamw").step(table, numbers, bool(amsgrad) << 0 | bool(maximize) << 1, threads)

@@ -14,11 +14,12 @@ Betting
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "p0", "scale", "total", "reward", "c")
-WRITTEN = ("p", "p0", "scale", "total", "reward", "c",)
+_WRITTEN = ("p", "p0", "scale", "total", "reward", "c")
+_OPTIONS = ()
 
 
 def init(p, *, eps=1e-08) -> dict:
@@ -51,9 +52,9 @@ def step(p, g, state, t, *, alpha=100, eps=1e-08, _checked=True, threads=None) -
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(
+    table = _of_arrays(
         COLUMNS,
-        WRITTEN,
+        _WRITTEN,
         p,
         g,
         state["p0"],
@@ -62,22 +63,12 @@ def step(p, g, state, t, *, alpha=100, eps=1e-08, _checked=True, threads=None) -
         state["reward"],
         state["c"],
     )
-    step_table(table, state, t, alpha=alpha, eps=eps, _checked=_checked, threads=threads)
+    numbers = _numbers(state, t, alpha=alpha, eps=eps, _checked=_checked)
+    _load("cocob").step(table, numbers, 0, threads)
 
 
-def step_table(table, state, t, *, alpha=100, eps=1e-08, _checked=True, threads=None) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        alpha: Number of steps before bets grow. Domain: alpha > 0.
-        eps: First value of the scale. Domain: eps > 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, alpha=100, eps=1e-08, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -87,5 +78,4 @@ def step_table(table, state, t, *, alpha=100, eps=1e-08, _checked=True, threads=
 
     t_equals_one = t == 1
 
-    numbers = [float(t_equals_one), alpha]
-    load("cocob").step(table, numbers, 0, threads)
+    return [float(t_equals_one), alpha]

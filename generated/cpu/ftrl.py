@@ -14,11 +14,12 @@ Keras, at its default power
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "n", "z")
-WRITTEN = ("p", "n", "z",)
+_WRITTEN = ("p", "n", "z")
+_OPTIONS = ()
 
 
 def init(p, *, initial=0.1) -> dict:
@@ -66,9 +67,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["n"], state["z"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["n"], state["z"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -78,40 +78,14 @@ def step(
         shrinkage=shrinkage,
         beta=beta,
         _checked=_checked,
-        threads=threads,
     )
+    _load("ftrl").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table,
-    state,
-    t,
-    *,
-    lr=0.001,
-    initial=0.1,
-    l1=0,
-    l2=0,
-    shrinkage=0,
-    beta=0,
-    _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr > 0.
-        initial: First value of the sum of squares. Domain: initial > 0.
-        l1: L1 penalty. Domain: l1 >= 0.
-        l2: L2 penalty. Domain: l2 >= 0.
-        shrinkage: L2 penalty that is added to the gradient. Domain: shrinkage >= 0.
-        beta: Added to the roots of the sums of squares. Domain: beta >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(
+    state, t, *, lr=0.001, initial=0.1, l1=0, l2=0, shrinkage=0, beta=0, _checked=True
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
@@ -134,5 +108,4 @@ def step_table(
     minus_l1 = -l1
     two_times_l2_plus_beta_over_two_times_lr = 2 * (l2 + beta / (2 * lr))
 
-    numbers = [two_times_shrinkage, lr, two_times_l2_plus_beta_over_two_times_lr, minus_l1, l1]
-    load("ftrl").step(table, numbers, 0, threads)
+    return [two_times_shrinkage, lr, two_times_l2_plus_beta_over_two_times_lr, minus_l1, l1]

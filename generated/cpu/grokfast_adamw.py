@@ -15,11 +15,12 @@ import math
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "v", "k")
-WRITTEN = ("p", "m", "v", "k",)
+_WRITTEN = ("p", "m", "v", "k")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -70,9 +71,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"], state["v"], state["k"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"], state["v"], state["k"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -83,12 +83,11 @@ def step(
         alpha=alpha,
         amplification=amplification,
         _checked=_checked,
-        threads=threads,
     )
+    _load("grokfast_adamw").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -100,25 +99,8 @@ def step_table(
     alpha=0.98,
     amplification=2,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the first moment. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the second moment. Domain: 0 <= beta2 < 1.
-        eps: Smallest denominator. Domain: eps >= 0.
-        weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
-        alpha: Decay of the slow average. Domain: 0 <= alpha < 1.
-        amplification: Weight of the slow average. Domain: amplification >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -153,7 +135,7 @@ def step_table(
     sqrt_one_minus_beta2_to_t = math.sqrt(1 - beta2**t)
     lr_over_one_minus_beta1_to_t = lr / (1 - beta1**t)
 
-    numbers = [
+    return [
         float(t_equals_one),
         alpha,
         one_minus_alpha,
@@ -168,4 +150,3 @@ def step_table(
         eps,
         lr_over_one_minus_beta1_to_t,
     ]
-    load("grokfast_adamw").step(table, numbers, 0, threads)

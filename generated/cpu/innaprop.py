@@ -15,11 +15,12 @@ import math
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "v", "psi")
-WRITTEN = ("p", "v", "psi",)
+_WRITTEN = ("p", "v", "psi")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -67,9 +68,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["v"], state["psi"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["v"], state["psi"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -79,12 +79,11 @@ def step(
         eps=eps,
         weight_decay=weight_decay,
         _checked=_checked,
-        threads=threads,
     )
+    _load("innaprop").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -95,24 +94,8 @@ def step_table(
     eps=1e-08,
     weight_decay=0.01,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0. Together: lr < beta.
-        alpha: Viscous damping. Domain: alpha >= 0.
-        beta: Hessian-driven damping. Domain: beta > 0. Together: lr < beta.
-        sigma: Decay of the second moment. Domain: 0 <= sigma < 1.
-        eps: Added to the denominator, after the bias correction. Domain: eps >= 0.
-        weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -148,7 +131,7 @@ def step_table(
     lr_over_beta_minus_lr = lr / (beta - lr)
     sqrt_one_minus_sigma_to_t = math.sqrt(1 - sigma**t)
 
-    numbers = [
+    return [
         one_minus_alpha_times_beta,
         float(t_equals_one),
         one_minus_lr_times_weight_decay,
@@ -162,4 +145,3 @@ def step_table(
         sqrt_one_minus_sigma_to_t,
         eps,
     ]
-    load("innaprop").step(table, numbers, 0, threads)

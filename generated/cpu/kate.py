@@ -13,11 +13,12 @@ of AdaGrad
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "b")
-WRITTEN = ("p", "m", "b",)
+_WRITTEN = ("p", "m", "b")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -48,24 +49,13 @@ def step(p, g, state, t, *, lr=0.001, delta=0, eps=1e-08, _checked=True, threads
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"], state["b"])
-    step_table(table, state, t, lr=lr, delta=delta, eps=eps, _checked=_checked, threads=threads)
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"], state["b"])
+    numbers = _numbers(state, t, lr=lr, delta=delta, eps=eps, _checked=_checked)
+    _load("kate").step(table, numbers, 0, threads)
 
 
-def step_table(table, state, t, *, lr=0.001, delta=0, eps=1e-08, _checked=True, threads=None) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        delta: Weight of the squared gradient in the numerator. Domain: delta >= 0.
-        eps: Added to every squared gradient in the denominator. Domain: eps > 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.001, delta=0, eps=1e-08, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
@@ -78,5 +68,4 @@ def step_table(table, state, t, *, lr=0.001, delta=0, eps=1e-08, _checked=True, 
     if _checked and not eps > 0:
         raise ValueError(f"eps is {eps}, not eps > 0")
 
-    numbers = [eps, delta, lr]
-    load("kate").step(table, numbers, 0, threads)
+    return [eps, delta, lr]

@@ -12,11 +12,12 @@ Reference: Chen et al. 2023, Symbolic Discovery of Optimization Algorithms, Algo
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m")
-WRITTEN = ("p", "m",)
+_WRITTEN = ("p", "m")
+_OPTIONS = ("maximize",)
 
 
 def init(p) -> dict:
@@ -61,9 +62,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -72,38 +72,14 @@ def step(
         weight_decay=weight_decay,
         maximize=maximize,
         _checked=_checked,
-        threads=threads,
     )
+    _load("lion").step(table, numbers, bool(maximize) << 0, threads)
 
 
-def step_table(
-    table,
-    state,
-    t,
-    *,
-    lr=0.0001,
-    beta1=0.9,
-    beta2=0.99,
-    weight_decay=0,
-    maximize=False,
-    _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Share of the momentum in the step. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the momentum. Domain: 0 <= beta2 < 1.
-        weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
-        maximize: Ascend instead of descend.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(
+    state, t, *, lr=0.0001, beta1=0.9, beta2=0.99, weight_decay=0, maximize=False, _checked=True
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
@@ -123,7 +99,7 @@ def step_table(
     weight_decay_differs_from_zero = weight_decay != 0
     one_minus_beta2 = 1 - beta2
 
-    numbers = [
+    return [
         beta1,
         one_minus_beta1,
         weight_decay,
@@ -132,4 +108,3 @@ def step_table(
         beta2,
         one_minus_beta2,
     ]
-    load("lion").step(table, numbers, bool(maximize) << 0, threads)

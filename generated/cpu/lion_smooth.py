@@ -13,11 +13,12 @@ optax
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m")
-WRITTEN = ("p", "m",)
+_WRITTEN = ("p", "m")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -50,29 +51,13 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"])
-    step_table(
-        table, state, t, lr=lr, beta1=beta1, beta2=beta2, k=k, _checked=_checked, threads=threads
-    )
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"])
+    numbers = _numbers(state, t, lr=lr, beta1=beta1, beta2=beta2, k=k, _checked=_checked)
+    _load("lion_smooth").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table, state, t, *, lr=0.0001, beta1=0.9, beta2=0.99, k=1, _checked=True, threads=None
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Share of the momentum in the step. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the momentum. Domain: 0 <= beta2 < 1.
-        k: Steepness of the hyperbolic tangent. Domain: k > 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.0001, beta1=0.9, beta2=0.99, k=1, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
@@ -91,5 +76,4 @@ def step_table(
     one_minus_beta1 = 1 - beta1
     one_minus_beta2 = 1 - beta2
 
-    numbers = [beta1, one_minus_beta1, lr, k, beta2, one_minus_beta2]
-    load("lion_smooth").step(table, numbers, 0, threads)
+    return [beta1, one_minus_beta1, lr, k, beta2, one_minus_beta2]

@@ -15,11 +15,12 @@ import math
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "x0", "s", "v")
-WRITTEN = ("p", "x0", "s", "v",)
+_WRITTEN = ("p", "x0", "s", "v")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -51,28 +52,13 @@ def step(p, g, state, t, *, lr=0.01, momentum=0.9, eps=1e-06, _checked=True, thr
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["x0"], state["s"], state["v"])
-    step_table(
-        table, state, t, lr=lr, momentum=momentum, eps=eps, _checked=_checked, threads=threads
-    )
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["x0"], state["s"], state["v"])
+    numbers = _numbers(state, t, lr=lr, momentum=momentum, eps=eps, _checked=_checked)
+    _load("madgrad").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table, state, t, *, lr=0.01, momentum=0.9, eps=1e-06, _checked=True, threads=None
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        momentum: Share of the parameters that is kept. Domain: 0 <= momentum < 1.
-        eps: Added to the denominator and the learning rate. Domain: eps >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.01, momentum=0.9, eps=1e-06, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -90,5 +76,4 @@ def step_table(
     one_minus_momentum = 1 - momentum
     weight = (lr + eps) * math.sqrt(t)
 
-    numbers = [float(t_equals_one), weight, eps, momentum, one_minus_momentum]
-    load("madgrad").step(table, numbers, 0, threads)
+    return [float(t_equals_one), weight, eps, momentum, one_minus_momentum]

@@ -14,11 +14,12 @@ Gradients
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "u", "v", "w")
-WRITTEN = ("p", "m", "u", "v", "w",)
+_WRITTEN = ("p", "m", "u", "v", "w")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -68,9 +69,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"], state["u"], state["v"], state["w"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"], state["u"], state["v"], state["w"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -79,40 +79,14 @@ def step(
         beta_high=beta_high,
         eps=eps,
         _checked=_checked,
-        threads=threads,
     )
+    _load("maxva").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table,
-    state,
-    t,
-    *,
-    lr=0.001,
-    beta1=0.9,
-    beta_low=0.5,
-    beta_high=0.999,
-    eps=1e-08,
-    _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the first moment. Domain: 0 <= beta1 < 1.
-        beta_low: Smallest decay of the second moment. Domain: 0 <= beta_low < 1. Together:
-            beta_low <= beta_high.
-        beta_high: Largest decay of the second moment. Domain: 0 <= beta_high < 1. Together:
-            beta_low <= beta_high.
-        eps: Added to the denominator, after the bias correction. Domain: eps >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(
+    state, t, *, lr=0.001, beta1=0.9, beta_low=0.5, beta_high=0.999, eps=1e-08, _checked=True
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -144,7 +118,7 @@ def step_table(
         b_2 = b
     lr_over_one_minus_beta1_to_t = lr / (1 - beta1**t)
 
-    numbers = [
+    return [
         b_2,
         beta_low,
         beta_high,
@@ -154,4 +128,3 @@ def step_table(
         lr_over_one_minus_beta1_to_t,
         eps,
     ]
-    load("maxva").step(table, numbers, 0, threads)

@@ -13,11 +13,12 @@ moment alone and without bias correction
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "v")
-WRITTEN = ("p", "v",)
+_WRITTEN = ("p", "v")
+_OPTIONS = ("maximize",)
 
 
 def init(p) -> dict:
@@ -61,47 +62,15 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["v"])
-    step_table(
-        table,
-        state,
-        t,
-        lr=lr,
-        beta=beta,
-        weight_decay=weight_decay,
-        maximize=maximize,
-        _checked=_checked,
-        threads=threads,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["v"])
+    numbers = _numbers(
+        state, t, lr=lr, beta=beta, weight_decay=weight_decay, maximize=maximize, _checked=_checked
     )
+    _load("momentum_ema").step(table, numbers, bool(maximize) << 0, threads)
 
 
-def step_table(
-    table,
-    state,
-    t,
-    *,
-    lr=0.01,
-    beta=0.9,
-    weight_decay=0,
-    maximize=False,
-    _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta: Decay of the average. Domain: 0 <= beta < 1.
-        weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
-            0.
-        maximize: Ascend instead of descend.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.01, beta=0.9, weight_decay=0, maximize=False, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
@@ -117,5 +86,4 @@ def step_table(
     weight_decay_differs_from_zero = weight_decay != 0
     one_minus_beta = 1 - beta
 
-    numbers = [weight_decay, float(weight_decay_differs_from_zero), beta, one_minus_beta, lr]
-    load("momentum_ema").step(table, numbers, bool(maximize) << 0, threads)
+    return [weight_decay, float(weight_decay_differs_from_zero), beta, one_minus_beta, lr]

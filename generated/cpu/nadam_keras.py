@@ -14,11 +14,12 @@ schedule 0.96**t
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "v")
-WRITTEN = ("p", "m", "v",)
+_WRITTEN = ("p", "m", "v")
+_OPTIONS = ("decoupled_weight_decay", "maximize")
 
 
 def init(p) -> dict:
@@ -73,9 +74,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"], state["v"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"], state["v"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -87,12 +87,13 @@ def step(
         decoupled_weight_decay=decoupled_weight_decay,
         maximize=maximize,
         _checked=_checked,
-        threads=threads,
+    )
+    _load("nadam_keras").step(
+        table, numbers, bool(decoupled_weight_decay) << 0 | bool(maximize) << 1, threads
     )
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -105,28 +106,8 @@ def step_table(
     decoupled_weight_decay=False,
     maximize=False,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the first moment. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the second moment. Domain: 0 <= beta2 < 1.
-        eps: Added to the denominator, after the bias correction. Domain: eps >= 0.
-        weight_decay: Decay of the parameters: through the gradient, or per step times lr if
-            decoupled. Domain: weight_decay >= 0.
-        momentum_decay: Speed of the momentum schedule. Domain: momentum_decay >= 0.
-        decoupled_weight_decay: Decay the parameters themselves instead of adding to the
-            gradient.
-        maximize: Ascend instead of descend.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -160,8 +141,8 @@ def step_table(
     m_bar_factor = mu_next / (1 - mu_product * mu_next)
     one_minus_mu_over_one_minus_mu_product = (1 - mu) / (1 - mu_product)
     one_over_one_minus_beta2_to_t = 1 / (1 - beta2**t)
-
-    numbers = [
+    state["mu_product"] = float(mu_product)
+    return [
         lr_times_weight_decay,
         float(weight_decay_differs_from_zero),
         weight_decay,
@@ -175,5 +156,3 @@ def step_table(
         lr,
         eps,
     ]
-    load("nadam_keras").step(table, numbers, bool(decoupled_weight_decay) << 0 | bool(maximize) << 1, threads)
-    state["mu_product"] = float(mu_product)

@@ -13,11 +13,12 @@ Reference: Daskalakis et al. 2018, Training GANs with Optimism, with the weights
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "g_prev")
-WRITTEN = ("p", "g_prev",)
+_WRITTEN = ("p", "g_prev")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -47,24 +48,13 @@ def step(p, g, state, t, *, lr=0.001, alpha=1, beta=1, _checked=True, threads=No
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["g_prev"])
-    step_table(table, state, t, lr=lr, alpha=alpha, beta=beta, _checked=_checked, threads=threads)
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["g_prev"])
+    numbers = _numbers(state, t, lr=lr, alpha=alpha, beta=beta, _checked=_checked)
+    _load("optimistic_gd").step(table, numbers, 0, threads)
 
 
-def step_table(table, state, t, *, lr=0.001, alpha=1, beta=1, _checked=True, threads=None) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        alpha: Weight of the gradient. Domain: alpha >= 0.
-        beta: Weight of its change. Domain: beta >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.001, alpha=1, beta=1, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -81,5 +71,4 @@ def step_table(table, state, t, *, lr=0.001, alpha=1, beta=1, _checked=True, thr
     t_equals_one = t == 1
     alpha_plus_beta = alpha + beta
 
-    numbers = [float(t_equals_one), lr, alpha_plus_beta, beta]
-    load("optimistic_gd").step(table, numbers, 0, threads)
+    return [float(t_equals_one), lr, alpha_plus_beta, beta]

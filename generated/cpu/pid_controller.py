@@ -13,11 +13,12 @@ Reference: An et al. 2018, A PID Controller Approach for Stochastic Optimization
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "i", "d", "g_prev")
-WRITTEN = ("p", "i", "d", "g_prev",)
+_WRITTEN = ("p", "i", "d", "g_prev")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -52,37 +53,13 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["i"], state["d"], state["g_prev"])
-    step_table(
-        table,
-        state,
-        t,
-        lr=lr,
-        momentum=momentum,
-        k_i=k_i,
-        k_d=k_d,
-        _checked=_checked,
-        threads=threads,
-    )
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["i"], state["d"], state["g_prev"])
+    numbers = _numbers(state, t, lr=lr, momentum=momentum, k_i=k_i, k_d=k_d, _checked=_checked)
+    _load("pid_controller").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table, state, t, *, lr=0.001, momentum=0.9, k_i=5, k_d=10, _checked=True, threads=None
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        momentum: Decay of sum and change. Domain: 0 <= momentum < 1.
-        k_i: Weight of the sum. Domain: k_i >= 0.
-        k_d: Weight of the change. Domain: k_d >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.001, momentum=0.9, k_i=5, k_d=10, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -102,5 +79,4 @@ def step_table(
     t_equals_one = t == 1
     one_minus_momentum = 1 - momentum
 
-    numbers = [float(t_equals_one), momentum, one_minus_momentum, lr, k_i, k_d]
-    load("pid_controller").step(table, numbers, 0, threads)
+    return [float(t_equals_one), momentum, one_minus_momentum, lr, k_i, k_d]

@@ -15,11 +15,12 @@ import math
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "m_older")
-WRITTEN = ("p", "m", "m_older",)
+_WRITTEN = ("p", "m", "m_older")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -50,24 +51,13 @@ def step(p, g, state, t, *, lr=0.01, beta1=0.9, beta=1, _checked=True, threads=N
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"], state["m_older"])
-    step_table(table, state, t, lr=lr, beta1=beta1, beta=beta, _checked=_checked, threads=threads)
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"], state["m_older"])
+    numbers = _numbers(state, t, lr=lr, beta1=beta1, beta=beta, _checked=_checked)
+    _load("pnm").step(table, numbers, 0, threads)
 
 
-def step_table(table, state, t, *, lr=0.01, beta1=0.9, beta=1, _checked=True, threads=None) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the momenta. Domain: 0 <= beta1 < 1.
-        beta: Weight of the negative momentum. Domain: beta >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.01, beta1=0.9, beta=1, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
@@ -85,5 +75,4 @@ def step_table(table, state, t, *, lr=0.01, beta1=0.9, beta=1, _checked=True, th
     one_minus_beta1_to_two = 1 - beta1**2
     p_factor = math.sqrt((1 + beta) ** 2 + beta**2)
 
-    numbers = [beta1_to_two, one_minus_beta1_to_two, lr, one_plus_beta, beta, p_factor]
-    load("pnm").step(table, numbers, 0, threads)
+    return [beta1_to_two, one_minus_beta1_to_two, lr, one_plus_beta, beta, p_factor]

@@ -12,11 +12,12 @@ Reference: Ma & Yarats 2018, Quasi-hyperbolic momentum and Adam for deep learnin
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m")
-WRITTEN = ("p", "m",)
+_WRITTEN = ("p", "m")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -46,24 +47,13 @@ def step(p, g, state, t, *, lr=0.001, beta=0.999, nu=0.7, _checked=True, threads
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"])
-    step_table(table, state, t, lr=lr, beta=beta, nu=nu, _checked=_checked, threads=threads)
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"])
+    numbers = _numbers(state, t, lr=lr, beta=beta, nu=nu, _checked=_checked)
+    _load("qhm").step(table, numbers, 0, threads)
 
 
-def step_table(table, state, t, *, lr=0.001, beta=0.999, nu=0.7, _checked=True, threads=None) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta: Decay of the momentum. Domain: 0 <= beta < 1.
-        nu: Share of the momentum in the step. Domain: 0 <= nu <= 1.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.001, beta=0.999, nu=0.7, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
@@ -79,5 +69,4 @@ def step_table(table, state, t, *, lr=0.001, beta=0.999, nu=0.7, _checked=True, 
     one_minus_beta = 1 - beta
     one_minus_nu = 1 - nu
 
-    numbers = [beta, one_minus_beta, lr, one_minus_nu, nu]
-    load("qhm").step(table, numbers, 0, threads)
+    return [beta, one_minus_beta, lr, one_minus_nu, nu]

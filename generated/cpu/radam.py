@@ -15,11 +15,12 @@ import math
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "m", "v")
-WRITTEN = ("p", "m", "v",)
+_WRITTEN = ("p", "m", "v")
+_OPTIONS = ("decoupled_weight_decay", "maximize")
 
 
 def init(p) -> dict:
@@ -71,9 +72,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["m"], state["v"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["m"], state["v"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -84,12 +84,13 @@ def step(
         decoupled_weight_decay=decoupled_weight_decay,
         maximize=maximize,
         _checked=_checked,
-        threads=threads,
+    )
+    _load("radam").step(
+        table, numbers, bool(decoupled_weight_decay) << 0 | bool(maximize) << 1, threads
     )
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -101,27 +102,8 @@ def step_table(
     decoupled_weight_decay=False,
     maximize=False,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Decay of the first moment. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the second moment. Domain: 0 <= beta2 < 1.
-        eps: Added to the square root, before the bias correction. Domain: eps >= 0.
-        weight_decay: Decay of the parameters: through the gradient, or per step times lr if
-            decoupled. Domain: weight_decay >= 0.
-        decoupled_weight_decay: Decay the parameters themselves instead of adding to the
-            gradient.
-        maximize: Ascend instead of descend.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -156,7 +138,7 @@ def step_table(
     r_times_sqrt_one_minus_beta2_to_t = r * math.sqrt(1 - beta2**t) if rho > 5 else 0.0
     rho_above_5 = rho > 5
 
-    numbers = [
+    return [
         lr_times_weight_decay,
         float(weight_decay_differs_from_zero),
         weight_decay,
@@ -170,4 +152,3 @@ def step_table(
         float(rho_above_5),
         lr,
     ]
-    load("radam").step(table, numbers, bool(decoupled_weight_decay) << 0 | bool(maximize) << 1, threads)

@@ -14,11 +14,12 @@ square root
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "v", "g_avg", "b")
-WRITTEN = ("p", "v", "g_avg", "b",)
+_WRITTEN = ("p", "v", "g_avg", "b")
+_OPTIONS = ("use_momentum", "centered", "maximize")
 
 
 def init(p, *, use_momentum=False, centered=False) -> dict:
@@ -75,17 +76,16 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(
+    table = _of_arrays(
         COLUMNS,
-        WRITTEN,
+        _WRITTEN,
         p,
         g,
         state["v"],
         state["g_avg"] if centered else None,
         state["b"] if use_momentum else None,
     )
-    step_table(
-        table,
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -97,12 +97,13 @@ def step(
         centered=centered,
         maximize=maximize,
         _checked=_checked,
-        threads=threads,
+    )
+    _load("rmsprop").step(
+        table, numbers, bool(use_momentum) << 0 | bool(centered) << 1 | bool(maximize) << 2, threads
     )
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -115,28 +116,8 @@ def step_table(
     centered=False,
     maximize=False,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        alpha: Decay of the averages. Domain: alpha >= 0. Usually 0 <= alpha < 1.
-        eps: Added to the square root. Domain: eps >= 0.
-        momentum: Share of the momentum buffer that is kept. Domain: momentum >= 0. Usually 0 <=
-            momentum < 1.
-        weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
-            0.
-        use_momentum: Keep a momentum buffer; off, momentum counts as 0.
-        centered: Divide by the root of the variance instead of the mean square.
-        maximize: Ascend instead of descend.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
@@ -158,7 +139,7 @@ def step_table(
     weight_decay_differs_from_zero = weight_decay != 0
     one_minus_alpha = 1 - alpha
 
-    numbers = [
+    return [
         weight_decay,
         float(weight_decay_differs_from_zero),
         alpha,
@@ -167,4 +148,3 @@ def step_table(
         momentum,
         lr,
     ]
-    load("rmsprop").step(table, numbers, bool(use_momentum) << 0 | bool(centered) << 1 | bool(maximize) << 2, threads)

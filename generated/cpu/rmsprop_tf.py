@@ -14,11 +14,12 @@ of TensorFlow 1 and timm
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "v", "b")
-WRITTEN = ("p", "v", "b",)
+_WRITTEN = ("p", "v", "b")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -52,37 +53,13 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["v"], state["b"])
-    step_table(
-        table,
-        state,
-        t,
-        lr=lr,
-        alpha=alpha,
-        momentum=momentum,
-        eps=eps,
-        _checked=_checked,
-        threads=threads,
-    )
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["v"], state["b"])
+    numbers = _numbers(state, t, lr=lr, alpha=alpha, momentum=momentum, eps=eps, _checked=_checked)
+    _load("rmsprop_tf").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table, state, t, *, lr=0.01, alpha=0.9, momentum=0, eps=1e-10, _checked=True, threads=None
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        alpha: Decay of the second moment. Domain: 0 <= alpha < 1.
-        momentum: Share of the last step that is kept. Domain: 0 <= momentum < 1.
-        eps: Added to the second moment under the root. Domain: eps >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.01, alpha=0.9, momentum=0, eps=1e-10, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
@@ -100,5 +77,4 @@ def step_table(
 
     one_minus_alpha = 1 - alpha
 
-    numbers = [alpha, one_minus_alpha, momentum, lr, eps]
-    load("rmsprop_tf").step(table, numbers, 0, threads)
+    return [alpha, one_minus_alpha, momentum, lr, eps]

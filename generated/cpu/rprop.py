@@ -14,11 +14,12 @@ the RPROP algorithm, without going back after a turn
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "d", "g_prev")
-WRITTEN = ("p", "d", "g_prev",)
+_WRITTEN = ("p", "d", "g_prev")
+_OPTIONS = ()
 
 
 def init(p, *, lr=0.01) -> dict:
@@ -64,9 +65,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["d"], state["g_prev"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["d"], state["g_prev"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -75,38 +75,14 @@ def step(
         step_min=step_min,
         step_max=step_max,
         _checked=_checked,
-        threads=threads,
     )
+    _load("rprop").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table,
-    state,
-    t,
-    *,
-    lr=0.01,
-    eta_minus=0.5,
-    eta_plus=1.2,
-    step_min=1e-06,
-    step_max=50,
-    _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: First step size. Domain: lr > 0.
-        eta_minus: Factor of the step size where the sign turns. Domain: 0 < eta_minus < 1.
-        eta_plus: Factor of the step size where the sign stays. Domain: eta_plus > 1.
-        step_min: Smallest step size. Domain: step_min > 0. Together: step_min <= step_max.
-        step_max: Largest step size. Domain: step_max > 0. Together: step_min <= step_max.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(
+    state, t, *, lr=0.01, eta_minus=0.5, eta_plus=1.2, step_min=1e-06, step_max=50, _checked=True
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     eta_minus = float(eta_minus)
@@ -124,5 +100,4 @@ def step_table(
     if _checked and not step_min <= step_max:
         raise ValueError(f"step_max = {step_max}, step_min = {step_min}, not step_min <= step_max")
 
-    numbers = [eta_plus, step_max, eta_minus, step_min]
-    load("rprop").step(table, numbers, 0, threads)
+    return [eta_plus, step_max, eta_minus, step_min]

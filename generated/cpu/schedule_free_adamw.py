@@ -17,11 +17,12 @@ import math
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "z", "v")
-WRITTEN = ("p", "z", "v",)
+_WRITTEN = ("p", "z", "v")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -74,9 +75,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["z"], state["v"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["z"], state["v"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -87,12 +87,11 @@ def step(
         warmup=warmup,
         r=r,
         _checked=_checked,
-        threads=threads,
     )
+    _load("schedule_free_adamw").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -104,26 +103,8 @@ def step_table(
     warmup=1,
     r=0,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta1: Share of the average in the point of the gradient. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the second moment. Domain: 0 <= beta2 < 1.
-        eps: Added to the denominator, after the bias correction. Domain: eps >= 0.
-        weight_decay: Decay of the point of the gradient per step, times lr. Domain:
-            weight_decay >= 0.
-        warmup: Number of steps in which the learning rate grows. Domain: warmup >= 1.
-        r: Power of the step number in the weights of the average. Domain: r >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -160,8 +141,9 @@ def step_table(
     one_minus_beta2_to_t = 1 - beta2**t
     one_minus_c = 1 - c
     p_factor = lr_t * (beta1 * (1 - c) - 1)
-
-    numbers = [
+    state["lr_max"] = float(lr_max)
+    state["weight_sum"] = float(weight_sum)
+    return [
         beta2,
         one_minus_beta2,
         one_minus_beta2_to_t,
@@ -172,9 +154,6 @@ def step_table(
         p_factor,
         lr_t,
     ]
-    load("schedule_free_adamw").step(table, numbers, 0, threads)
-    state["lr_max"] = float(lr_max)
-    state["weight_sum"] = float(weight_sum)
 
 
 def scalar_max(x, y):

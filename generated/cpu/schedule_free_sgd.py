@@ -14,11 +14,12 @@ Reference: Defazio et al. 2024, The Road Less Scheduled, where p is the point of
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "z", "x")
-WRITTEN = ("p", "z", "x",)
+_WRITTEN = ("p", "z", "x")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -50,34 +51,13 @@ def step(p, g, state, t, *, lr=1, beta=0.9, weight_decay=0, _checked=True, threa
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["z"], state["x"])
-    step_table(
-        table,
-        state,
-        t,
-        lr=lr,
-        beta=beta,
-        weight_decay=weight_decay,
-        _checked=_checked,
-        threads=threads,
-    )
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["z"], state["x"])
+    numbers = _numbers(state, t, lr=lr, beta=beta, weight_decay=weight_decay, _checked=_checked)
+    _load("schedule_free_sgd").step(table, numbers, 0, threads)
 
 
-def step_table(table, state, t, *, lr=1, beta=0.9, weight_decay=0, _checked=True, threads=None) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        beta: Share of the average in the point of the gradient. Domain: 0 <= beta <= 1.
-        weight_decay: Decay of the point of the gradient per step, times lr. Domain:
-            weight_decay >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=1, beta=0.9, weight_decay=0, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -95,5 +75,4 @@ def step_table(table, state, t, *, lr=1, beta=0.9, weight_decay=0, _checked=True
     c = 1 / t
     one_minus_c = 1 - c
 
-    numbers = [lr, weight_decay, one_minus_c, c, one_minus_beta, beta]
-    load("schedule_free_sgd").step(table, numbers, 0, threads)
+    return [lr, weight_decay, one_minus_c, c, one_minus_beta, beta]

@@ -14,11 +14,12 @@ torch.optim.SGD
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "b")
-WRITTEN = ("p", "b",)
+_WRITTEN = ("p", "b")
+_OPTIONS = ("use_momentum", "nesterov", "maximize")
 
 
 def init(p, *, use_momentum=False) -> dict:
@@ -71,9 +72,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["b"] if use_momentum else None)
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["b"] if use_momentum else None)
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -84,12 +84,13 @@ def step(
         nesterov=nesterov,
         maximize=maximize,
         _checked=_checked,
-        threads=threads,
+    )
+    _load("sgd").step(
+        table, numbers, bool(use_momentum) << 0 | bool(nesterov) << 1 | bool(maximize) << 2, threads
     )
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -101,28 +102,8 @@ def step_table(
     nesterov=False,
     maximize=False,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        momentum: Share of the momentum buffer that is kept. Domain: momentum >= 0. Usually 0 <=
-            momentum < 1.
-        dampening: Share of the gradient that the momentum buffer leaves out, from the second
-            step on. Usually 0 <= dampening <= 1.
-        weight_decay: L2 penalty: this times p is added to the gradient. Domain: weight_decay >=
-            0.
-        use_momentum: Keep a momentum buffer; off, momentum counts as 0.
-        nesterov: Step along the gradient plus the decayed buffer. Only with `use_momentum`.
-        maximize: Ascend instead of descend.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     if nesterov and not use_momentum:
@@ -143,7 +124,7 @@ def step_table(
     one_minus_dampening = 1 - dampening
     t_equals_one = t == 1
 
-    numbers = [
+    return [
         weight_decay,
         float(weight_decay_differs_from_zero),
         momentum,
@@ -151,4 +132,3 @@ def step_table(
         float(t_equals_one),
         lr,
     ]
-    load("sgd").step(table, numbers, bool(use_momentum) << 0 | bool(nesterov) << 1 | bool(maximize) << 2, threads)

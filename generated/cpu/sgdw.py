@@ -12,11 +12,12 @@ Reference: Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, Algo
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "b")
-WRITTEN = ("p", "b",)
+_WRITTEN = ("p", "b")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -48,35 +49,15 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["b"])
-    step_table(
-        table,
-        state,
-        t,
-        lr=lr,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        _checked=_checked,
-        threads=threads,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["b"])
+    numbers = _numbers(
+        state, t, lr=lr, momentum=momentum, weight_decay=weight_decay, _checked=_checked
     )
+    _load("sgdw").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table, state, t, *, lr=0.001, momentum=0.9, weight_decay=0.01, _checked=True, threads=None
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        momentum: Share of the momentum buffer that is kept. Domain: 0 <= momentum < 1.
-        weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.001, momentum=0.9, weight_decay=0.01, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
@@ -91,5 +72,4 @@ def step_table(
 
     one_minus_lr_times_weight_decay = 1 - lr * weight_decay
 
-    numbers = [momentum, one_minus_lr_times_weight_decay, lr]
-    load("sgdw").step(table, numbers, 0, threads)
+    return [momentum, one_minus_lr_times_weight_decay, lr]

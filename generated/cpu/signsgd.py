@@ -12,11 +12,12 @@ Reference: Bernstein et al. 2018, signSGD: Compressed Optimisation for Non-Conve
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g")
-WRITTEN = ("p",)
+_WRITTEN = ("p",)
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -43,27 +44,17 @@ def step(p, g, state, t, *, lr=0.001, _checked=True, threads=None) -> None:
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g)
-    step_table(table, state, t, lr=lr, _checked=_checked, threads=threads)
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g)
+    numbers = _numbers(state, t, lr=lr, _checked=_checked)
+    _load("signsgd").step(table, numbers, 0, threads)
 
 
-def step_table(table, state, t, *, lr=0.001, _checked=True, threads=None) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(state, t, *, lr=0.001, _checked=True) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     lr = float(lr)
     if _checked and not lr >= 0:
         raise ValueError(f"lr is {lr}, not lr >= 0")
 
-    numbers = [lr]
-    load("signsgd").step(table, numbers, 0, threads)
+    return [lr]

@@ -13,11 +13,12 @@ Pre-training, Algorithm 3, with the estimator of Algorithm 1 as an input
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "h_hat", "m", "h")
-WRITTEN = ("p", "m", "h",)
+_WRITTEN = ("p", "m", "h")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -71,9 +72,8 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, h_hat, state["m"], state["h"])
-    step_table(
-        table,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, h_hat, state["m"], state["h"])
+    numbers = _numbers(
         state,
         t,
         lr=lr,
@@ -84,12 +84,11 @@ def step(
         k=k,
         weight_decay=weight_decay,
         _checked=_checked,
-        threads=threads,
     )
+    _load("sophia_h").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table,
+def _numbers(
     state,
     t,
     *,
@@ -101,25 +100,8 @@ def step_table(
     k=10,
     weight_decay=0.2,
     _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate: the most that an element moves in a step. Domain: lr >= 0.
-        beta1: Decay of the momentum. Domain: 0 <= beta1 < 1.
-        beta2: Decay of the Hessian's diagonal, per estimate. Domain: 0 <= beta2 < 1.
-        gamma: Scale of the Hessian: a smaller one clips more elements. Domain: gamma > 0.
-        eps: Least denominator, which flat and concave directions have. Domain: eps > 0.
-        k: Steps from one estimate to the next. Domain: k >= 1.
-        weight_decay: Decay of the parameters per step, times lr. Domain: weight_decay >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -151,7 +133,7 @@ def step_table(
     lr_times_weight_decay = lr * weight_decay
     t_minus_one_mod_k_equals_zero = (t - 1) % k == 0
 
-    numbers = [
+    return [
         beta1,
         one_minus_beta1,
         beta2,
@@ -163,4 +145,3 @@ def step_table(
         eps,
         lr,
     ]
-    load("sophia_h").step(table, numbers, 0, threads)

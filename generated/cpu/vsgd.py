@@ -14,11 +14,12 @@ import math
 
 import numpy as np
 
-from ._library import load
-from ._tables import of_arrays
+from ._library import load as _load
+from ._tables import of_arrays as _of_arrays
 
 COLUMNS = ("p", "g", "mu", "b_g", "b_h")
-WRITTEN = ("p", "mu", "b_g", "b_h",)
+_WRITTEN = ("p", "mu", "b_g", "b_h")
+_OPTIONS = ()
 
 
 def init(p) -> dict:
@@ -67,52 +68,17 @@ def step(
         raise TypeError(f"p has dtype {p.dtype}, which is no floating-point type")
     if g is None:
         raise ValueError("p has no gradient: g is None")
-    table = of_arrays(COLUMNS, WRITTEN, p, g, state["mu"], state["b_g"], state["b_h"])
-    step_table(
-        table,
-        state,
-        t,
-        lr=lr,
-        ratio=ratio,
-        prior=prior,
-        tau1=tau1,
-        tau2=tau2,
-        eps=eps,
-        _checked=_checked,
-        threads=threads,
+    table = _of_arrays(COLUMNS, _WRITTEN, p, g, state["mu"], state["b_g"], state["b_h"])
+    numbers = _numbers(
+        state, t, lr=lr, ratio=ratio, prior=prior, tau1=tau1, tau2=tau2, eps=eps, _checked=_checked
     )
+    _load("vsgd").step(table, numbers, 0, threads)
 
 
-def step_table(
-    table,
-    state,
-    t,
-    *,
-    lr=0.1,
-    ratio=30,
-    prior=1e-08,
-    tau1=0.81,
-    tau2=0.9,
-    eps=1e-08,
-    _checked=True,
-    threads=None,
-) -> None:
-    """One step of all tensors of a table, in place.
-
-    Args:
-        table: A table of `_tables`, in the order of `COLUMNS`.
-        state: The scalar states, the same for all tensors; updated.
-        t: Step number, 1 on the first step.
-        lr: Learning rate. Domain: lr >= 0.
-        ratio: Prior ratio of the two variances. Domain: ratio > 0.
-        prior: Prior strength. Domain: prior > 0.
-        tau1: Power of the forgetting of the systematic variance. Domain: 0 <= tau1 <= 1.
-        tau2: Power of the forgetting of the noise. Domain: 0 <= tau2 <= 1.
-        eps: Added to the denominator. Domain: eps >= 0.
-        _checked: Whether numbers outside of domains are refused.
-        threads: How many threads may work; by default `OMP_NUM_THREADS`, or else all
-            processors. The results are the same for every number.
-    """
+def _numbers(
+    state, t, *, lr=0.1, ratio=30, prior=1e-08, tau1=0.81, tau2=0.9, eps=1e-08, _checked=True
+) -> list:
+    """The numbers of step `t` for the C file; the scalar states in `state` are updated."""
     if t != int(t) or t < 1:
         raise ValueError(f"t counts the steps from 1, not {t}")
     t = float(t)
@@ -151,7 +117,7 @@ def step_table(
     one_minus_rho1 = 1 - rho1
     one_minus_rho2 = 1 - rho2
 
-    numbers = [
+    return [
         s_g_2,
         s_h_2,
         two_times_prior_plus_one_plus_1e_4,
@@ -165,4 +131,3 @@ def step_table(
         lr,
         eps,
     ]
-    load("vsgd").step(table, numbers, 0, threads)

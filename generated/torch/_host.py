@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,11 +20,98 @@ import torch
 
 from ._device import unscale
 from ._jobs import Job, Work
-from ._tensors import GRADIENT, array_of
+from ._tensors import GRADIENT, Walked, array_of
 
 CHUNK = 1 << 15
 """Elements of a tensor that NumPy computes at a time, so that they stay in the cache."""
 _warned: set[str] = set()
+
+
+class Compiled(NamedTuple):
+    """The C file of an optimizer.
+
+    Attributes:
+        module: The module that steps by it, with the numbers of a step.
+        library: Its compiled code.
+        tables: The module of tables.
+    """
+
+    module: Any
+    library: Any
+    tables: Any
+
+    def options(self, values: Mapping[str, Any]) -> int:
+        """The bits of options among the arguments of the rule's step."""
+        return sum(bool(values[name]) << at for at, name in enumerate(self.module._OPTIONS))
+
+    def table(
+        self, names: Sequence[str], rows: Sequence[Sequence[int]], types: Sequence[torch.dtype],
+        sizes: Sequence[int],
+    ) -> Any:  # fmt: skip
+        """A table of parameters.
+
+        Args:
+            names: The rule's names of the tensors of a parameter.
+            rows: For every parameter the addresses of these tensors.
+            types: Their types, the same for all parameters.
+            sizes: The numbers of elements of the parameters.
+        """
+        columns = self.module.COLUMNS
+        places = [names.index(name) if name in names else -1 for name in columns]
+        full = [
+            [*[0 if at < 0 else row[at] for at in places], size]
+            for row, size in zip(rows, sizes, strict=True)
+        ]
+        return self.tables.build(full, bytes([_TYPES[types[at]] if at >= 0 else 0 for at in places]))
+
+    def moved(self, table: Any, gradients: Sequence[int]) -> None:
+        """Changes the addresses of the gradients in a table."""
+        if "g" in self.module.COLUMNS:
+            table.rows[:, self.module.COLUMNS.index("g")] = gradients
+
+    def step(self, table: Any, numbers: Sequence[float], options: int) -> None:
+        """One step of all parameters of a table, with the threads that torch has."""
+        self.library.step(table, numbers, options, torch.get_num_threads())
+
+
+def compiled(owner: str, reference: Any, backend: str | None) -> Compiled | None:
+    """The C file, or None where the step is NumPy's; one warning says why C is not to be had.
+
+    Args:
+        owner: The name of the optimizer's class.
+        reference: Module of the NumPy reference.
+        backend: What the group wants: "c", "numpy", or None for what there is.
+
+    Raises:
+        RuntimeError: The group wants C, which cannot be compiled.
+    """
+    if backend == "numpy":
+        return None
+    folder, name = _folder(reference)
+    found = importlib.import_module(f"{folder}._library")
+    try:
+        library = found.load(name)
+    except found.Unavailable as error:
+        if backend == "c":
+            raise RuntimeError(f'{owner} has backend="c", but {error}') from None
+        if str(error) not in _warned:
+            _warned.add(str(error))
+            what = f"{owner} steps by NumPy, which takes longer: {error}"
+            warnings.warn(what, RuntimeWarning, stacklevel=2)
+        return None
+    tables = importlib.import_module(f"{folder}._tables")
+    return Compiled(module_of(reference), library, tables)
+
+
+def module_of(reference: Any) -> Any:
+    """The module that steps by C, which need not be compiled for the numbers of a step."""
+    folder, name = _folder(reference)
+    return importlib.import_module(f"{folder}.{name}")
+
+
+def _folder(reference: Any) -> tuple[str, str]:
+    package, _, name = reference.__name__.rpartition(".")
+    return f"{package.rpartition('.')[0]}.cpu", name
 
 
 def step_on_host(
@@ -40,66 +127,40 @@ def step_on_host(
         scale: What the gradients are divided by, in the compute type; they are stored so, too.
 
     Raises:
-        RuntimeError: The group asks for C, which cannot be compiled.
+        RuntimeError: The group wants C, which cannot be compiled.
     """
-    compiled = None if work.backend == "numpy" else _compiled(owner, reference, work.backend)
-    if compiled is None:
+    by_c = compiled(owner, reference, work.backend)
+    if by_c is None:
         _step_by_numpy(reference, work, jobs, scale)
     else:
-        _step_by_c(compiled, work, jobs, scale)
+        _step_by_c(by_c, work, jobs, scale)
 
 
-def _compiled(owner: str, reference: Any, backend: str | None) -> Any:
-    """The module that steps by C, or None with one warning where that is not to be had."""
-    package, _, name = reference.__name__.rpartition(".")
-    folder = f"{package.rpartition('.')[0]}.cpu"
-    library = importlib.import_module(f"{folder}._library")
-    try:
-        library.load(name)
-    except library.Unavailable as error:
-        if backend == "c":
-            raise RuntimeError(f'{owner} has backend="c", but {error}') from None
-        if str(error) not in _warned:
-            _warned.add(str(error))
-            what = f"{owner} steps by NumPy, which takes longer: {error}"
-            warnings.warn(what, RuntimeWarning, stacklevel=2)
-        return None
-    return importlib.import_module(f"{folder}.{name}")
-
-
-def _step_by_c(compiled: Any, work: Work, jobs: Iterable[Job], scale: float | None) -> None:
+def _step_by_c(by_c: Compiled, work: Work, jobs: Iterable[Job], scale: float | None) -> None:
     """One call for all parameters of one step number, set of scalar states and set of types."""
-    tables = importlib.import_module(f"{compiled.__package__}._tables")
-    places = [work.names.index(c) if c in work.names else None for c in compiled.COLUMNS]
-    batches: dict[Any, list[list[int]]] = {}
-    after = []
+    batches: dict[Any, list[Walked]] = {}
+    stored = []
     for job in jobs:
         ready = job.walked()
         if scale is not None:
-            gradient, unscaled = unscale(ready, scale)
-            if unscaled is not gradient:
-                after.append((gradient, unscaled))
-        tensors = ready.tensors
-        row = [0 if at is None else tensors[at].data_ptr() for at in places]
-        row.append(tensors[0].numel())
-        types = tuple([None if at is None else tensors[at].dtype for at in places])
-        batches.setdefault((job.t, job.before, types), []).append(row)
-        after.append((ready, tensors))
-    for (t, before, types), rows in batches.items():
+            stored.append(unscale(ready, scale))
+        types = tuple([tensor.dtype for tensor in ready.tensors])
+        batches.setdefault((job.t, job.before, types), []).append(ready)
+    options = by_c.options(work.numbers)
+    for (t, before, types), batch in batches.items():
+        rows = [[tensor.data_ptr() for tensor in one.tensors] for one in batch]
+        sizes = [one.tensors[0].numel() for one in batch]
         state = dict(zip(work.scalars, before, strict=True))
-        table = tables.build(rows, bytes([_TYPES[dtype] for dtype in types]))
-        threads = torch.get_num_threads()
-        compiled.step_table(table, state, t, **work.numbers, _checked=False, threads=threads)
-    for first, second in after:
-        if isinstance(first, torch.Tensor):
-            first.copy_(second)
-        else:
-            first.restore(scale is not None, len(work.inputs))
+        numbers = by_c.module._numbers(state, t, **work.numbers, _checked=False)
+        by_c.step(by_c.table(work.names, rows, types, sizes), numbers, options)
+    for gradient, unscaled in stored:
+        if unscaled is not gradient:
+            gradient.copy_(unscaled)
+    for one in (one for batch in batches.values() for one in batch):
+        one.restore(scale is not None, len(work.inputs))
 
 
-_TYPES = {
-    torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3, None: 0,
-}  # fmt: skip
+_TYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 """The numbers that the C files have for types of tensors."""
 
 

@@ -83,6 +83,11 @@ class Scaling:
         self._number: float | None = None
 
     @property
+    def is_off(self) -> bool:
+        """Whether `GradScaler` hands over nothing."""
+        return self.scale is None and self.found_inf is None
+
+    @property
     def skips(self) -> bool:
         """Whether nothing is to be done; waits for the device."""
         if self._skips is None:

@@ -33,10 +33,18 @@ except ModuleNotFoundError as error:
 from ._arguments import capturable_devices, fused_devices
 from ._checkpoints import Checkpoints, Group, counter, counts_on, full_like
 from ._checks import are_simple, check, is_fake, refuse_tracing
-from ._device import Tables, refuse_capture, step_on_device, step_without_waiting
-from ._host import step_on_host
+from ._device import (
+    Tables,
+    is_capturing,
+    refuse_capture,
+    step_as_before,
+    step_on_device,
+    step_without_waiting,
+)
+from ._host import compiled, module_of, step_on_host
 from ._inputs import Inputs
 from ._jobs import Job, Needed, Scaling, Work
+from ._plans import Places, Plan, Planned
 from ._tensors import local, mark_written, number
 
 
@@ -126,9 +134,76 @@ class Optimizer(Checkpoints):
         inputs = Inputs(type(self).__name__, self._inputs, given, self.param_groups)
         self._check_inputs(inputs.on_host())
         known: dict[Any, dict[str, float]] = {}
-        for work in [self._work(group, scaling, known, inputs) for group in self.param_groups]:
-            self._run(work, scaling)
+        plans, places = self.__dict__.setdefault("_plans", ({}, Places()))
+        places.look(self.state)
+        todo: list[Planned | Work] = []
+        for group in self.param_groups:
+            planned = self._planned(group, scaling, plans.pop(id(group), None), places)
+            todo.append(planned or self._work(group, scaling, known, inputs))
+        for group, work in zip(self.param_groups, todo, strict=True):
+            if isinstance(work, Planned):
+                plan: Plan | None = self._run_planned(work)
+            else:
+                self._run(work, scaling)
+                plan = self._plan(group, work, scaling, places)
+            if plan is not None:
+                plans[id(group)] = plan
         return loss
+
+    def _planned(
+        self, group: Group, scaling: Scaling, plan: Plan | None, places: Places
+    ) -> Planned | None:
+        """A step of a group that its last step has prepared; None if something has changed."""
+        if plan is None or not scaling.is_off or is_capturing(plan.device):
+            return None
+        self._check(group)
+        values = self._values(group)
+        found = plan.find(group, values, places)
+        if found is None or not (plan.device.type == "cpu" or found.gradients == plan.gradients):
+            return None
+        given = {name: number(value) for name, value in values.items()}
+        after = dict(zip(plan.scalars, plan.before, strict=True))
+        numbers = module_of(self._reference)._numbers(after, plan.t + 1, **given, _checked=False)
+        return Planned(plan, found, given, numbers, tuple(after.values()))
+
+    def _plan(
+        self, group: Group, work: Work, scaling: Scaling, places: Places
+    ) -> Plan | None:
+        """A plan for the next step of a group."""
+        jobs = work.host or work.device
+        if not scaling.is_off or not Plan.fits(work, jobs):
+            return None
+        by_c = None
+        if work.host:
+            by_c = compiled(type(self).__name__, self._reference, work.backend)
+            if by_c is None:
+                return None
+        places.look(self.state)
+        plan = Plan(group, work, jobs, self._keys, places)
+        if by_c is not None:
+            table = by_c.table(plan.names, plan.rows, plan.types, plan.sizes)
+            plan.launched = by_c, table, by_c.options(work.numbers)
+        else:
+            plan.launched = self._tables().last
+        return plan
+
+    def _run_planned(self, planned: Planned) -> Plan:
+        """Steps the parameters of a group by its plan."""
+        plan, found = planned.plan, planned.found
+        if plan.device.type == "cpu":
+            by_c, table, options = plan.launched
+            if found.gradients != plan.gradients:
+                by_c.moved(table, found.gradients)
+                plan.gradients = found.gradients
+            by_c.step(table, planned.numbers, options)
+        else:
+            state = dict(zip(plan.scalars, plan.before, strict=True))
+            step_as_before(
+                self._kernel(), plan.launched, state, plan.t + 1, planned.values, plan.device
+            )
+        mark_written(found.written)
+        plan.done(found, planned.after)
+        return plan
 
     def _check_parameter(self, parameter: torch.Tensor, group: Group) -> None:
         """Refuses parameters that cannot be stepped with the settings of their group."""

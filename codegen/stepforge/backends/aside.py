@@ -24,9 +24,9 @@ _HIDDEN = "".join(map(chr, (*range(0x10428, 0x10442), *range(0x10400, 0x1041A)))
 """Deseret letters, small and capital ones, so that capitals are made of them as of ours."""
 _HIDE = str.maketrans(_ASCII, _HIDDEN)
 _SHOW = str.maketrans(_HIDDEN, _ASCII)
-PUBLIC = ("init", "step", "step_on_device", "step_table")
+PUBLIC = ("init", "step", "step_on_device")
 """Functions whose names are part of what a file offers: nothing in a file calls them."""
-_CONSTANTS = ("BLOCK", "COLUMNS", "WRITTEN")
+_CONSTANTS = ("BLOCK", "COLUMNS")
 """Constants that are part of it, too, under these names."""
 
 
@@ -159,7 +159,7 @@ def rendered(spec: Spec, text: str) -> str:
 _TOKEN = re.compile(
     r"""
       (?P<import>^(?:import|from)[ ][^\n]*$)
-    | (?P<constant>^(?:BLOCK|COLUMNS|WRITTEN)[ ]=[ ][^\n]*(?:\n[ )][^\n]*)*$)
+    | (?P<constant>^(?:BLOCK|COLUMNS)[ ]=[ ][^\n]*(?:\n[ )][^\n]*)*$)
     | (?P<jit>do_not_specialize=\["\w+"\])
     | (?P<text>[fFrR]*(?:\"\"\"(?:[^\\]|\\.)*?\"\"\"|"(?:[^"\\\n]|\\.)*"))
     | (?P<comment>\#[^\n]*)

@@ -8,6 +8,7 @@ from stepforge.backends import numpy, python
 from stepforge.backends.helpers import definitions
 from stepforge.backends.python import HOST, PYTHON
 from stepforge.backends.writer import Writer
+from stepforge.language.names import CHECKED
 from stepforge.lowering.kernel import Kernel, values
 
 _THREADS = {
@@ -27,43 +28,54 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
     read |= {argument.name for argument in kernel.arguments}
     scalars = [s for s in spec.states if s.scalar]
     fetch = python.each(scalars, lambda s: f'{s.name} = float(state["{s.name}"])')
-    table = python.common(spec, list(read), ["table", "state", "t"], "None", _THREADS, "table")
+    host = python.common(spec, list(read), ["state", "t"], "list", {}, "numbers")
     single = python.common(spec, list(read), ["p", "g", "state", "t"], "None", _THREADS)
-    checks = table["checks"]
+    checks = host["checks"]
     assert isinstance(checks, list)
-    keywords = [*(i.name for i in spec.inputs if i.scalar), *(h.name for h in spec.hyperparameters)]
-    keywords += [o.name for o in spec.options] + ["_checked", "threads"]
-    passed = ["table", "state", "t", *(f"{name}={name}" for name in keywords)]
+    keywords = [number.name for number in spec.numbers] + [o.name for o in spec.options]
+    passed = ["state", "t", *(f"{name}={name}" for name in [*keywords, CHECKED])]
     stored = [f'"{t.name}"' for t in kernel.tensors if t.stored]
-    numbers = [f"float({a.name})" if a.boolean else a.name for a in kernel.arguments]
+    options = [f'"{option.name}"' for option in spec.options]
     bits = [f"bool({o.name}) << {index}" for index, o in enumerate(spec.options)]
+    given = [f"float({a.name})" if a.boolean else a.name for a in kernel.arguments]
     return {
         "about": single["about"],
         "reference": single["reference"],
         "imports": "import math\n\nimport numpy as np"
         if any("math." in line for line in host_lines)
         else "import numpy as np",
-        "columns": PYTHON.layout("COLUMNS = ", [f'"{t.name}"' for t in kernel.tensors], ""),
-        "written": PYTHON.layout("WRITTEN = ", [*stored[:-1], f"{stored[-1]},"], ""),
+        "columns": _literal("COLUMNS = ", [f'"{t.name}"' for t in kernel.tensors]),
+        "written": _literal("_WRITTEN = ", stored),
+        "options": _literal("_OPTIONS = ", options),
         "init_signature": python.signature("init", ["p"], python.init_parameters(spec), "dict"),
         "init": python.initial_state(spec, numpy.INITIAL),
         "types_of_states": python.types_of_states(spec),
         "step_signature": single["step_signature"],
         "arguments": single["arguments"],
-        "tensors": PYTHON.layout("table = of_arrays", _arrays(kernel), "", "    "),
-        "pass_on": PYTHON.layout("step_table", passed, "", "    "),
-        "table_signature": str(table["table_signature"]).replace("def table(", "def step_table(", 1),
-        "table_arguments": table["arguments"],
+        "table": PYTHON.layout("table = _of_arrays", _arrays(kernel), "", "    "),
+        "call": PYTHON.layout("numbers = _numbers", passed, "", "    "),
+        "run": PYTHON.layout(
+            f'_load("{spec.name}").step',
+            ["table", "numbers", " | ".join(bits) or "0", "threads"], "", "    ",
+        ),
+        "numbers_signature": str(host["numbers_signature"]).replace("numbers(", "_numbers(", 1),
         "checks": "\n".join("    " + line for line in checks),
         "host": "\n".join([*fetch, *host_lines]),
-        "numbers": _list("numbers = ", numbers),
-        "options": " | ".join(bits) or "0",
-        "module": spec.name,
         "store_scalars": "\n".join(
             python.each(scalars, lambda s: f'state["{s.name}"] = float({s.name})')
         ),
+        "numbers": _literal("return ", given, "    ", "[]"),
         "helpers": definitions("numpy", HOST.helpers(values(kernel.host))),
     }
+
+
+def _literal(before: str, items: list[str], pad: str = "", brackets: str = "()") -> str:
+    """A tuple or list, in one line or several."""
+    if brackets == "()" and len(items) == 1:
+        items = [f"{items[0]},"]
+    text = PYTHON.layout(before, items, "", pad)
+    first, last = text.index("("), text.rindex(")")
+    return f"{text[:first]}{brackets[0]}{text[first + 1 : last]}{brackets[1]}{text[last + 1 :]}"
 
 
 def _arrays(kernel: Kernel) -> list[str]:
@@ -74,11 +86,4 @@ def _arrays(kernel: Kernel) -> list[str]:
         text = tensor.name if tensor.name in kernel.spec.given else f'state["{tensor.name}"]'
         condition = when.get(tensor.name)
         found.append(f"{text} if {condition} else None" if condition else text)
-    return ["COLUMNS", "WRITTEN", *found]
-
-
-def _list(before: str, items: list[str]) -> str:
-    """An assignment of a list, in one line or several."""
-    text = PYTHON.layout(before, items, "", "    ")
-    first, last = text.index("("), text.rindex(")")
-    return f"{text[:first]}[{text[first + 1 : last]}]{text[last + 1 :]}"
+    return ["COLUMNS", "_WRITTEN", *found]

@@ -183,6 +183,7 @@ BACKENDS: dict[str, Backend] = {
                 "_inputs.py": "torch/_inputs.py",
                 "_jobs.py": "torch/_jobs.py",
                 "_numbers.py": "torch/numbers.py",
+                "_plans.py": "torch/_plans.py",
                 "_runtime.py": "torch/runtime.py",
                 "_schedule.py": "torch/schedule.py",
                 "_tensors.py": "torch/_tensors.py",

@@ -20,8 +20,7 @@ GENERATED = frozenset({
     "tensor", "dtype", "real", "shape", "n", "pid", "program", "start", "offsets", "block",
     "mask", "full", "table", "row", "COLUMNS", "ALIGNED", "rows", "scaled", "SCALED", "on_device",
     "step_on_device", "ON_DEVICE", "grad_scale", "unscaled",
-    "values", "self", "BLOCK", "exact", "EXACT", "programs", "threads", "numbers", "options",
-    "load", "of_arrays", "step_table", "WRITTEN",
+    "values", "self", "BLOCK", "exact", "EXACT", "programs", "threads", "numbers",
     # The optimizer class.
     "defaults", "group", "reference", "Optimizer", "check_tensors", "super", "staticmethod",
     "closure",

@@ -22,6 +22,9 @@ class Tables:
 
     They hold addresses, sizes and types, and are found again by exactly these: no tensor is owned,
     and one that took the memory of another has the same table.
+
+    Attributes:
+        last: Those that were asked for last.
     """
 
     def __init__(self, owner: str) -> None:
@@ -29,6 +32,7 @@ class Tables:
         self._kept: dict[Any, list[Any]] = {}
         self._captured: list[Any] = []
         self._spare: list[torch.Tensor] = []
+        self.last: list[Any] = []
 
     def of(
         self, names: Sequence[str], batch: Sequence[Walked], kernel: Any, device: torch.device
@@ -59,6 +63,7 @@ class Tables:
             while len(self._kept) >= KEPT_TABLES:
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = found
+        self.last = found
         return found
 
     def _place(self, device: torch.device, array: Any) -> torch.Tensor:
@@ -176,6 +181,27 @@ def step_without_waiting(
         if counters:
             one = 1 if skips is None else (~skips).to(counters[0].dtype)
             torch._foreach_add_(counters, one)
+
+
+def step_as_before(
+    kernel: Any, tables: Iterable[Any], state: dict[str, float], t: int, values: dict[str, Any],
+    device: torch.device,
+) -> None:  # fmt: skip
+    """One step of tensors whose tables are known.
+
+    Args:
+        kernel: Module of the multi-tensor kernel.
+        tables: Its tables.
+        state: The scalar states, the same for all tensors; updated.
+        t: The number of the step.
+        values: The arguments of the rule's step.
+        device: Where the tensors are.
+    """
+    before = dict(state)
+    with _current(device):
+        for table in tables:
+            state.update(before)
+            kernel.step(table, state, t, **values, _checked=False)
 
 
 def refuse_capture(owner: str, jobs: Sequence[Job]) -> None:
