@@ -11,7 +11,8 @@
 
 enum {
     BLOCK = 512,      /* elements that are widened at a time, so that they stay in the cache */
-    LEAST = 1 << 15,  /* elements of a thread */
+    LEAST = 1 << 16,  /* elements of a thread: for fewer, waking it takes longer */
+    LARGE = 1 << 12,  /* elements from which on it pays to begin at a line of the cache */
     PARTS = 8,        /* of the work, for each thread: one that is late leaves parts to others */
     LINE = 64         /* elements that parts are multiples of, so that no two share a cache line */
 };
@@ -89,8 +90,14 @@ static void step_tensor(const struct work *work, void *const *row, int64_t first
     }
     int64_t most = mixed ? BLOCK : n;
     double buffers[mixed ? tensors : 1][BLOCK];
-    for (int64_t done = 0; done < n; done += most) {
-        int64_t now = n - done < most ? n - done : most;
+    int64_t now;
+    for (int64_t done = 0; done < n; done += now) {
+        now = n - done < most ? n - done : most;
+        if (done == 0 && !mixed && n >= LARGE) {
+            int size = wide ? 8 : 4;
+            uintptr_t beyond = ((uintptr_t)row[0] + (uintptr_t)first * size) % LINE;
+            now = beyond ? (int64_t)(LINE - beyond) / size : now;
+        }
         for (int k = 0; k < tensors; k++) {
             int format = work->types[k];
             char *place = row[k] ? (char *)row[k] + (first + done) * size_of(format) : NULL;

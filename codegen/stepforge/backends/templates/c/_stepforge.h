@@ -50,7 +50,7 @@ struct stepforge_kernel {
    numbers: What the host has computed for this step.
    options: A bit for every option of the optimizer.
    threads: How many threads may work, the caller included. They are started once and kept. No
-   thread works on fewer than 32768 elements. The results are the same for every number.
+   thread works on fewer than 65536 elements. The results are the same for every number.
 
    Returns 0, or -1 where a type is no number format; nothing has been written then. */
 int stepforge_step(const struct stepforge_kernel *kernel, const void *rows, int64_t count,

@@ -248,8 +248,8 @@ def _same(states: Sequence[Any], key: str, references: Sequence[Any]) -> list[An
     return tensors if all(map(is_, tensors, [of() for of in references])) else None
 
 
-def _gathered(counters: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Puts counters side by side in one memory, where all of them count by one addition.
+def _gathered(counters: Sequence[torch.Tensor]) -> Any:
+    """Puts counters side by side in the memory of an array, by which all of them count at once.
 
     They stay the tensors that they are.
     """
@@ -257,7 +257,7 @@ def _gathered(counters: Sequence[torch.Tensor]) -> torch.Tensor:
     storage = together.untyped_storage()
     for place, counter in enumerate(counters):
         counter.set_(storage, place, (), ())
-    return together
+    return together.numpy()
 
 
 def _types(job: Job) -> tuple[torch.dtype, ...]:
