@@ -276,3 +276,14 @@ int stepforge_step(const struct stepforge_kernel *kernel, const void *rows, int6
     pthread_mutex_unlock(&pool.lock);
     return 0;
 }
+
+void stepforge_count(void *const *counters, int64_t count, int wide)
+{
+    for (int64_t index = 0; index < count; index++) {
+        if (wide) {
+            *(double *)counters[index] += 1;
+        } else {
+            *(float *)counters[index] += 1;
+        }
+    }
+}

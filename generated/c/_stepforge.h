@@ -59,6 +59,9 @@ int stepforge_step(const struct stepforge_kernel *kernel, const void *rows, int6
                    const unsigned char *types, const double *numbers, unsigned options,
                    int threads);
 
+/* Adds 1 to numbers that lie anywhere, such as counters of steps: floats, or doubles if wide. */
+void stepforge_count(void *const *counters, int64_t count, int wide);
+
 /* bfloat16 is the upper half of a float. A NaN stays one: its upper half gets a bit. */
 static inline uint16_t stepforge_bfloat16(float x)
 {

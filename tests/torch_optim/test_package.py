@@ -46,18 +46,16 @@ def run(
 
 
 @pytest.mark.parametrize("case", [c for c in PLAIN if c.spec.torch_class], ids=label)
-def test_the_constructor_is_torchs_and_state_dtype(case: Case) -> None:
+def test_the_constructor_is_torchs_with_two_arguments_more(case: Case) -> None:
     mine = list(inspect.signature(case.ours.__init__).parameters.values())
-    assert (mine[-1].name, mine[-1].kind, mine[-1].default) == (
-        "state_dtype",
-        inspect.Parameter.KEYWORD_ONLY,
-        None,
-    )
+    assert [(p.name, p.kind, p.default) for p in mine[-2:]] == [
+        (name, inspect.Parameter.KEYWORD_ONLY, None) for name in ("state_dtype", "backend")
+    ]
     theirs = inspect.signature(case.theirs.__init__).parameters.values()
     if case.name == "nesterov":
         theirs = [p for p in theirs if p.name not in ("dampening", "nesterov")]
         mine[3] = mine[3].replace(default=0)  # heavy-ball momentum is off in torch
-    assert [(p.name, p.kind, repr(p.default)) for p in mine[:-1]] == [
+    assert [(p.name, p.kind, repr(p.default)) for p in mine[:-2]] == [
         (p.name, p.kind, repr(p.default)) for p in theirs
     ]
 
@@ -277,6 +275,7 @@ def test_a_spec_without_torch_has_its_own_names() -> None:
     assert [a.arg for a in signature.args] == ["self", "params", "lr", "beta"]
     assert [a.arg for a in signature.kwonlyargs] == [
         "maximize", "foreach", "fused", "capturable", "differentiable", "state_dtype",
+        "backend",
     ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from stepforge.backends.writer import Writer
 from stepforge.language.kinds import Kind
 from stepforge.language.names import author_names, stepped_aside
 from stepforge.language.spec import Spec
-from stepforge.lowering.kernel import Kernel, Let, Step, Tensor, lets
+from stepforge.lowering.kernel import Kernel, Step, Tensor, lets
 from stepforge.operations.table import OPERATIONS
 
 MOST_OPTIONS = 4
@@ -87,9 +87,7 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
     device = replace(writer, typed=_real, decided=Kind.OPTION)
     body = kernel.stages[0].body
     options = [option.name for option in spec.options]
-    takes_format = any(
-        node.op == "stored" for let in lets(body) for node in let.value.operations()
-    )
+    takes_format = any(node.op == "stored" for let in lets(body) for node in let.value.operations())
     return {
         "about": comment(f"{spec.title}: {python.sentence(spec.summary)}"),
         "reference": comment(f"Reference: {spec.reference}"),
@@ -147,8 +145,7 @@ def _arrive(kernel: Kernel) -> Iterator[str]:
 def _when(device: Writer, tensor: Tensor) -> str:
     if tensor.when is None:
         return ""
-    text, precedence = device.spelled(python.condition(tensor.when))
-    return text
+    return device.value(python.condition(tensor.when))
 
 
 def _load(device: Writer, tensors: Iterable[Tensor]) -> Iterator[str]:
@@ -229,7 +226,8 @@ def _numbers_signature(kernel: Kernel) -> str:
 
 def _numbers_about(kernel: Kernel) -> str:
     count = len(kernel.arguments)
-    text = f"The {count} numbers of step t, which is 1 on the first step, for `{kernel.spec.name}_step`."
+    step = f"`{kernel.spec.name}_step`"
+    text = f"The {count} numbers of step t, which is 1 on the first step, for {step}."
     if any(state.scalar for state in kernel.spec.states):
         text += " Scalar states are updated."
     return text

@@ -109,7 +109,8 @@ class _Printer:
                 kind = self.types[target.id] = self._type(values[target.id])
                 lines.append(self._filled(f"const {kind} {_name(target.id)} = ", statement.value))
             else:
-                assert isinstance(statement, ast.Return) and statement.value is not None
+                assert isinstance(statement, ast.Return)
+                assert statement.value is not None
                 lines.append(self._filled("return ", statement.value))
         return "\n".join([*first, signature, "{", *lines, "}", ""])
 

@@ -56,7 +56,9 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
         "call": PYTHON.layout("numbers = _numbers", passed, "", "    "),
         "run": PYTHON.layout(
             f'_load("{spec.name}").step',
-            ["table", "numbers", " | ".join(bits) or "0", "threads"], "", "    ",
+            ["table", "numbers", " | ".join(bits) or "0", "threads"],
+            "",
+            "    ",
         ),
         "numbers_signature": str(host["numbers_signature"]).replace("numbers(", "_numbers(", 1),
         "checks": "\n".join("    " + line for line in checks),

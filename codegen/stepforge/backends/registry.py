@@ -223,7 +223,8 @@ def shared(names: Collection[str] | None = None) -> dict[str, str]:
         for backend in BACKENDS.values()
         if names is None or backend.name in names
         for file, source in [
-            *backend.copied.items(), *((file, made[0]) for file, made in backend.made.items())
+            *backend.copied.items(),
+            *((file, made[0]) for file, made in backend.made.items()),
         ]
     }
 

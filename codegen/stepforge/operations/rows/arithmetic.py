@@ -197,7 +197,8 @@ ROWS: Mapping[str, Operation] = {
     ),
     # Python's: of the sign of the divisor.
     "mod": _row(
-        symbol="%", arity=2, usage="x % y", syntax="Mod", spellings=everywhere(infix("%", PRODUCT), c_scalar=Spelling("host_mod({0}, {1})")),
+        symbol="%", arity=2, usage="x % y", syntax="Mod",
+        spellings=everywhere(infix("%", PRODUCT), c_scalar=Spelling("host_mod({0}, {1})")),
         notation=Notation("infix", "mod", PRODUCT, PRODUCT, UNARY), spoken="{0}_mod_{1}",
         whole=True, fallible=True, scalar=True, meaning=lambda sympy, a, b: sympy.Mod(a, b),
         sympy="Mod", value=lambda mp, a, b: a - b * mp.floor(a / b), rational=lambda a, b: a % b,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from stepforge.language.names import aside, kernel_of
 from stepforge.language.spec import Options, Spec
 from stepforge.verify.cases import inputs, reference
-from stepforge.verify.cases.memory import Stray, watched
+from stepforge.verify.cases.memory import Stray, Watch, watched
 from stepforge.verify.cases.reference import ARITHMETIC, accepted, blame, failure, raised_at
 from stepforge.verify.cases.tensors import Tensor
 from stepforge.verify.files.generated import Pair, fresh, same_bits
@@ -88,6 +89,10 @@ class Bench:
     def again(self) -> Bench:
         """The same files, imported afresh."""
         return Bench(self.spec, self.pair)
+
+    def watched(self, tensors: Mapping[str, Tensor]) -> AbstractContextManager[Watch]:
+        """Checks the kernel's accesses to tensors for a while."""
+        return watched(tensors)
 
     def run(self, case: Case) -> Mismatch | None:
         """The first difference in a case; None if every bit agrees."""
@@ -192,7 +197,8 @@ class _Run:
         def theirs() -> None:
             nonlocal stray
             known = {"p": self.device_p, "g": g, **values, **tensors}
-            with watched({k: v for k, v in known.items() if isinstance(v, Tensor)}) as watch:
+            own = {k: v for k, v in known.items() if isinstance(v, Tensor)}
+            with bench.watched(own) as watch:
                 try:
                     bench.triton.step(self.device_p, g, self.device, step.t, **values, **options)
                 finally:

@@ -179,6 +179,8 @@ class Bench:
         compared: Values that agreed so far.
     """
 
+    called = "the multi-tensor kernel"
+
     def __init__(self, spec: Spec, folder: Path) -> None:
         """Imports the files; raises whatever an edited file does."""
         self.spec = spec
@@ -310,7 +312,6 @@ class Bench:
         given = {"t": str(t)} | {k: inputs.shown(v) for k, v in values.items()}
         given |= {k: inputs.shown(v[at]) for k, v in batch.before.items()}
         given |= {k: inputs.shown(v) for k, v in batch.scalars.items()}
-        text = Text(self.pair.multi_tensor)
         spec_line = ""  # of a gradient that is scaled there is none
         if name != "g":
             index = trace.last_assignment(self.spec, options, name)
@@ -318,11 +319,15 @@ class Bench:
         counter = Counterexample(
             name, ours.dtype.name, batch.sizes[tensor], element, 1, given,
             inputs.shown(ours[at]), inputs.shown(theirs[at]),
-            spec_line, text.first(f"tl.store({name}_ptr"),
+            spec_line, self.line(name),
         )  # fmt: skip
         where = f"tensor {tensor} of {len(batch.sizes)}"
-        what = f"the multi-tensor kernel's `{name}` differs from NumPy's in {where}"
+        what = f"{self.called}'s `{name}` differs from NumPy's in {where}"
         return Difference(what, counter)
+
+    def line(self, name: str) -> str:
+        """`file:line: text` of the line that stores a tensor."""
+        return Text(self.pair.multi_tensor).first(f"tl.store({name}_ptr")
 
 
 class _Recorder:

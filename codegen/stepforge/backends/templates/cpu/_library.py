@@ -52,6 +52,19 @@ class Library:
             ctypes.c_int,
         )  # fmt: skip
 
+        self._count = loaded.stepforge_count
+        self._count.restype = None
+        self._count.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int)
+
+    def count(self, addresses: Any, wide: bool) -> None:
+        """Adds 1 to numbers in memory.
+
+        Args:
+            addresses: int64: where they are.
+            wide: Whether they are float64, and not float32.
+        """
+        self._count(addresses.ctypes.data, len(addresses), wide)
+
     def step(self, table: Any, numbers: Sequence[float], options: int, threads: int | None) -> None:
         """One step of all tensors of a table; other threads of Python run meanwhile.
 
@@ -63,7 +76,7 @@ class Library:
         """
         values = (ctypes.c_double * len(numbers))(*numbers)
         threads = default_threads() if threads is None else threads
-        self._step(table.address, table.count, table.types, values, options, threads)
+        self._step(table.address, table.tensors, table.types, values, options, threads)
 
 
 _libraries: dict[str, Library | Unavailable] = {}

@@ -20,13 +20,13 @@ class Table(NamedTuple):
         rows: int64 of shape (tensors, columns + 1): the addresses in the order of the columns, 0
             where there is no tensor, and the number of elements.
         address: Where the rows are.
-        count: How many rows there are.
+        tensors: How many rows there are.
         types: The type of the tensors of every column, a byte for each.
     """
 
     rows: Any
     address: int
-    count: int
+    tensors: int
     types: bytes
 
 

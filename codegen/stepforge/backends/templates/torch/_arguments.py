@@ -67,7 +67,7 @@ def check_backend(backend: Any) -> None:
         ValueError: It is neither None nor one of `BACKENDS`.
     """
     if backend is not None and backend not in BACKENDS:
-        raise ValueError(f"backend must be \"c\" or \"numpy\", not {backend!r}")
+        raise ValueError(f'backend must be "c" or "numpy", not {backend!r}')
 
 
 def fused_devices() -> list[str]:

@@ -59,7 +59,9 @@ class Compiled(NamedTuple):
             [*[0 if at < 0 else row[at] for at in places], size]
             for row, size in zip(rows, sizes, strict=True)
         ]
-        return self.tables.build(full, bytes([_TYPES[types[at]] if at >= 0 else 0 for at in places]))
+        return self.tables.build(
+            full, bytes([_TYPES[types[at]] if at >= 0 else 0 for at in places])
+        )
 
     def moved(self, table: Any, gradients: Sequence[int]) -> None:
         """Changes the addresses of the gradients in a table."""
@@ -98,6 +100,16 @@ def compiled(owner: str, reference: Any, backend: str | None) -> Compiled | None
         return None
     tables = importlib.import_module(f"{folder}._tables")
     return Compiled(module_of(reference), library, tables)
+
+
+def compiled_library(reference: Any) -> Any:
+    """The compiled code of an optimizer, or None, without a warning, where it is not to be had."""
+    folder, name = _folder(reference)
+    found = importlib.import_module(f"{folder}._library")
+    try:
+        return found.load(name)
+    except found.Unavailable:
+        return None
 
 
 def module_of(reference: Any) -> Any:
@@ -161,9 +173,7 @@ _TYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 
 """The numbers that the C files have for types of tensors."""
 
 
-def _step_by_numpy(
-    reference: Any, work: Work, jobs: Iterable[Job], scale: float | None
-) -> None:
+def _step_by_numpy(reference: Any, work: Work, jobs: Iterable[Job], scale: float | None) -> None:
     """The reference, one parameter after the other."""
     inputs, names = work.inputs, work.names[GRADIENT + 1 + len(work.inputs) :]
     with np.errstate(all="ignore"):

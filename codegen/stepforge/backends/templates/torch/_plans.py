@@ -12,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Any, NamedTuple
 
+import numpy as np
+
+# isort: split
 import torch
 
 from ._jobs import Job, Work
-from ._tensors import GRADIENT
+from ._tensors import GRADIENT, mark_written
 
 FARTHEST = 1 << 24
 """Steps that a float32 counter can count."""
@@ -27,11 +30,13 @@ class Found(NamedTuple):
     Attributes:
         gradients: The addresses of the gradients, in the order of the parameters.
         scalars: For every scalar state its tensors.
+        counters: The counters of steps.
         written: The parameters and their states.
     """
 
     gradients: list[int]
     scalars: list[list[torch.Tensor]]
+    counters: list[torch.Tensor]
     written: list[torch.Tensor]
 
 
@@ -73,6 +78,10 @@ class Places:
             self._owners, self.token = owners, object()
             self.of = {owner: place for place, owner in enumerate(owners)}
 
+    def forget(self) -> None:
+        """Lets go of the states after a step."""
+        self.states = []
+
 
 class Plan:
     """A step of a group whose parameters are plain, on one device, of the same types and step.
@@ -105,7 +114,7 @@ class Plan:
         """
         first = jobs[0]
         self.t, self.names, self.types = first.t, work.names, _types(first)
-        self.before = tuple(work.after[first.t, *first.before].values())
+        self.before = tuple([scalar.item() for scalar in first.scalars])
         self.scalars, self.device = work.scalars, first.tensors[0].device
         self.sizes = [job.tensors[0].numel() for job in jobs]
         self.rows = [[tensor.data_ptr() for tensor in job.tensors] for job in jobs]
@@ -117,7 +126,8 @@ class Plan:
         self._has_gradient = [owner in stepped for owner in self._parameters]
         self._all_have = all(self._has_gradient)
         self._token = places.token
-        self._places = [places.of[id(job.tensors[0])] for job in jobs]
+        has_states = len(first.tensors) > GRADIENT + 1 or first.scalars or first.counter is not None
+        self._places = [places.of[id(job.tensors[0])] for job in jobs] if has_states else []
         self._addresses = [row[0] for row in self.rows]
         self._states = [
             (
@@ -131,10 +141,14 @@ class Plan:
             (keys[name], [weakref.ref(job.scalars[at]) for job in jobs])
             for at, name in enumerate(work.scalars)
         ]
-        self._versions = [[job.scalars[at]._version for job in jobs] for at in range(len(self.scalars))]
-        counters = [places.states[place]["step"] for place in self._places if first.counter is not None]
+        self._versions = [
+            [job.scalars[at]._version for job in jobs] for at in range(len(work.scalars))
+        ]
+        counters = [job.counter for job in jobs if job.counter is not None]
         self._counters = [weakref.ref(counter) for counter in counters]
-        self._counted = _gathered(counters) if counters else None
+        self._addresses_of_counters = [counter.data_ptr() for counter in counters]
+        self._counted = np.array(self._addresses_of_counters, np.int64)
+        self._are_wide = bool(counters) and counters[0].dtype == torch.float64
         self._counter_versions = [counter._version for counter in counters]
 
     @staticmethod
@@ -157,8 +171,9 @@ class Plan:
             )
             and len({*map(id, counters)}) == len(counters)
             and not any(map(torch.Tensor.is_inference, [*counters, *scalars]))
-            and len({(type(c), c.dtype, c.device, c.shape) for c in counters}) <= 1
-            and all(type(c) is torch.Tensor and c.is_cpu and c.dim() == 0 for c in counters)
+            and len({counter.dtype for counter in counters}) <= 1
+            and all(type(c) is torch.Tensor and c.is_cpu and c.numel() == 1 for c in counters)
+            and all(c.dtype in (torch.float32, torch.float64) for c in counters)
         )
 
     def find(
@@ -207,30 +222,38 @@ class Plan:
             if tensors is None or [tensor._version for tensor in tensors] != versions:
                 return None
             scalars.append(tensors)
-        if self._counted is not None:
-            tensors = _same(states, "step", self._counters)
-            if (
-                tensors is None
-                or [tensor._version for tensor in tensors] != self._counter_versions
-            ):
-                return None
-        return Found([*map(of.data_ptr, gradients)], scalars, written)
+        counters = _same(states, "step", self._counters) if self._counters else []
+        if (
+            counters is None
+            or [counter._version for counter in counters] != self._counter_versions
+            or [*map(of.data_ptr, counters)] != self._addresses_of_counters
+        ):
+            return None
+        return Found([*map(of.data_ptr, gradients)], scalars, counters, written)
 
-    def done(self, found: Found, after: tuple[float, ...]) -> None:
+    def done(self, found: Found, after: tuple[float, ...], library: Any) -> None:
         """Counts a step that has been done.
 
         Args:
             found: Its tensors.
             after: The scalar states after it.
+            library: Compiled code that counts; None where there is none.
         """
         for places, value in zip(found.scalars, after, strict=True):
             for place in places:
                 place.fill_(value)
+        if library is not None:
+            library.count(self._counted, self._are_wide)
+            mark_written([*found.written, *found.counters])
+        else:
+            if found.counters:
+                torch._foreach_add_(found.counters, 1)
+            mark_written(found.written)
         self._versions = [[version + 1 for version in versions] for versions in self._versions]
-        if self._counted is not None:
-            self._counted += 1
+        self._counter_versions = [version + 1 for version in self._counter_versions]
         self.t += 1
-        self.before = after
+        # The tensors may have fewer digits.
+        self.before = tuple([places[0].item() for places in found.scalars])
 
 
 def _same(states: Sequence[Any], key: str, references: Sequence[Any]) -> list[Any] | None:
@@ -246,18 +269,6 @@ def _same(states: Sequence[Any], key: str, references: Sequence[Any]) -> list[An
     except KeyError:
         return None
     return tensors if all(map(is_, tensors, [of() for of in references])) else None
-
-
-def _gathered(counters: Sequence[torch.Tensor]) -> Any:
-    """Puts counters side by side in the memory of an array, by which all of them count at once.
-
-    They stay the tensors that they are.
-    """
-    together = torch.stack([*counters])
-    storage = together.untyped_storage()
-    for place, counter in enumerate(counters):
-        counter.set_(storage, place, (), ())
-    return together.numpy()
 
 
 def _types(job: Job) -> tuple[torch.dtype, ...]:

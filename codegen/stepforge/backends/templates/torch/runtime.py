@@ -1,10 +1,10 @@
 """What the optimizer classes of this folder share; it needs torch, NumPy and ml_dtypes.
 
 On the CPU a step is that of the compiled C file, or of the NumPy reference on views of the tensors,
-which lie beside this folder (`_host`). On other devices it launches the multi-tensor kernel, which is imported only then
-(`_device`). Groups with `capturable` or `fused` have their counters there, and what the kernel
-needs to know of them is computed there, too: such a step waits for nothing, and a CUDA graph can
-hold it.
+which lie beside this folder (`_host`). On other devices it launches the multi-tensor kernel, which
+is imported only then (`_device`). Groups with `capturable` or `fused` have their counters there,
+and what the kernel needs to know of them is computed there, too: such a step waits for nothing, and
+a CUDA graph can hold it. A step after one whose tensors lie where they lay is quicker (`_plans`).
 
 A step finds out what there is to do (`_jobs`) and refuses what cannot be done (`_checks`) for all
 parameters, before it writes any of them (`_tensors`).
@@ -38,7 +38,7 @@ from ._device import (
     step_on_device,
     step_without_waiting,
 )
-from ._host import compiled, module_of, step_on_host
+from ._host import compiled, compiled_library, module_of, step_on_host
 from ._inputs import Inputs
 from ._jobs import Job, Needed, Scaling, Work
 from ._plans import Places, Plan, Planned
@@ -145,6 +145,7 @@ class Optimizer(Checkpoints):
                 plan = self._plan(group, work, scaling, places)
             if plan is not None:
                 plans[id(group)] = plan
+        places.forget()
         return loss
 
     def _planned(
@@ -163,9 +164,7 @@ class Optimizer(Checkpoints):
         numbers = module_of(self._reference)._numbers(after, plan.t + 1, **given, _checked=False)
         return Planned(plan, found, given, numbers, tuple(after.values()))
 
-    def _plan(
-        self, group: Group, work: Work, scaling: Scaling, places: Places
-    ) -> Plan | None:
+    def _plan(self, group: Group, work: Work, scaling: Scaling, places: Places) -> Plan | None:
         """A plan for the next step of a group."""
         jobs = work.host or work.device
         if not scaling.is_off or not Plan.fits(work, jobs):
@@ -198,8 +197,7 @@ class Optimizer(Checkpoints):
             step_as_before(
                 self._kernel(), plan.launched, state, plan.t + 1, planned.values, plan.device
             )
-        mark_written(found.written)
-        plan.done(found, planned.after)
+        plan.done(found, planned.after, compiled_library(self._reference))
         return plan
 
     def _check_parameter(self, parameter: torch.Tensor, group: Group) -> None:
