@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from stepforge.backends import python
+from stepforge.backends import c_meaning, python
 from stepforge.backends.aside import renamed
 from stepforge.backends.c_names import KEYWORDS, OWN
 from stepforge.backends.syntax import WIDTH, Syntax
@@ -62,7 +62,7 @@ C = Syntax(
     scalars="c_scalar",
     number=_number,
     hidden=_hidden,
-    meaning=lambda text: " ".join(text.split()),
+    meaning=c_meaning.of,
 )
 
 

@@ -54,8 +54,8 @@ class Backend:
         libraries: What its files compute with: no folder that is called so must stand in for them.
         modes: Of a backend whose files launch kernels: how these get their numbers, as
             `stepforge.verify.files.generated` says. Others offer plain functions.
-        artefact: What its files are for the rungs, such as "numpy", the reference, or "kernel",
-            files that launch one. Their rule may be edited; files of others have to be what build
+        artefact: What its files are for the rungs, such as "numpy", the reference, "kernel", files
+            that launch one, or "c". Their rule may be edited; files of others have to be what build
             writes.
         copied: Files of its folder that are the same for all specs → what they are copied from, in
             the folder of templates.
@@ -150,6 +150,7 @@ BACKENDS: dict[str, Backend] = {
             context=c.context,
             doc="C, which steps any number of tensors on the CPU in one call.",
             needs=("numpy",),
+            artefact="c",
             copied={"_stepforge.c": "c/_stepforge.c", "_stepforge.h": "c/_stepforge.h"},
             made={"_functions.h": ("operations/functions", c_functions.header)},
         ),

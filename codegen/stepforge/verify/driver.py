@@ -118,7 +118,8 @@ def verify(
             if spec.subject == OPTIMIZER and (missing := _missing(spec, files, backends)):
                 found.known(missing)
             chosen = tuple(targets) if targets else None
-            every = list(groups(spec, folder, seed, level, chosen, kernels[spec.name]))
+            looked = kernels[spec.name]
+            every = list(groups(spec, folder, seed, level, chosen, looked, files.steps))
             is_scored = level is Level.deep and MUTATION_SCORE in registry.of(spec.subject)
             if is_scored and files.verdict.status.passed:
                 score_of = Task(MUTATION_SCORE, spec, {}, folder, seed, backends=files.launchers)

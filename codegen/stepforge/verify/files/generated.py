@@ -26,6 +26,8 @@ _counter = itertools.count()
 
 LAUNCHERS = tuple(backend.name for backend in verified() if backend.artefact == "kernel")
 """The backends whose files launch kernels."""
+C = ("c", "cpu")
+"""The backends whose files step by C: the rule, and the caller in Python."""
 MODES = ("host", "device", "scaled")
 """How a multi-tensor kernel gets its numbers: from the launch, from its rows on the device, or from
 there with gradients that it divides by a scale first. Other kernels have the first mode alone."""
@@ -53,6 +55,12 @@ class Pair:
     def launches(self, backend: str) -> Path:
         """The file of one of `LAUNCHERS`."""
         return self.multi_tensor if backend == "multi_tensor" else self.triton
+
+
+def c_files(spec: Spec, folder: Path) -> tuple[Path, Path]:
+    """The C file of a spec, and its caller in Python."""
+    source, caller = (folder / BACKENDS[name].file(spec.name) for name in C)
+    return source, caller
 
 
 def expected_text(spec: Spec, backend: str, cut: bool = False) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from stepforge.backends.c import C as C_SYNTAX
 from stepforge.backends.python import PYTHON
 from stepforge.backends.registry import BACKENDS, REFERENCE, Backend, of, shared
 from stepforge.backends.render import copied, is_ours, origin, package
@@ -21,8 +22,8 @@ from stepforge.language.spec import Spec
 from stepforge.output import emit, manifest
 from stepforge.output.manifest import Entry, Manifest
 from stepforge.verify.certificate import Status, Verdict
-from stepforge.verify.files import permitted, strays, surroundings
-from stepforge.verify.files.generated import LAUNCHERS, expected_text
+from stepforge.verify.files import c_rule, permitted, strays, surroundings
+from stepforge.verify.files.generated import LAUNCHERS, C, expected_text
 from stepforge.verify.files.surroundings import UNREADABLE
 from stepforge.version import __version__
 
@@ -38,11 +39,13 @@ class Inspection:
         verdict: Whether the files are there, are ours, and belong to this text of the spec.
         launchers: The backends whose kernels the rungs can run, of `LAUNCHERS`.
         runs: Whether there is a reference that the rungs can run.
+        steps: Whether there is a C file with its caller that they can look at and run.
     """
 
     verdict: Verdict
     launchers: tuple[str, ...]
     runs: bool
+    steps: bool = False
 
 
 @dataclass(slots=True)
@@ -115,7 +118,8 @@ class Folder:
             "files", spec.name, None, status, len(backends), detail,
             warnings=tuple(found.warnings),
         )  # fmt: skip
-        return Inspection(verdict, launchers, runs)
+        steps = runs and all(b in backends and b not in found.broken for b in C)
+        return Inspection(verdict, launchers, runs, steps)
 
     def _own(self, spec: Spec, backend: Backend, found: _Found) -> None:
         """A file of one spec."""
@@ -144,10 +148,28 @@ class Folder:
             return
         if header["digest"] != spec.source.digest:
             found.refuse(f"{path} is stale: the spec has changed; run `{command}`", name)
+        elif backend.artefact == "c":
+            self._edited_c(path, text, spec, found)
         elif backend.artefact:
             self._edited(path, text, spec, backend, built, found)
         else:
-            self._differs(path, text, built, backend, found)
+            self._differs(path, text, built, backend, found, name)
+
+    def _edited_c(self, path: Path, text: str, spec: Spec, found: _Found) -> None:
+        """A C file: its rule may be another one."""
+        backend = BACKENDS["c"]
+        around = expected_text(spec, backend.name, cut=True)
+        try:
+            compared = c_rule.compared(text, around)
+        except ValueError as error:
+            found.unread.append(f"{path} cannot be read: it holds {error}")
+            found.broken.add(backend.name)
+            return
+        if compared.line:
+            self._differs(path, text, around, backend, found, backend.name)
+        else:
+            unread = c_rule.unread(compared.rule, compared.before)
+            self._allowed(path, unread, backend, found)
 
     def _edited(
         self, path: Path, text: str, spec: Spec, backend: Backend, built: str, found: _Found
@@ -164,7 +186,14 @@ class Folder:
             return
         if compared.difference:
             self._differs(path, text, around, backend, found, backend.name)
-        elif unread:
+        else:
+            self._allowed(path, unread, backend, found)
+
+    def _allowed(
+        self, path: Path, unread: tuple[int, str] | None, backend: Backend, found: _Found
+    ) -> None:
+        """A rule that is another one, with the first thing in it that nothing looks at."""
+        if unread:
             line, what = unread
             found.unread.append(f"{path}:{line}: in a rule, {what} is not supported")
             found.broken.add(backend.name)
@@ -190,6 +219,13 @@ class Folder:
                 found.wrong.append(_no_program(path, error))
                 return
             where, lines = f"{path}:{compared.line}", ["", *compared.difference]
+        elif backend.syntax is C_SYNTAX:
+            try:
+                words = c_rule.compared(text, built)
+            except ValueError as error:
+                found.wrong.append(f"{path} cannot be read: it holds {error}")
+                return
+            where, lines = f"{path}:{words.line}", ["", *words.difference]
         around = ", outside of the rule" if broken and backend.artefact else ""
         found.wrong.append(f"{where} differs from what build writes{around}" + "\n    ".join(lines))
 
@@ -200,15 +236,14 @@ class Folder:
             self._above(found)
             return found
         backend, place = BACKENDS[name], self.path / name
-        broken = (name,) if backend.artefact else ()
         for file in shared([name]):
-            self._common(file, copied(file), backend, found, *broken)
+            self._common(file, copied(file), backend, found, name)
         if backend.package:
             self._common(backend.package, self._package(backend), backend, found)
         expected = self._expected(name)
         if place.is_dir():
             for reason in strays.beside(place, expected):
-                found.refuse(reason, *broken)
+                found.refuse(reason, name)
         self._compiled(place, expected, found)
         return found
 

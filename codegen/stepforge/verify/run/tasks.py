@@ -50,14 +50,23 @@ def rungs(spec: Spec, level: Level = Level.full, backends: Sequence[str] = LAUNC
 
 def groups(
     spec: Spec, folder: Path, seed: int, level: Level, targets: tuple[str, ...] | None = None,
-    backends: tuple[str, ...] = LAUNCHERS,
+    backends: tuple[str, ...] = LAUNCHERS, steps: bool = True,
 ) -> Iterator[Group]:  # fmt: skip
     """Everything to do for a spec; a target that the user names has to pass whatever it is.
 
     The fast level looks at float32 on one GPU; the others at every type and GPU, at kernels that
     are launched in fast mode, at tensors of several types together, and at AMD, which is compiled
     only. The deep one proves all of these on one GPU. Without kernels, what is left is the
-    reference.
+    reference, and the C files where the folder has them.
+
+    Args:
+        spec: The spec.
+        folder: The folder of generated code.
+        seed: Of random inputs.
+        level: How much to do.
+        targets: GPUs that the user names, instead of those of the level.
+        backends: Whose kernels to look at, of `LAUNCHERS`.
+        steps: Whether C files may be looked at, if there are any.
     """
     fast = level is Level.fast
     chosen = targets or levels.targets(level)
@@ -73,9 +82,12 @@ def groups(
             for r in rungs(spec, level, backends)
             if r.function
         ]
+        tasks = [t for t in tasks if Need.c not in t.rung.needs or (steps and t.missing != Need.c)]
         compiled = [task for task in tasks if task.rung.for_each_gpu]
         lifted = [t for t in tasks if t.rung.compiles and not t.rung.for_each_gpu]
-        yield from ((task,) for task in tasks if not task.rung.compiles)
+        for task in (t for t in tasks if not t.rung.compiles):
+            more = levels.mixed(level) if task.rung.mixes_types else ()
+            yield (replace(task, dtypes=(*dtypes, *more)),)
         for dtype in dtypes:
             group = [replace(task, dtypes=(dtype,)) for task in lifted]
             group += [at(task, target, dtype) for target in chosen for task in compiled]
@@ -91,7 +103,7 @@ def groups(
             ]
             if group:
                 yield tuple(group)
-        mixing = [task for task in tasks if task.rung.mixes_types]
+        mixing = [task for task in tasks if task.rung.mixes_types and task.rung.compiles]
         group = [replace(t, dtypes=levels.mixed(level)) for t in mixing if not t.rung.for_each_gpu]
         if level is Level.deep:
             host = tuple(kernel for kernel in ON_HOST if kernel[0] in backends)

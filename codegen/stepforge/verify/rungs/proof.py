@@ -194,14 +194,14 @@ def compare(
     pairs: dict[tuple[str, Term], int] = {}
     for path in lifted.paths:
         for line, what in findings(path, block, subject.stored):
-            return _refuted_at(artefact, line, what)
+            return refuted_at(artefact, line, what)
     for access in lifted.stores():
         pairs.setdefault((access.tensor, access.value), access.line)
-    found = [_value(subject, artefact, tensor, got, exact) for tensor, got in pairs]
-    return _worst(found)
+    found = [judged(subject, artefact, tensor, got, exact) for tensor, got in pairs]
+    return worst(found)
 
 
-def _worst(found: Sequence[Outcome]) -> Outcome:
+def worst(found: Sequence[Outcome]) -> Outcome:
     """A refutation, best with an input, or the weakest of the outcomes that pass."""
     failed = [outcome for outcome in found if not outcome.status.passed]
     if failed:
@@ -218,13 +218,13 @@ def _doubt(failed: Outcome) -> int:
     return 0 if failed.counterexample is None or failed.counterexample.inputs else 1
 
 
-def _refuted_at(artefact: Artefact, line: int, what: str) -> Outcome:
+def refuted_at(artefact: Artefact, line: int, what: str) -> Outcome:
     """A refutation with the lines of artefact and generated file."""
     places = [artefact.line(line), artefact.source_line(line)]
     return Outcome(Status.REFUTED, "", "\n  ".join([what, *filter(None, places)]))
 
 
-def _value(
+def judged(
     subject: Subject, artefact: Artefact, name: str, got: Term, exact: bool = True
 ) -> Outcome:
     """One stored term against the rule's."""
@@ -341,16 +341,16 @@ def check_source(task: Task) -> Verdict:
             found.append(of_triton(subject, folder, text))
             continue
         subject = Subject.of(spec, options, dtype, seed)
-        found.append(_guarded(partial(_numpy, subject, folder), task.pair.numpy))
+        found.append(guarded(partial(_numpy, subject, folder), task.pair.numpy))
         for backend, mode in task.chosen:
             one = Subject.of(spec, options, dtype, seed, backend, mode)
-            found.append(_guarded(partial(_launcher, one, folder), one.file(folder)))
+            found.append(guarded(partial(_launcher, one, folder), one.file(folder)))
             if all(outcome.status.passed for outcome in found):
                 found.append(_triton(one, folder))
-    return _verdict(task, found)
+    return verdict_of(task, found)
 
 
-def _guarded(run: Callable[[], Outcome], path: Path) -> Outcome:
+def guarded(run: Callable[[], Outcome], path: Path) -> Outcome:
     """An outcome even where a file cannot be lifted."""
     try:
         return run()
@@ -363,7 +363,7 @@ def not_lifted(error: Refuted | Unsupported, artefact: Artefact) -> Outcome:
     if error.file:
         artefact = Artefact.of(Path(error.file), {})
     if isinstance(error, Refuted):
-        return _refuted_at(artefact, error.line, str(error))
+        return refuted_at(artefact, error.line, str(error))
     places = [artefact.line(error.line), artefact.source_line(error.line)]
     known = list(filter(None, places)) or [artefact.name]
     return Outcome(Status.UNSUPPORTED, "", "\n  ".join([f"cannot be lifted: {error}", *known]))
@@ -376,18 +376,18 @@ def _numpy(subject: Subject, folder: Path) -> Outcome:
     source = Source(text)
     kinds = storage(spec, subject.options, subject.dtype)
     values = reference_proof.values(source, spec, subject.options, kinds)
-    _raises_as(subject, source)
+    raises_as(subject, source)
     artefact = Artefact.of(path, source.origin)
     found = []
     for name, got in {**values.stores, **values.scalars}.items():
         wanted = kinds.get(name, rule.HOST)
         if got.kind != wanted:
             return Outcome(Status.REFUTED, "", f"{path}: `{name}` is {got.kind}, not {wanted}")
-        found.append(_value(subject, artefact, name, got))
-    return _worst(found)
+        found.append(judged(subject, artefact, name, got))
+    return worst(found)
 
 
-def _raises_as(subject: Subject, source: Source) -> None:
+def raises_as(subject: Subject, source: Source) -> None:
     """Refuses numbers that Python may have none for, unless the rule computes them, too.
 
     It has to do so wherever the file does: a division that has left its `if` may raise where the
@@ -408,10 +408,10 @@ def check_schedule(task: Task) -> Verdict:
     def outcome() -> Outcome:
         source = Source(path.read_text(encoding="utf-8"))
         got = reference_proof.factor(source, spec)
-        _raises_as(subject, source)
-        return _value(subject, Artefact.of(path, source.origin), "factor", got)
+        raises_as(subject, source)
+        return judged(subject, Artefact.of(path, source.origin), "factor", got)
 
-    return _verdict(task, [_worst([_guarded(outcome, path)])])
+    return verdict_of(task, [worst([guarded(outcome, path)])])
 
 
 def _launch(subject: Subject, folder: Path, exact: bool) -> tuple[Launch, list[Binding]]:
@@ -449,14 +449,14 @@ def _launcher(subject: Subject, folder: Path) -> Outcome:
         source = Source(path.read_text(encoding="utf-8"))
         tabular = subject.backend == "multi_tensor"
         made = launch(source, subject.spec, subject.options, exact, tabular, subject.mode)
-        _raises_as(subject, source)
+        raises_as(subject, source)
         artefact = Artefact.of(path, source.origin)
         for line, what in launcher.findings(
             subject.spec, made, subject.options, exact, WARPS, subject.mode
         ):
-            return _refuted_at(artefact, line, what)
-        found += [_value(subject, artefact, name, got) for name, got in made.scalars.items()]
-    return _worst(found) if found else Outcome(Status.PROVED, "bits", "no scalar states", 0)
+            return refuted_at(artefact, line, what)
+        found += [judged(subject, artefact, name, got) for name, got in made.scalars.items()]
+    return worst(found) if found else Outcome(Status.PROVED, "bits", "no scalar states", 0)
 
 
 def _triton(subject: Subject, folder: Path) -> Outcome:
@@ -499,7 +499,7 @@ def check_compiled(task: Task) -> Verdict:
                 found.append(Outcome(Status.REFUTED, "", str(error)))
                 continue
             found.append(of_ptx(subject, task.folder, target, text, aligned, task.exact))
-    return _verdict(task, found)
+    return verdict_of(task, found)
 
 
 def text_of(task: Task, subject: Subject, aligned: bool) -> str:
@@ -631,9 +631,10 @@ KEPT = 2 * len(KERNELS)
 """Lifted kernels of this process: those of one target and type, which two rungs look at."""
 
 
-def _verdict(task: Task, found: Sequence[Outcome]) -> Verdict:
-    worst = _worst(found)
+def verdict_of(task: Task, found: Sequence[Outcome]) -> Verdict:
+    """The verdict of a task from all of its outcomes."""
+    weakest = worst(found)
     values = sum(o.values for o in found)
     return task.verdict(
-        worst.status, worst.detail, values, worst.counterexample, strength=worst.strength
+        weakest.status, weakest.detail, values, weakest.counterexample, strength=weakest.strength
     )

@@ -18,7 +18,8 @@ from stepforge.verify.rungs.levels import AMD, Level
 class Need(StrEnum):
     """What a rung cannot do without; the text is the reason of its UNSUPPORTED verdict.
 
-    Without a kernel or a class of torch there is nothing to look at: `verify` does not ask then.
+    Without a kernel, a C file or a class of torch there is nothing to look at: `verify` does not
+    ask then.
     """
 
     triton = "Triton is not installed"
@@ -29,6 +30,7 @@ class Need(StrEnum):
         "faults are planted in the files of triton and multi_tensor, not all of which exist"
     )
     torch_class = "the spec names no class of torch"
+    c = "there is no C file with its caller to look at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,8 @@ class Rung:
         explanation: What is done and what that finds, in whole sentences.
         function: `module:function` that takes a `Task` and gives a `Verdict`; "" for what runs
             above all others, and is given to the driver.
-        artefacts: What it looks at, of "spec", "numpy", "kernel" (the files that launch one),
-            "ttir" and "ptx".
+        artefacts: What it looks at, of "spec", "numpy", "kernel" (the files that launch one), "c"
+            (a C file and its Python caller), "ttir" and "ptx".
         needs: What it cannot do without.
         level: The first level of `verify` that has it.
         assumptions: What it takes for granted, behind `{rungs}`; with `{ranges}` where that is said
@@ -210,6 +212,21 @@ _ALL = (
         ),
         fast_mode=True,
     ),
+    Rung(
+        "R10", "c-proof", "C file and its caller lifted to formulas, against the rule, for every n",
+        "The rule in the C file, the calls of it, the Python caller and the numbers that both "
+        "languages compute for a step are lifted to formulas and compared with the rule: values, "
+        "conversions, loads and stores, for every size and every input, with tensors of several "
+        "types. Finds a literal that makes C compute in double, and what no random input hits.",
+        "stepforge.verify.rungs.c_proof:check", ("c",), (Need.c,),
+        assumptions=(
+            _BITS,
+            "{rungs}: the C compiler rounds every operation as the C standard says, without "
+            "contraction; the loop over tensors and threads, which all files share, is not lifted",
+        ),
+        mixes_types=True, proves=True,
+        excused={"undecided": "^UNSUPPORTED: .*cannot be decided"},
+    ),
     MUTATION_SCORE,
     Rung(
         "S0", "schedule-rules", "static rules; the factor at the defaults in 50 digits",
@@ -252,7 +269,7 @@ _ALL = (
     ),
 )  # fmt: skip
 RUNGS: dict[str, Rung] = {rung.number: rung for rung in _ALL}
-"""By number, in the order of the report. R4, R10 and R11 are not used."""
+"""By number, in the order of the report. R4 and R11 are not used."""
 
 OF_COPIES = (("R1", "R3"), ("R2",), ("R5", "R6"))
 """The rungs that judge faults of stepforge itself, the quick ones first, those of one process

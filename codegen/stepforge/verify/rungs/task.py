@@ -11,7 +11,14 @@ from typing import Any
 
 from stepforge.language.spec import Spec
 from stepforge.verify.certificate import Counterexample, Status, Verdict
-from stepforge.verify.files.generated import KERNELS, LAUNCHERS, ON_HOST, Pair, Variant
+from stepforge.verify.files.generated import (
+    KERNELS,
+    LAUNCHERS,
+    ON_HOST,
+    Pair,
+    Variant,
+    c_files,
+)
 from stepforge.verify.rungs.levels import AMD, DEVICE_TARGET, DTYPES, TARGETS
 from stepforge.verify.rungs.registry import Need, Rung
 
@@ -107,4 +114,5 @@ _IS_THERE: dict[Need, Callable[[Task], bool]] = {
     Need.kernel: lambda task: bool(task.backends),
     Need.all_kernels: lambda task: task.backends == LAUNCHERS,
     Need.torch_class: lambda task: bool(task.spec.torch_class),
+    Need.c: lambda task: all(path.is_file() for path in c_files(task.spec, task.folder)),
 }
