@@ -57,7 +57,7 @@ def result(kind: str = "A", level: str = "triton", **rungs: str) -> Result:
 
 @pytest.mark.usefixtures("_made_once")
 def test_every_optimizer_has_mutants_of_every_class_and_level() -> None:
-    chosen = collect({name: stock(name) for name in ("lion", "sgd")}, FOLDER, 220, 20, 0)
+    chosen = collect({name: stock(name) for name in ("lion", "sgd")}, FOLDER, 260, 20, 0)
     assert {m.level for m in chosen} == set(LEVELS)
     assert {m.kind for m in chosen} == set(CLASSES)
     count = Counter(m.spec.name for m in chosen)

@@ -55,8 +55,8 @@ class Backend:
         modes: Of a backend whose files launch kernels: how these get their numbers, as
             `stepforge.verify.files.generated` says. Others offer plain functions.
         artefact: What its files are for the rungs, such as "numpy", the reference, "kernel", files
-            that launch one, or "c". Their rule may be edited; files of others have to be what build
-            writes.
+            that launch one, "c", or "caller", what calls that. But for the last, their rule may be
+            edited; files of others have to be what build writes.
         copied: Files of its folder that are the same for all specs → what they are copied from, in
             the folder of templates.
         made: Files of its folder that are the same for all specs → what their texts are made from,
@@ -163,6 +163,7 @@ BACKENDS: dict[str, Backend] = {
             doc="Functions that step arrays in place by the C files, compiled on first use.",
             needs=("numpy", "c"),
             libraries=("numpy",),
+            artefact="caller",
             copied={"_library.py": "cpu/_library.py", "_tables.py": "cpu/_tables.py"},
         ),
         Backend(

@@ -37,7 +37,7 @@ def mutate(
             "--level",
             metavar="LEVEL",
             help="Where faults are planted (repeatable), by default everywhere: "
-            "spec, rule, numpy, triton, multi_tensor, ttir, ptx, surroundings, generator.",
+            "spec, rule, numpy, triton, multi_tensor, c, ttir, ptx, surroundings, generator.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice.")] = 0,

@@ -23,9 +23,9 @@ from stepforge.mutate.planted import SPEC
 
 FOLDERS = ("language", "operations", "lowering", "backends")
 FORMULAS = "operations/functions/*.formula"
-TEMPLATES = ("backends/templates/*.py.jinja", "backends/templates/[!t]*/*",
+TEMPLATES = ("backends/templates/[!c]*.py.jinja", "backends/templates/[!ct]*/*",
              "backends/templates/tr*/*")  # fmt: skip
-"""Those of the files that rungs look at, which torch's are not."""
+"""Those of the files that rungs look at, which torch's are not, but for C and its callers."""
 Edit = tuple[str, str]
 """What is done, and the text that takes the place of a node or line."""
 

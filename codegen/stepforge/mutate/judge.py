@@ -10,20 +10,19 @@ from concurrent.futures import Future, as_completed
 from contextlib import closing
 from pathlib import Path
 
-from stepforge.backends.registry import BACKENDS
+from stepforge.backends.registry import BACKENDS, shared
 from stepforge.backends.render import copied
 from stepforge.mutate import copies
 from stepforge.mutate.mutant import FILES, GENERATOR, LEVELS, SURROUNDINGS, TARGET, Mutant, shown
 from stepforge.output import emit, manifest
 from stepforge.verify.certificate import Status
-from stepforge.verify.files.generated import KERNELS, LAUNCHERS, ON_HOST, Variant
+from stepforge.verify.files.generated import KERNELS, LAUNCHERS, ON_HOST, C, Variant
 from stepforge.verify.files.inspection import inspect
 from stepforge.verify.run import tasks
 from stepforge.verify.run.workers import Pools, reason
 from stepforge.verify.rungs.registry import Rung
 from stepforge.verify.rungs.task import Task
 
-TABLES = "multi_tensor/_tables.py"
 SECONDS = 60.0
 """Of processor time, for one mutant in one kind of worker."""
 Statuses = dict[str, str]
@@ -91,14 +90,15 @@ def verdicts(mutant: Mutant, rungs: Sequence[Rung], folder: Path, seed: int) -> 
         name = mutant.spec.name
         if mutant.level == SURROUNDINGS:
             return _around(mutant, rungs, place, seed)
-        for backend in ("numpy", *LAUNCHERS):
+        for backend in ("numpy", *LAUNCHERS, *C):
             path = place / BACKENDS[backend].file(name)
             path.parent.mkdir()
             own = mutant.files.get(backend)
             if own is None:
                 own = (folder / backend / path.name).read_text(encoding="utf-8")
             path.write_text(own, encoding="utf-8")
-        (place / TABLES).write_text(copied(TABLES), encoding="utf-8")
+        for file in shared(("multi_tensor", *C)):
+            (place / file).write_text(copied(file), encoding="utf-8")
         return dict(_each(mutant, rungs, place, seed))
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -32,10 +32,11 @@ GENERATOR = "generator"
 SURROUNDINGS = "surroundings"
 LEVELS = {
     "spec": {"spec"},
-    "rule": {"numpy", "kernel"},
+    "rule": {"numpy", "kernel", "c"},
     "numpy": {"numpy"},
     "triton": {"kernel"},
     "multi_tensor": {"kernel"},
+    "c": {"c"},
     "ttir": {"ttir"},
     "ptx": {"ptx"},
     SURROUNDINGS: {"numpy", "kernel"},
@@ -44,7 +45,7 @@ LEVELS = {
 """Where a fault is planted → what has it first; rungs that look at that are asked.
 
 spec: in the formula, with all files built from it. rule: after reading, so that both files have the
-fault and agree. numpy, triton, multi_tensor: in one file. ttir, ptx: in what the compiler makes.
+fault and agree. numpy, triton, multi_tensor, c: in one file. ttir, ptx: in what the compiler makes.
 surroundings: in any file, around the rule: `FILES` is asked first, as `verify` does it. generator:
 in what makes the files, and in a verifier that has the same fault.
 """

@@ -80,9 +80,10 @@ def main(folder: Path, rungs: list[str]) -> None:
         from stepforge.backends.registry import verified
         from stepforge.backends.render import copied, render
         from stepforge.lowering.lower import lower
+        from stepforge.verify.files.generated import C
 
         kernel = lower(spec)
-        for backend in verified():
+        for backend in filter(lambda backend: backend.name not in C, verified()):
             path = folder / backend.file(spec.name)
             path.parent.mkdir()
             path.write_text(render(kernel, backend.name), encoding="utf-8")

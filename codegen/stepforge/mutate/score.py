@@ -1,8 +1,8 @@
 """mutation-score (R12), how good the verifier is: mutants of all classes, judged by every rung.
 
-`mutant` says what a mutant is. `rules`, `texts`, `surroundings`, `artefacts` and `generator` make
-them in the rule, in generated files, around the rule, in Triton IR and PTX, and in stepforge
-itself; `judge` runs the rungs, `report` counts. A mutant that a proof shows to perform the rule's
+`mutant` says what a mutant is. `rules`, `texts`, `c_texts`, `surroundings`, `artefacts` and
+`generator` make them in the rule, in generated files, around the rule, in Triton IR and PTX, and in
+stepforge itself; `judge` runs the rungs, `report` counts. A mutant that a proof shows to perform the rule's
 own rounded operations is no fault, and is left out.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from stepforge.backends.registry import verified
 from stepforge.language.spec import Options, Spec
-from stepforge.mutate import artefacts, generator, rules, surroundings, texts
+from stepforge.mutate import artefacts, c_texts, generator, rules, surroundings, texts
 from stepforge.mutate.judge import Statuses, judged, processes
 from stepforge.mutate.mutant import GENERATOR, LEVELS, TARGET, Mutant
 from stepforge.mutate.report import Report, Result
@@ -130,6 +130,8 @@ def _of_texts(spec: Spec, folder: Path) -> Iterator[Mutant]:
         yield from rules.misnamed(spec, options)
         yield from texts.mutants(spec, options, files["triton"])
         yield from texts.mutants(spec, options, files["multi_tensor"], "multi_tensor")
+        yield from c_texts.mutants(spec, options, files["c"])
+        yield from c_texts.equivalents(spec, options, files["c"])
         yield from texts.of_fast_mode(spec, options, files["triton"])
         yield from texts.equivalents(spec, options, files["triton"])
         yield from texts.of_reference(spec, options, files["numpy"])

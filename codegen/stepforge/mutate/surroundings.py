@@ -15,7 +15,7 @@ from pathlib import Path
 from stepforge.language.names import kernel_of
 from stepforge.language.spec import Spec
 from stepforge.mutate.mutant import SURROUNDINGS, Mutant
-from stepforge.output import emit, manifest
+from stepforge.output import emit
 
 SITES = 2
 """Of one fault in one file."""
@@ -191,7 +191,7 @@ def files(spec: Spec) -> Mapping[str, str]:
     return {
         path.relative_to("/").as_posix(): text
         for path, text in built.items()
-        if path.name != manifest.NAME
+        if path.suffix == ".py"
     }
 
 

@@ -183,7 +183,7 @@ def test_every_part_of_a_task_is_in_the_key(tmp_path: Path) -> None:
     assert changed == {*work.__slots__} - {"spec", "folder"}  # which the next tests are about
 
 
-@pytest.mark.parametrize("file", [*(f"{b}/lion.py" for b in BACKENDS), *shared()])
+@pytest.mark.parametrize("file", [*(b.file("lion") for b in BACKENDS.values()), *shared()])
 def test_every_generated_file_is_in_the_key(file: str, tmp_path: Path) -> None:
     folder = copy_of("lion", tmp_path / "generated")
     work = task("R7", folder, "lion")

@@ -106,6 +106,7 @@ WRONG = {
     "constant": (UPDATE, UPDATE.replace("eps", "(real)1e-08")),
     "within the root": (UPDATE, UPDATE.replace("(v_hat) + eps", "(v_hat + eps)")),
     "one ulp": (V, V.replace("(g * g)", "(g * g * (real)1.00000012)")),
+    "integers": (UPDATE, UPDATE.replace("lr_over", "1 / 2 * lr_over")),
     "early": (f"{M}\n        {V}", f"{V.replace('g * g', 'm * m')}\n        {M}"),
     "guard": (UPDATE, f"{UPDATE[:-1]} + (g == (real)0.6180339 ? 1 : 0);"),
 }
@@ -131,7 +132,7 @@ def test_an_edited_rule_is_refuted_with_its_line(name: str, tmp_path: Path) -> N
 
 
 REFUSED = {
-    "integers": (UPDATE, UPDATE.replace("lr_over", "1 / 2 * lr_over"), "`/` of two integers"),
+    "division by zero": (UPDATE, UPDATE.replace("eps", "1 / 0"), "`/` of two integers"),
     "octal": (UPDATE, UPDATE.replace("eps", "010"), "the literal `010`"),
     "unset": (M, f"m = v_hat; {M}", "reads `v_hat`, which may have no value yet"),
     "constant": (M, f"{M} eps = 0;", "assigns `eps`, which is constant"),
@@ -350,8 +351,7 @@ def test_c_is_read_as_a_compiler_reads_it(kind: str, tmp_path: Path) -> None:
     code = f'#include "_stepforge.h"\n#define real {real}\n'
     for k, text in enumerate(texts):
         body = (HEAD + text + TAIL).replace("#ifdef real\n", "").replace("#else\n#endif\n", "")
-        body = body.replace("void update", f"void update{k}").replace("    update(", f"    update{k}(")
-        code += body.replace("static void step", f"void step{k}")
+        code += re.sub(r"\b(update|step)\(", rf"\g<1>{k}(", body).replace("static void", "void")
     source, out = tmp_path / "c" / "random.c", tmp_path / "random.so"
     source.write_text(code)
     flags = ["-O1", "-ffp-contract=off", "-fPIC", "-shared", "-fopenmp-simd", "-w"]

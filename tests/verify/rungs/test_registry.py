@@ -170,6 +170,7 @@ def test_a_rung_has_a_name_and_a_number() -> None:
         ("R6", {"targets": (levels.AMD,)}, Need.ptx),
         ("R2", {"backends": ()}, Need.kernel),
         ("R8", {"spec": small("p = p - lr*g")}, Need.torch_class),
+        ("R10", {"folder": ROOT / "specs"}, Need.c),
         ("R12", {"backends": ("triton",)}, Need.all_kernels),
     ],
 )
@@ -194,16 +195,17 @@ def test_what_is_not_installed_is_the_reason(
 
 def test_levels_have_ever_more_rungs() -> None:
     fast, full, deep = (rungs(stock("adamw"), level) for level in Level)
-    assert [r.number for r in fast] == ["R0", "R1", "R2", "R3", "R5", "R6", "R7"]
-    assert [r.number for r in full] == [*(r.number for r in fast), "R8", "R9"]
+    assert [r.number for r in fast] == ["R0", "R1", "R2", "R3", "R5", "R6", "R7", "R10"]
+    assert [r.number for r in full] == [*(r.number for r in fast[:-1]), "R8", "R9", "R10"]
     assert [r.number for r in deep] == [*(r.number for r in full), "R12"]
 
 
 @pytest.mark.parametrize(
     ("level", "expected"),
     [
-        ("spec", "R0 R8"), ("rule", "R1 R2 R3 R5 R6 R7 R8 R9"), ("numpy", "R1 R2 R3 R8"),
+        ("spec", "R0 R8"), ("rule", "R1 R2 R3 R5 R6 R7 R8 R9 R10"), ("numpy", "R1 R2 R3 R8"),
         ("triton", "R2 R3 R5 R6 R7 R9"), ("multi_tensor", "R2 R3 R5 R6 R7 R9"),
+        ("c", "R10"),
         ("ttir", "R3 R5 R6 R7 R9"), ("ptx", "R5 R6 R7 R9"),
     ],
 )  # fmt: skip
@@ -215,7 +217,7 @@ def test_mutants_are_judged_by_what_looks_behind_them(level: str, expected: str)
 def test_assumptions_name_all_rungs_that_make_them() -> None:
     texts = [*assumptions("")]
     (bits,) = (text for text in texts if "(bits)" in text)
-    assert bits.startswith("triton-ir-proof (R3), ptx-proof (R7), PROVED (bits): IEEE 754")
+    assert bits.startswith("triton-ir-proof (R3), ptx-proof (R7), c-proof (R10), PROVED (bits): ")
     assert not any("{" in text for text in texts)
 
 

@@ -150,7 +150,7 @@ class Folder:
             found.refuse(f"{path} is stale: the spec has changed; run `{command}`", name)
         elif backend.artefact == "c":
             self._edited_c(path, text, spec, found)
-        elif backend.artefact:
+        elif backend.artefact and backend.artefact != "caller":
             self._edited(path, text, spec, backend, built, found)
         else:
             self._differs(path, text, built, backend, found, name)
@@ -226,7 +226,8 @@ class Folder:
                 found.wrong.append(f"{path} cannot be read: it holds {error}")
                 return
             where, lines = f"{path}:{words.line}", ["", *words.difference]
-        around = ", outside of the rule" if broken and backend.artefact else ""
+        may_be_edited = broken and backend.artefact not in ("", "caller")
+        around = ", outside of the rule" if may_be_edited else ""
         found.wrong.append(f"{where} differs from what build writes{around}" + "\n    ".join(lines))
 
     def _of(self, name: str) -> _Found:

@@ -24,7 +24,7 @@ from stepforge.verify.rungs.proof import (
     worst,
 )
 from stepforge.verify.rungs.task import Task
-from stepforge.verify.terms import c_rule, congruence
+from stepforge.verify.terms import c_host, c_rule, congruence
 from stepforge.verify.terms.c_caller import Caller, Handed, handed
 from stepforge.verify.terms.c_rule import LOADED, STORED, Element
 from stepforge.verify.terms.c_text import CFile
@@ -95,7 +95,7 @@ def _numbers(subject: Subject, path: Path, source: CFile, made: Handed) -> Outco
     """The numbers that C computes for a step, beside those of the Python caller."""
     spec, options = subject.spec, subject.options
     scalars = [state.name for state in spec.states if state.scalar]
-    host = c_rule.host(
+    host = c_host.host(
         source, spec.name, [number.name for number in spec.numbers],
         [options[option.name] for option in spec.options], scalars, list(made.scalars),
     )  # fmt: skip

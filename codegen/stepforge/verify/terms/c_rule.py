@@ -1,4 +1,4 @@
-"""What a generated C file computes: `update` for one element, as `step` calls it, and its host.
+"""What a generated C file does to one element: `update`, as `step` calls it.
 
 What the loop over tensors and threads does around it is the same for all files (`_stepforge.c`):
 an element arrives in the compute type, converted from the type of its column, and what is stored
@@ -64,7 +64,7 @@ def element(
         Refuted: It does what no rule may.
     """
     call, names = _dispatched(file, bits, OF_KIND[kinds["p"]])
-    update = _function(file.rule, "update")
+    update = function(file.rule, "update")
     parameters = update.decl.type.args.params
     arguments = call.args.exprs if call.args else []
     if len(parameters) != len(arguments):
@@ -83,7 +83,8 @@ def element(
     return Element(stores, reader.lines, reader.loaded, reader.origin)
 
 
-def _function(functions: Mapping[str, Any], name: str) -> Any:
+def function(functions: Mapping[str, Any], name: str) -> Any:
+    """A function by its name; raises `Unsupported` if it is missing."""
     if name not in functions:
         raise Unsupported(0, f"no function `{name}`")
     return functions[name]
@@ -91,7 +92,7 @@ def _function(functions: Mapping[str, Any], name: str) -> Any:
 
 def _dispatched(file: CFile, bits: int, stored: int) -> tuple[Any, Mapping[str, int]]:
     """The call of `update` that `step` comes to, and what names are numbers there."""
-    step = _function(file.rule, "step")
+    step = function(file.rule, "step")
     names = {**FORMATS, "options": bits, "stored": stored}
     items = step.body.block_items or []
     if len(items) == 1 and type(items[0]).__name__ == "Switch":
@@ -298,116 +299,8 @@ class Around:
 
 def around(file: CFile, name: str) -> Around:
     """The columns that `<name>_step` declares."""
-    step = _function(file.rest, f"{name}_step")
+    step = function(file.rest, f"{name}_step")
     found = [item for item in step.body.block_items or [] if getattr(item, "name", "") == "access"]
     if len(found) != 1 or type(found[0].init).__name__ != "InitList":
         raise Unsupported(line_of(step), "other than one list of accesses")
     return Around(tuple(whole(e) for e in found[0].init.exprs), line_of(found[0]))
-
-
-@dataclass(frozen=True)
-class Host:
-    """What the function of numbers computes.
-
-    Attributes:
-        numbers: In float64, in their order.
-        scalars: New scalar states.
-        origin: The first line that computes a term.
-    """
-
-    numbers: list[Term]
-    scalars: dict[str, Term]
-    origin: dict[Term, int]
-
-
-def host(
-    file: CFile, name: str, given: Sequence[str], options: Sequence[bool],
-    scalars: Sequence[str], active: Sequence[str],
-) -> Host:  # fmt: skip
-    """Runs the function of numbers.
-
-    Args:
-        file: The file.
-        name: The optimizer.
-        given: The names of the numbers of a step, in the order of the parameters.
-        options: The options, likewise.
-        scalars: The scalar states, likewise.
-        active: Those of them that there are.
-
-    Raises:
-        Unsupported: It holds something that cannot be lifted.
-        Refuted: It does what it may not.
-    """
-    function = _function(file.rest, f"{name}_numbers")
-    parameters = function.decl.type.args.params
-    wanted: list[str | bool] = ["numbers", "t", *given, *options, *scalars]
-    if len(parameters) != len(wanted):
-        raise Refuted(line_of(function), "has other parameters than a step has numbers")
-    reader = _Host()
-    for parameter, what in zip(parameters, wanted, strict=True):
-        reader.bind(parameter, what, active)
-    reader.block(function.body.block_items)
-    count = len(reader.stores)
-    if set(reader.stores) != set(range(count)):
-        raise Refuted(line_of(function), "leaves a number out")
-    return Host([reader.stores[k] for k in range(count)], reader.scalars, reader.origin)
-
-
-class _Host(Reader):
-    """The function of numbers.
-
-    Attributes:
-        stores: The numbers by their places.
-        scalars: New scalar states.
-    """
-
-    def __init__(self) -> None:
-        super().__init__({"double": rule.HOST}, "c_scalar", lambda kind: rule.Builder(kind, False))
-        self.pointers: dict[str, str] = {}
-        self.stores: dict[int, Term] = {}
-        self.scalars: dict[str, Term] = {}
-        self.numbers = ""
-
-    def bind(self, parameter: Any, what: str | bool, active: Sequence[str]) -> None:
-        """Gives a parameter its meaning."""
-        name = parameter.name
-        is_pointer = type(parameter.type).__name__ == "PtrDecl"
-        kind = type_of(parameter.type.type if is_pointer else parameter.type)
-        if kind != (INT if isinstance(what, bool) else "double"):
-            raise Refuted(line_of(parameter), f"the type of `{name}`")
-        if isinstance(what, bool):
-            self.declare(name, Variable(INT, False), int(what), parameter)
-        elif what == "numbers" and is_pointer and not self.numbers:
-            self.numbers = name
-        elif is_pointer:
-            self.pointers[name] = what
-            if what in active:
-                self.scalars[what] = terms.scalar(what)
-        else:
-            self.declare(name, Variable(rule.HOST, False), terms.scalar(what), parameter)
-
-    def through(self, node: Any) -> Value:
-        """`*x_ptr`: a scalar state."""
-        name = self._scalar(node)
-        return self.scalars[name] if name in self.scalars else terms.constant(0.0, rule.HOST)
-
-    def _scalar(self, node: Any) -> str:
-        name = self.pointers.get(getattr(node.expr, "name", ""))
-        if name is None:
-            raise Unsupported(line_of(node), "an address")
-        return name
-
-    def store(self, place: Any, value: Value) -> None:
-        """`numbers[k] = …` and `*x_ptr = …`."""
-        stored = self.number(value, rule.HOST, place)
-        if self.chosen:
-            raise Unsupported(line_of(place), "a store under a condition on values")
-        if type(place).__name__ == "UnaryOp" and place.op == "*":
-            self.scalars[self._scalar(place)] = stored
-        elif type(place).__name__ == "ArrayRef" and getattr(place.name, "name", "") == self.numbers:
-            at = whole(place.subscript)
-            if at in self.stores:
-                raise Refuted(line_of(place), f"stores number {at} twice")
-            self.stores[at] = stored
-        else:
-            super().store(place, value)

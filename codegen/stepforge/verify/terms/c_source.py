@@ -1,9 +1,11 @@
 """Generated C as terms: its statements run on symbols, with C's conversions, branches joined.
 
 An operation on floats and doubles is one of doubles: a literal such as `0.5` that is not made a
-`real` first computes in double, and is lifted so. Integers are literals and conditions, with which
-nothing is computed but conditions; an integer that meets a number becomes that number. What else C
-has is `Unsupported` with its line, and what no rule may do is `Refuted`.
+`real` first computes in double, and is lifted so. Integers are literals, of which `1 / 2` is 0, and
+conditions, with which nothing is computed but conditions; an integer that meets a number becomes
+that number. What else C has is `Unsupported` with its line, and what no rule may do is `Refuted`.
+
+In one file, because it is one interpreter.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from stepforge.verify.terms.terms import Term, apply
 Value = int | Term
 """An integer that is known, a condition, or a float or double."""
 LARGEST = 2**53
+"""Whole numbers up to here are doubles."""
+LARGEST_INT = 2**31
+"""What is computed with integers is below."""
 MAX_DEPTH = 200
 """Of nested expressions."""
 INT = "int"
@@ -310,10 +315,22 @@ class Reader:
         if op not in _ARITHMETIC:
             raise Unsupported(line_of(node), f"the operator `{op}`")
         kind = self.type_of(a, b)
+        if isinstance(a, int) and isinstance(b, int):
+            return self.whole(op, a, b, node)
         if kind == INT:
             raise Unsupported(line_of(node), f"`{op}` of two integers")
         operands = [self.number(x, kind, node) for x in (a, b)]
         return self.noted(apply(_ARITHMETIC[op], *operands), node)
+
+    def whole(self, op: str, a: int, b: int, node: Any) -> int:
+        """Arithmetic on literals, whose quotients have no fractions: `1 / 2` is 0."""
+        if max(abs(a), abs(b)) < LARGEST_INT and (op != "/" or b):
+            quotient = abs(a) // abs(b) if b else 0
+            found = {"+": a + b, "-": a - b, "*": a * b}
+            found["/"] = quotient if (a < 0) is (b < 0) else -quotient
+            if abs(found[op]) < LARGEST_INT:
+                return found[op]
+        raise Unsupported(line_of(node), f"`{op}` of two integers that has no value")
 
     def of_conditions(self, op: str, a: Value, b: Value, node: Any) -> Value:
         """A comparison of a condition with 0."""
