@@ -122,9 +122,9 @@ def test_the_templates_of_a_backend_have_a_digest_of_all_that_they_can_include(
     assert changed == {
         "numpy.py.jinja": {"numpy"},
         "triton/div.jinja": {"triton", "multi_tensor"},
-        "host/scalar_max.jinja": {"numpy", "triton", "multi_tensor"},
+        "host/scalar_max.jinja": {"numpy", "triton", "multi_tensor", "cpu"},
         "spec.toml.jinja": set(),
-        "../functions/exp.formula": {"numpy", "triton", "multi_tensor"},
+        "../functions/exp.formula": {"numpy", "triton", "multi_tensor", "cpu"},
     }
 
 

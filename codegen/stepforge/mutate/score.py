@@ -2,8 +2,8 @@
 
 `mutant` says what a mutant is. `rules`, `texts`, `c_texts`, `surroundings`, `artefacts` and
 `generator` make them in the rule, in generated files, around the rule, in Triton IR and PTX, and in
-stepforge itself; `judge` runs the rungs, `report` counts. A mutant that a proof shows to perform the rule's
-own rounded operations is no fault, and is left out.
+stepforge itself; `judge` runs the rungs, `report` counts. A mutant that a proof shows to perform
+the rule's own rounded operations is no fault, and is left out.
 """
 
 from __future__ import annotations
