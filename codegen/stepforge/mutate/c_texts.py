@@ -38,7 +38,7 @@ _RULE: tuple[tuple[str, str, Change], ...] = (
     ("C", "integers", _each(r"= (.*);", r"= 1 / 2 * \1;")),
     ("E", "left out", _each(r"^( +)\w+ = .*;$", r"\1;")),
     ("G", "double", _each(r"\(real\)(?=[\d.])", "")),
-    ("G", "double", _each(r"= (.*);", r"= 1.0000001 * (\1);")),
+    ("G", "double", _each(r"= (.*);", r"= 1e-9 + (\1);")),
     ("G", "double", _each(r" - (?=\w)", " - 1e-300 - ")),
     ("G", "through a double", _each(r"real_sqrt\((\w+)\)", r"real_sqrt(1.0 * \1)")),
     ("G", "unrounded", _each(r"real_stored(?=\()", "")),
@@ -64,7 +64,7 @@ _AROUND: tuple[tuple[str, str, Change], ...] = (
     ("J", "another number of the host", _each(r"numbers\[0\] = \w+;", "numbers[0] = t;")),
 )
 _SAME: tuple[tuple[str, Change], ...] = (
-    ("commute", _each(r"(= \w+) \* (\w+);", r"= \2 * \1;")),
+    ("commute", _each(r"= (\w+) \* (\w+);", r"= \2 * \1;")),
     ("square", _each(r"\((\w+) \* \1\)", r"real_square(\1)")),
     ("comment", _each(r";$", "; // so")),
     ("brackets", _each(r"= (.*);", r"= (\1);")),
@@ -85,7 +85,10 @@ def mutants(spec: Spec, options: Options, text: str) -> Iterator[Mutant]:
                 if changed not in seen:
                     seen.add(changed)
                     what = f"line {index + 1}, {line.strip()} -> {new.strip()}"
-                    yield Mutant(spec, options, "c", kind, operator, what, {"c": changed})
+                    # Elsewhere `stored` rounds nothing.
+                    dtype = "bf16" if operator == "unrounded" else "fp32"
+                    files = {"c": changed}
+                    yield Mutant(spec, options, "c", kind, operator, what, files, dtype=dtype)
 
 
 def equivalents(spec: Spec, options: Options, text: str) -> Iterator[Mutant]:

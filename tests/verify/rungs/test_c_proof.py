@@ -14,6 +14,7 @@ from support import stock
 
 from stepforge.language.reader import loads
 from stepforge.language.spec import Spec
+from stepforge.mutate import c_texts
 from stepforge.mutate.planted import SPEC
 from stepforge.output import emit
 from stepforge.verify.certificate import Status, Verdict
@@ -374,3 +375,19 @@ def test_c_is_read_as_a_compiler_reads_it(kind: str, tmp_path: Path) -> None:
             assert got.dtype == dtype
             assert np.array_equal(got, p, equal_nan=True), text
             assert np.array_equal(np.signbit(got), np.signbit(p)) or np.isnan(p).any(), text
+
+
+def test_planted_faults_are_refuted_and_rewritings_proved(tmp_path: Path) -> None:
+    """Those of `mutate --level c`; what changes nothing under these options is proved as well."""
+    spec = stock("kahan_adamw")
+    path = built(spec, tmp_path) / "c" / "kahan_adamw.c"
+    text = path.read_text()
+    refuted = set()
+    faults = [*c_texts.mutants(spec, {}, text)]
+    for mutant in (*faults[::3], *c_texts.equivalents(spec, {}, text)):
+        path.write_text(mutant.files["c"])
+        found = verdict(spec, tmp_path, {}, *DTYPES)
+        wanted = Status.PROVED if mutant.kind == "EQ" else Status.REFUTED
+        assert found.status is wanted, (mutant.name, found)
+        refuted |= {mutant.kind} - {"EQ"}
+    assert refuted >= {*"ABCEFGIJ"}
