@@ -80,7 +80,7 @@ _NONE = {name: _nothing for name in dir(torch) if name.startswith(("_foreach_", 
 def on_device(step: Callable[[], object]) -> Callable[[], object]:
     """Our step as it is for parameters on a GPU."""
     optimizer = step.__self__  # type: ignore[attr-defined]
-    optimizer._step_on_host = optimizer._step_on_device
+    optimizer._is_on_host = lambda parameter: False
     return step
 
 

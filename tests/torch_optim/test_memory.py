@@ -37,7 +37,7 @@ def on(path: str, case: Case) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel, f"{case.name}_kernel", Launch())
         if path == "device":
-            patch.setattr(runtime.Optimizer, "_step_on_host", runtime.Optimizer._step_on_device)
+            patch.setattr(runtime.Optimizer, "_is_on_host", staticmethod(lambda _: False))
         elif path == "free":
             patch.setattr(runtime.Optimizer, "_is_free", staticmethod(lambda *_: True))
         yield

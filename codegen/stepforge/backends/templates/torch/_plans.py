@@ -96,6 +96,7 @@ class Plan:
         gradients: Those of the gradients, where the last step has found them.
         scalars: The rule's names of the scalar states.
         device: Where the parameters are.
+        is_on_host: Whether they are stepped on the CPU.
         launched: What the step was launched with: the tables of the kernel, or C code and table.
     """
 
@@ -116,6 +117,7 @@ class Plan:
         self.t, self.names, self.types = first.t, work.names, _types(first)
         self.before = tuple([scalar.item() for scalar in first.scalars])
         self.scalars, self.device = work.scalars, first.tensors[0].device
+        self.is_on_host = bool(work.host)
         self.sizes = [job.tensors[0].numel() for job in jobs]
         self.rows = [[tensor.data_ptr() for tensor in job.tensors] for job in jobs]
         self.gradients = [row[GRADIENT] for row in self.rows]

@@ -157,7 +157,7 @@ class Optimizer(Checkpoints):
         self._check(group)
         values = self._values(group)
         found = plan.find(group, values, places)
-        if found is None or not (plan.device.type == "cpu" or found.gradients == plan.gradients):
+        if found is None or not (plan.is_on_host or found.gradients == plan.gradients):
             return None
         given = {name: number(value) for name, value in values.items()}
         after = dict(zip(plan.scalars, plan.before, strict=True))
@@ -186,7 +186,7 @@ class Optimizer(Checkpoints):
     def _run_planned(self, planned: Planned) -> Plan:
         """Steps the parameters of a group by its plan."""
         plan, found = planned.plan, planned.found
-        if plan.device.type == "cpu":
+        if plan.is_on_host:
             by_c, table, options = plan.launched
             if found.gradients != plan.gradients:
                 by_c.moved(table, found.gradients)
@@ -252,7 +252,8 @@ class Optimizer(Checkpoints):
                 continue
             if scaling.skips:
                 continue
-            (work.empty if p.is_meta else work.host if p.is_cpu else work.device).append(job)
+            waiting = work.host if self._is_on_host(p) else work.device
+            (work.empty if p.is_meta else waiting).append(job)
             if (job.t, *job.before) not in work.after:
                 work.numbers.update({name: number(value) for name, value in values.items()})
                 self._check_inputs(work.numbers)
@@ -343,6 +344,11 @@ class Optimizer(Checkpoints):
     def _step_on_device(self, work: Work, jobs: list[Job], scale: float | None) -> None:
         """One step on accelerators, with counters on the CPU."""
         step_on_device(self._kernel(), self._tables(), work, jobs, scale)
+
+    @staticmethod
+    def _is_on_host(parameter: torch.Tensor) -> bool:
+        """Whether a parameter is stepped on the CPU."""
+        return bool(parameter.is_cpu)
 
     @staticmethod
     def _is_free(parameter: torch.Tensor, group: Group) -> bool:
