@@ -39,6 +39,9 @@ def shim() -> str:
     return "\n".join(lines) + "\n"
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+
+
 @pytest.fixture(scope="module", params=["-O3 -march=native", "-O1"])
 def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder: Path = tmp_path_factory.mktemp("numbers")

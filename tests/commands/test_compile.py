@@ -83,7 +83,8 @@ def test_the_example_in_cpp_is_near_a_loop_in_double(tmp_path: Path, command: Co
     assert done.returncode == 0, done.stderr
     built = subprocess.run(
         ["c++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror",
-         str(ROOT / "examples" / "offload.cpp"), "-I.", "-L.", "-loptim", "-Wl,-rpath,.", "-o", "offload"],
+         str(ROOT / "examples" / "offload.cpp"), "-I.", "-L.", "-loptim",
+         "-Wl,-rpath,.", "-o", "offload"],
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr

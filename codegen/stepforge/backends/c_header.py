@@ -16,8 +16,12 @@ from stepforge.lowering.lower import lower
 MARK = "Made by `stepforge compile`"
 """What the header and the library say of themselves."""
 _CPP = frozenset(
-    ["alignas", "alignof", "and", "and_eq", "asm", "bitand", "bitor", "catch", "class", "co_await", "co_return", "co_yield", "compl", "concept", "const_cast", "consteval", "constinit", "decltype", "delete", "dynamic_cast", "explicit", "export", "friend", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "operator", "or", "or_eq", "private", "protected", "public", "reinterpret_cast", "requires", "static_cast", "template", "this", "throw", "try", "typeid", "typename", "using", "virtual", "wchar_t", "char8_t", "char16_t", "char32_t", "xor", "xor_eq"]
-)
+    "and and_eq bitand bitor catch class co_await co_return co_yield compl concept const_cast "
+    "consteval constinit decltype delete dynamic_cast explicit export friend mutable namespace "
+    "new noexcept not not_eq operator or or_eq private protected public reinterpret_cast "
+    "requires static_cast template this throw try typeid typename using virtual wchar_t char8_t "
+    "char16_t char32_t xor xor_eq".split()
+)  # fmt: skip
 """Keywords of C++ that C does not have."""
 _TAKEN = ("stepforge_step", "stepforge_count", "stepforge_format", "stepforge_made")
 _BEGIN = """\
@@ -131,8 +135,8 @@ def _section(spec: Spec) -> Section:
         *(f"    {line}{',' if line != constants[-1] else ''}" for line in constants),
         "};",
         "",
-        f"int {name}_step(const struct {name}_row *rows, int64_t count, const unsigned char *types,",
-        "    const double *numbers, unsigned options, int threads);",
+        f"int {name}_step(const struct {name}_row *rows, int64_t count,",
+        "    const unsigned char *types, const double *numbers, unsigned options, int threads);",
         "",
         "/* " + comment(f"The numbers of a step, for `{name}_step`."),
         "",

@@ -1,4 +1,4 @@
-"""One shared library of the C files of specs, and its header: compiled aside, then moved in place."""
+"""One shared library of the C files of specs, and its header: compiled aside, then moved."""
 
 from __future__ import annotations
 
