@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from stepforge.backends import python
 from stepforge.backends.c import C, comment, numbers_signature
+from stepforge.backends.c_names import CPP_KEYWORDS
 from stepforge.language.diagnostics import Diagnostic, SpecError
 from stepforge.language.names import stepped_aside
 from stepforge.language.spec import Spec
@@ -15,14 +16,6 @@ from stepforge.lowering.lower import lower
 
 MARK = "Made by `stepforge compile`"
 """What the header and the library say of themselves."""
-_CPP = frozenset(
-    "and and_eq bitand bitor catch class co_await co_return co_yield compl concept const_cast "
-    "consteval constinit decltype delete dynamic_cast explicit export friend mutable namespace "
-    "new noexcept not not_eq operator or or_eq private protected public reinterpret_cast "
-    "requires static_cast template this throw try typeid typename using virtual wchar_t char8_t "
-    "char16_t char32_t xor xor_eq".split()
-)  # fmt: skip
-"""Keywords of C++ that C does not have."""
 _TAKEN = ("stepforge_step", "stepforge_count", "stepforge_format", "stepforge_made")
 _BEGIN = """\
 /* {mark}: it belongs to the library beside it. @generated
@@ -32,8 +25,8 @@ _BEGIN = """\
 
    - rows: for every parameter a struct NAME_row, in which what options leave out is NULL;
    - types: for every pointer of a row, in their order, a byte with the number format of that tensor
-     in all rows, whatever it is where the pointer is NULL. States are float64 where p is, else
-     float32 unless their description says otherwise; p and g may have any format;
+     in all rows, 0 where the pointer is NULL. What p is decides what is computed in: double if it
+     is float64, else float. Every tensor may have any format; states are best of that type;
    - numbers: what NAME_numbers has written into NAME_NUMBERS doubles for this step. Domains are not
      checked;
    - options: the sum of NAME_OPTION_... that are switched on, the same as for NAME_numbers;
@@ -210,4 +203,4 @@ def _prototype(kernel: Kernel) -> str:
 
 
 def _for_cpp(name: str, taken: set[str]) -> str:
-    return stepped_aside(f"{name}_", taken) if name in _CPP else name
+    return stepped_aside(f"{name}_", taken) if name in CPP_KEYWORDS else name
