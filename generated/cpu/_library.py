@@ -128,7 +128,7 @@ def command(sources: Sequence[Path], out: Path) -> list[str]:
     Raises:
         Unavailable: There is no compiler.
     """
-    flags = shlex.split(os.environ.get("STEPFORGE_CFLAGS", USUAL))
+    flags = _words("STEPFORGE_CFLAGS", USUAL)
     return [*_compiler(), *flags, *NEEDED, "-o", str(out), *map(str, sources), "-lm"]
 
 
@@ -174,8 +174,11 @@ def _cache() -> Path:
         raise Unavailable("the cache folder needs platformdirs: pip install platformdirs") from None
     folder = Path(platformdirs.user_cache_dir("stepforge", appauthor=False)) / "c"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+    status = folder.stat()
+    if hasattr(os, "getuid") and status.st_uid != os.getuid():
         raise Unavailable(f"{folder} belongs to another user")
+    if hasattr(os, "getuid") and status.st_mode & 0o022:
+        raise Unavailable(f"{folder} can be written by others: chmod go-w {folder}")
     return folder
 
 
@@ -206,9 +209,21 @@ def _processor() -> str:
     return "\n".join([text, *(line for line in lines if line.startswith(wanted))])
 
 
+def _words(variable: str, usual: str) -> list[str]:
+    """What a variable of the environment says, as the words that a shell would read.
+
+    Raises:
+        Unavailable: A quotation does not end.
+    """
+    try:
+        return shlex.split(os.environ.get(variable, usual))
+    except ValueError as error:
+        raise Unavailable(f"{variable} cannot be read: {str(error).lower()}") from None
+
+
 def _compiler() -> list[str]:
     """The call of the compiler, without flags."""
-    if given := shlex.split(os.environ.get("CC", "")):
+    if given := _words("CC", ""):
         path = shutil.which(given[0])
         if path is None:
             raise Unavailable(f"there is no compiler {given[0]}, which CC names")

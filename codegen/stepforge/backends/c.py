@@ -107,7 +107,7 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
             if options
             else "It has no options"
         ),
-        "numbers_signature": _numbers_signature(kernel),
+        "numbers_signature": numbers_signature(kernel),
         "numbers_about": comment(_numbers_about(kernel)),
         "host": "\n".join(_host(kernel)),
     }
@@ -215,7 +215,8 @@ def _ways(kernel: Kernel, options: list[str], takes_format: bool) -> Iterator[st
     yield "    }"
 
 
-def _numbers_signature(kernel: Kernel) -> str:
+def numbers_signature(kernel: Kernel) -> str:
+    """The first lines of the function of numbers."""
     spec = kernel.spec
     given = [f"double {number.name}" for number in spec.numbers]
     scalars = [f"double *{state.name}_ptr" for state in spec.states if state.scalar]

@@ -230,7 +230,7 @@ CODES: dict[str, str] = {
         "that is missing or too many, or a value of the wrong kind. `stepforge COMMAND --help` "
         "has examples."
     ),
-    "E091": "The compiler refuses the generated kernel.",
+    "E091": "The compiler refuses the generated code, or there is none.",
     "E092": "The command was interrupted, by Ctrl-C or by a signal, before it was done.",
     "E093": "stepforge itself failed. That is a bug in it, and no fault of the input.",
     "E101": "The expression or statement is not well-formed.",
