@@ -24,10 +24,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     place = tmp_path / "functions"
     shutil.copytree(formulas._FOLDER, place)
     monkeypatch.setattr(formulas, "_FOLDER", place)
-    for cached in (formulas.of, difference):
+    for cached in (formulas.of, formulas.digest, difference):
         cached.cache_clear()
     yield place
-    for cached in (formulas.of, difference):
+    for cached in (formulas.of, formulas.digest, difference):
         cached.cache_clear()
 
 
