@@ -33,6 +33,8 @@ from stepforge.language.values import kind_of
 MAX_PIECES = 16
 MAX_BASES = 8
 _NEEDED = ABOUT[:-1]
+_RIGHT: set[str] = set()
+"""Digests of the bases and pieces without an error: many dialects have one base."""
 
 Find = Callable[[str], Source]
 """The file of a spec that another one names; raises `SpecError` if there is none."""
@@ -117,7 +119,9 @@ class _Composer(Scheduling):
             self.error("E029", f"`{short(self.above[0])}` {why}", span)
             return None
         plain = resolved(source, self.find, self.above)
-        from_source(plain, None)  # what is wrong with it is said of its own file
+        if plain.digest not in _RIGHT:
+            from_source(plain, None)  # what is wrong with it is said of its own file
+            _RIGHT.add(plain.digest)
         return source if subject_of(source.data) == TRANSFORM else plain
 
     def about(self, family: Written | None) -> dict[str, Written]:
