@@ -33,11 +33,11 @@ from stepforge.backends.registry import BACKENDS
 from stepforge.commands.cli import app
 from stepforge.commands.views import views
 from stepforge.language.diagnostics import CODES, SpecError, render
-from stepforge.language.reader import loads
 from stepforge.language.spec import FAMILIES, NO_FAMILY
 from stepforge.language.subjects import SCHEDULE
 from stepforge.operations.table import author_functions
 from stepforge.project import config
+from stepforge.project.loading import loads
 from stepforge.verify.certificate import Certificate, Status, describe
 from stepforge.verify.driver import Level, Task, execute
 from stepforge.verify.rungs.registry import RUNGS, of
@@ -391,7 +391,10 @@ def test_the_code_of_schedules_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_example_of_schedules_is_the_spec() -> None:
-    (excerpt,) = blocks("toml", "docs/schedules.md")
+    excerpt, within = blocks("toml", "docs/schedules.md")
     whole = " ".join(stock("warmup_cosine").source.text.split())
     rule = excerpt.partition("factor = ")[2]
     assert " ".join(rule.split()) in whole
+    names = 'name = "mine"\ntitle = "Mine"\nsummary = "Steps."\nreference = "None"\n'
+    spec = loads(f'{names}{within}[rule]\nupdate = "p = p - lr*beta*g"\n')[0]
+    assert {h.name: h.default for h in spec.hyperparameters}["lr_steps"] == 5000
