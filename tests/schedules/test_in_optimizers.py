@@ -87,6 +87,13 @@ def test_a_class_takes_the_schedule_by_group_and_keeps_it_in_checkpoints(
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     own = importlib.import_module("built_with_schedule.torch").ScheduledRate
 
+    # With counters on the device, the numbers of all tensors are computed there.
+    values = {h.name: torch.tensor(h.default, dtype=torch.float64) for h in spec.hyperparameters}
+    counters = torch.arange(1, 71, dtype=torch.float64)
+    _, rates = own._numbers({}, counters, values)
+    right = [0.1 * oracles.warmup_cosine(e, 50, 5, 0) for e in range(70)]
+    np.testing.assert_allclose(rates.numpy(), right, rtol=1e-12, atol=1e-16)
+
     def groups() -> list[Any]:
         return [
             {"params": [torch.nn.Parameter(torch.ones(2, dtype=torch.float64))], "lr_steps": n}
