@@ -71,9 +71,10 @@ class Scheduled:
         return f"{self.name}_now"
 
     def taken(self, draft: Draft) -> list[str]:
-        """Its names that a draft has already."""
+        """Its names that a draft has already, or has for something else, such as `pi`."""
         names = draft.names() | _GIVEN
-        return [name for name in (*self.new.values(), self.now) if name in names]
+        read = {name for line in self.rule for name in line.names()} - self.new.keys() - {"t"}
+        return [name for name in (*self.new.values(), self.now, *sorted(read)) if name in names]
 
     def into(self, draft: Draft, numbers: Mapping[str, Written]) -> None:
         """Puts the schedule ahead of the rule of a draft.
