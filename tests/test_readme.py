@@ -33,11 +33,11 @@ from stepforge.backends.registry import BACKENDS
 from stepforge.commands.cli import app
 from stepforge.commands.views import views
 from stepforge.language.diagnostics import CODES, SpecError, render
-from stepforge.language.reader import loads
 from stepforge.language.spec import FAMILIES, NO_FAMILY
 from stepforge.language.subjects import SCHEDULE
 from stepforge.operations.table import author_functions
 from stepforge.project import config
+from stepforge.project.loading import loads
 from stepforge.verify.certificate import Certificate, Status, describe
 from stepforge.verify.driver import Level, Task, execute
 from stepforge.verify.rungs.registry import RUNGS, of
@@ -115,9 +115,13 @@ def test_what_is_installed_can_be_installed() -> None:
 
 
 def test_the_commands_print_what_the_readme_shows(tmp_path: Path, command: Command) -> None:
-    """All of them, in a copy of the project, and what writes or verifies files without torch."""
-    for name in ("specs", "generated"):
-        shutil.copytree(ROOT / name, tmp_path / name)
+    """All of them, and what writes or verifies files without torch.
+
+    In a project with one spec, beside the catalogue: what lists all specs has little to do.
+    """
+    (tmp_path / "specs").mkdir()
+    shutil.copy(ROOT / "specs" / "lion.toml", tmp_path / "specs")
+    shutil.copytree(ROOT / "generated", tmp_path / "generated")
     (tmp_path / "without" / "torch").mkdir(parents=True)
     (tmp_path / "without" / "torch" / "__init__.py").write_text(HIDES_TORCH)
     env = {"PYTHONPATH": f"{tmp_path / 'without'}:{ROOT / 'codegen'}"}
@@ -387,7 +391,10 @@ def test_the_code_of_schedules_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_example_of_schedules_is_the_spec() -> None:
-    (excerpt,) = blocks("toml", "docs/schedules.md")
+    excerpt, within = blocks("toml", "docs/schedules.md")
     whole = " ".join(stock("warmup_cosine").source.text.split())
     rule = excerpt.partition("factor = ")[2]
     assert " ".join(rule.split()) in whole
+    names = 'name = "mine"\ntitle = "Mine"\nsummary = "Steps."\nreference = "None"\n'
+    spec = loads(f'{names}{within}[rule]\nupdate = "p = p - lr*beta*g"\n')[0]
+    assert {h.name: h.default for h in spec.hyperparameters}["lr_steps"] == 5000

@@ -255,7 +255,8 @@ class Optimizer(Checkpoints):
                 continue
             if scaling.skips:
                 continue
-            (work.empty if p.is_meta else work.host if self._is_on_host(p) else work.device).append(job)
+            waiting = work.host if self._is_on_host(p) else work.device
+            (work.empty if p.is_meta else waiting).append(job)
             if (job.t, *job.before) not in work.after:
                 work.numbers.update({name: number(value) for name, value in values.items()})
                 self._check_inputs(work.numbers)

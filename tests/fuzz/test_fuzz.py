@@ -205,7 +205,7 @@ def test_a_wrong_power_is_found_and_made_small(
         return right(self, base, count - 1 if count > 3 else count)
 
     monkeypatch.setattr(lower._Typing, "product", wrong)
-    report = campaign(tmp_path / "kept", range(3), [], "R1")
+    report = campaign(tmp_path / "kept", range(2, 3), [], "R1")
     found = [f for f in report.findings if f.shrunk]
     monkeypatch.undo()
     assert found

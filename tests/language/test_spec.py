@@ -336,4 +336,4 @@ def test_torch_reads_names_and_lists_of_names() -> None:
 def test_stock_specs_have_no_errors(path: Path) -> None:
     model, warnings = load(path)
     assert model.name == path.stem
-    assert [d.code for d in warnings] == (["W201"] if path.stem in ("bcos_c", "rmsprop") else [])
+    assert [d.code for d in warnings] == (["W201"] if path.stem == "rmsprop" else [])

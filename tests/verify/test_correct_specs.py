@@ -21,7 +21,7 @@ WARNED = {
     "queue": "stays at 0", "accumulation": "stays at 0", "exponentiated": "stays at 0",
     "soft_threshold": "stays at 0", "ascending": "the other way", "size_of_a_quotient": "",
     "largest_of_three": "the other way", "step_sizes": "", "cube_root": "", "grams": "", "wave": "",
-    "weight_average": "", "split_master": "",
+    "weight_average": "", "split_master": "", "scheduled_rate": "",
 }  # fmt: skip
 """Spec → what the warnings of its first steps say."""
 FAST_MODE = ("grams", "size_of_a_quotient", "largest_of_three", "wave", "cube_root")

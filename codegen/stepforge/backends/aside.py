@@ -39,7 +39,7 @@ def conflicts(spec: Spec) -> frozenset[str]:
 
 def shown(text: str) -> str:
     """A text with the author's names."""
-    return text.translate(_SHOW)
+    return text if text.isascii() else text.translate(_SHOW)
 
 
 def hidden(spec: Spec) -> Spec:

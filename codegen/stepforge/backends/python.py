@@ -295,5 +295,8 @@ def besides_scalars(spec: Spec) -> str:
 
 def wrap(text: str, indent: int, hanging: int = 0) -> str:
     """Text filled to the line width; the first line has no indentation of its own."""
-    lines = textwrap.wrap(text, WIDTH - indent - hanging, break_on_hyphens=False)
+    width = WIDTH - indent - hanging
+    if len(text) <= width and text.isprintable() and text == text.strip():
+        return text
+    lines = textwrap.wrap(text, width, break_on_hyphens=False)
     return ("\n" + " " * (indent + hanging)).join(lines)

@@ -129,7 +129,7 @@ def load_located(
             continue
         loaded.append((spec, located))
         if warnings is not None:
-            warnings += warned
+            warnings += [warning for warning in warned if warning not in warnings]
     seen: dict[str, str] = {}
     for spec, located in loaded:
         if spec.name in seen:

@@ -2,6 +2,7 @@
 
 A *dialect* names a `base` and states only what differs from it. A *pipeline* names in `use` one
 optimizer and the *transforms* around it, whose statements go before or after those of its rule.
+A hyperparameter with a `schedule` is computed ahead of the rule (`scheduled`).
 Each becomes the text of a spec like all others, so that nothing behind this module knows how it was
 written; what is found wrong in that text is reported where the author wrote it.
 """
@@ -17,6 +18,7 @@ from stepforge.language.drafts import ABOUT, DECLARED, Draft, Piece, draft_of, t
 from stepforge.language.parser import parse_rule
 from stepforge.language.pieces import Line, Written, lines_of, sections_of
 from stepforge.language.reader import from_source
+from stepforge.language.scheduled import KEYS, Scheduling, places
 from stepforge.language.source import KeyPath, Source
 from stepforge.language.spec import Spec
 from stepforge.language.subjects import (
@@ -26,11 +28,13 @@ from stepforge.language.subjects import (
     TRANSFORM,
     subject_of,
 )
-from stepforge.language.values import Values, kind_of
+from stepforge.language.values import kind_of
 
 MAX_PIECES = 16
 MAX_BASES = 8
 _NEEDED = ABOUT[:-1]
+_RIGHT: set[str] = set()
+"""Digests of the bases and pieces without an error: many dialects have one base."""
 
 Find = Callable[[str], Source]
 """The file of a spec that another one names; raises `SpecError` if there is none."""
@@ -38,7 +42,8 @@ Find = Callable[[str], Source]
 
 def is_composed(data: Mapping[str, Any]) -> bool:
     """Whether a spec is made of others, or is a part for that."""
-    return "base" in data or "use" in data or subject_of(data) == TRANSFORM
+    made = "base" in data or "use" in data or subject_of(data) == TRANSFORM
+    return made or any(places(data))
 
 
 def load(source: Source, stem: str | None, find: Find) -> tuple[Spec, list[Diagnostic]]:
@@ -76,14 +81,18 @@ def resolved(source: Source, find: Find, above: tuple[str, ...] = ()) -> Source:
         draft = composer.alone()
     elif "base" in source.data:
         draft = composer.dialect()
-    else:
+    elif "use" in source.data:
         draft = composer.pipeline()
+    else:
+        draft = composer.plain()
+    if draft is not None and not out:
+        composer.scheduled(draft)
     if out or draft is None:
         raise SpecError(out)
     return draft.written(source)
 
 
-class _Composer(Values):
+class _Composer(Scheduling):
     """Reads one file that names others."""
 
     def __init__(
@@ -110,7 +119,9 @@ class _Composer(Values):
             self.error("E029", f"`{short(self.above[0])}` {why}", span)
             return None
         plain = resolved(source, self.find, self.above)
-        from_source(plain, None)  # what is wrong with it is said of its own file
+        if plain.digest not in _RIGHT:
+            from_source(plain, None)  # what is wrong with it is said of its own file
+            _RIGHT.add(plain.digest)
         return source if subject_of(source.data) == TRANSFORM else plain
 
     def about(self, family: Written | None) -> dict[str, Written]:
@@ -170,6 +181,15 @@ class _Composer(Values):
         """The lines of the file's own `[torch]`."""
         table = self.typed(self.source.data, (), "torch", dict, {})
         return [Written.of(self.source, ("torch", key), key) for key in table]
+
+    # A spec that names nothing but schedules.
+
+    def plain(self) -> Draft:
+        """What is written in the file itself."""
+        from_source(self.source, None, KEYS)  # raises what is wrong with the rest of it
+        draft = draft_of(self.source)
+        draft.torch = self.torch()
+        return draft
 
     # A dialect.
 

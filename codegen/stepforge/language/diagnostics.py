@@ -217,12 +217,13 @@ CODES: dict[str, str] = {
     "E027": (
         "The specs do not go together: `use` is of one optimizer, with transforms that act before "
         "its rule listed ahead of it and those that act after it behind; of two that make `p` from "
-        "states of their own, one would undo the other. A `base` is an optimizer."
+        "states of their own, one would undo the other. A `base` is an optimizer, and the "
+        "`schedule` of a hyperparameter a schedule."
     ),
     "E028": (
         "What is to be changed is not there: a line of the base's rule, or a hyperparameter or "
-        "option of what `use` makes. Or a transform reads a hyperparameter that the optimizer does "
-        "not have."
+        "option of what `use` makes, or a hyperparameter of a schedule. Or a transform reads a "
+        "hyperparameter that the optimizer does not have."
     ),
     "E029": "The spec is made of itself, or of others more than 8 deep.",
     "E090": (

@@ -69,11 +69,13 @@ Statement = Assign | If
 
 def names(expression: Expression) -> Iterator[Name]:
     """The names of an expression, left to right."""
-    if isinstance(expression, Name):
-        yield expression
-    elif isinstance(expression, Apply):
-        for argument in expression.args:
-            yield from names(argument)
+    rest = [expression]
+    while rest:
+        e = rest.pop()
+        if isinstance(e, Name):
+            yield e
+        elif isinstance(e, Apply):
+            rest.extend(reversed(e.args))
 
 
 def assignments(statements: tuple[Statement, ...]) -> Iterator[Assign]:

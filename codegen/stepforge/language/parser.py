@@ -114,8 +114,8 @@ class _Parser:
     def __init__(self, source: Source, path: KeyPath, text: str, out: list[Diagnostic]) -> None:
         self.source = source
         self.path = path
-        self.text = self.code = text
-        self.lines = text.split("\n")
+        self.text = text
+        self.lines = self.code = text.split("\n")
         self.out = out
         self.shift = 0
         """Columns by which the first line of the parsed text is to the right of the author's."""
@@ -135,6 +135,18 @@ class _Parser:
         if node.end_lineno == line and node.end_col_offset:
             end = node.end_col_offset - shift
         return line, node.col_offset - shift, end
+
+    def segment(self, node: ast.expr | ast.stmt) -> str:
+        """The text of a node without its comments; code is ASCII, so that columns are characters.
+
+        `ast.get_source_segment` splits the whole text anew for each node.
+        """
+        first, last = node.lineno, node.end_lineno or node.lineno
+        lines = self.code[first - 1 : last]
+        shifts = [self.shift if line == 1 else 0 for line in (first, last)]
+        lines[-1] = lines[-1][: (node.end_col_offset or 0) - shifts[1]]
+        lines[0] = lines[0][node.col_offset - shifts[0] :]
+        return "\n".join(lines)
 
     def at(self, token: Token) -> Span:
         end = token.column + len(token.text.split("\n", 1)[0])
@@ -178,23 +190,24 @@ class _Parser:
                 return None
             self.shift = 1
         self.code = self._code(found)
+        code = "\n".join(self.code)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return ast.parse(f"({self.code})" if mode == "eval" else self.code, mode=mode)
+                return ast.parse(f"({code})" if mode == "eval" else code, mode=mode)
         except SyntaxError as error:
             self.refuse(explain(found, error))
         except (MemoryError, RecursionError, ValueError):
             self.report("E108", "the expression is nested too deeply", self.at(words[0]))
         return None
 
-    def _code(self, found: list[Token]) -> str:
-        """The text with blanks in place of comments."""
+    def _code(self, found: list[Token]) -> list[str]:
+        """The lines of the text without comments."""
         lines = list(self.lines)
         for token in found:
             if token.kind == "comment":
                 lines[token.line - 1] = lines[token.line - 1][: token.column]
-        return "\n".join(lines)
+        return lines
 
     # Statements.
 
@@ -218,7 +231,7 @@ class _Parser:
             body = self.block(node.body, depth + 1), self.block(node.orelse, depth + 1)
             if condition is None:
                 raise _Rejected
-            text = ast.get_source_segment(self.code, node.test) or ""
+            text = self.segment(node.test)
             return If(condition, *body, " ".join(text.split()))
         if isinstance(node, ast.AugAssign):
             raise self.augmented(node)
@@ -238,7 +251,7 @@ class _Parser:
         symbol = OPERATIONS[op].symbol if op else _UNKNOWN_OPERATORS[type(node.op)]
         help = ""
         if op and isinstance(node.target, ast.Name):
-            value = ast.get_source_segment(self.code, node.value) or "…"
+            value = self.segment(node.value)
             value = value if isinstance(node.value, ast.Name | ast.Constant) else f"({value})"
             target = node.target.id
             help = f"write `{target} = {target} {symbol} {value if len(value) <= 60 else '…'}`"
@@ -258,12 +271,13 @@ class _Parser:
             help = help if tuple_ else "write `name = expression`"
             raise self.reject("E120", "only a name can be assigned", self.span(target), help)
         value = self._checked(node.value)
-        text = ast.get_source_segment(self.code, node) or target.id
-        return Assign(target.id, value, self.span(target), " ".join(text.split()))
+        return Assign(target.id, value, self.span(target), " ".join(self.segment(node).split()))
 
     def _checked(self, node: ast.expr) -> Expression:
         """Bounds the depth of an expression before anything recursive looks at it."""
-        if _depth(node) > MAX_DEPTH:
+        # Every level has a character of its own, so that a short expression is never too deep.
+        short = node.end_lineno == node.lineno and (node.end_col_offset or 0) < MAX_DEPTH
+        if not short and _depth(node) > MAX_DEPTH:
             message = f"more than {MAX_DEPTH} operations are nested in one another"
             help = "give parts of the expression names of their own"
             raise self.reject("E108", message, self.span(node), help)
@@ -417,11 +431,9 @@ class _Parser:
             self.visit(function)
             return self.reject("E102", "only functions can be called, by name", self.span(node))
         name, owner = function.attr, function.value
-        given = [ast.get_source_segment(self.code, a) for a in node.args]
         module = isinstance(owner, ast.Name) and owner.id in _MODULES
-        if not module:
-            given.insert(0, ast.get_source_segment(self.code, owner))
-        written = f"{name}({', '.join(text or '…' for text in given)})"
+        given = [*([] if module else [owner]), *node.args]
+        written = f"{name}({', '.join(map(self.segment, given))})"
         written = written if len(written) <= 60 and self.shift == 0 else OPERATIONS[name].usage
         what = "the name of a module" if module else "a tensor and a dot"
         message = f"functions are called without {what} before them"

@@ -110,6 +110,11 @@ class Written:
             return other
         return replace(other, values={**self.values, **other.values})._in_full()
 
+    def without(self, keys: Sequence[str]) -> Written:
+        """The declaration without some of its keys."""
+        values = {key: value for key, value in self.values.items() if key not in keys}
+        return replace(self, values=values)._in_full()
+
     def names(self) -> Iterator[str]:
         """The names that it speaks of, that which it declares left out."""
         texts = [v for key, v in self.values.items() if key in _TEXTS] if self.key else [self.text]

@@ -57,9 +57,15 @@ def loads(text: str, shown: str = "<spec>") -> tuple[Spec, list[Diagnostic]]:
     return from_source(parse(text, shown), stem=None)
 
 
-def from_source(source: Source, stem: str | None) -> tuple[Spec, list[Diagnostic]]:
-    """Builds the model and applies the semantic rules; see `loads`."""
+def from_source(
+    source: Source, stem: str | None, further: tuple[str, ...] = ()
+) -> tuple[Spec, list[Diagnostic]]:
+    """Builds the model and applies the semantic rules; see `loads`.
+
+    Hyperparameters may have `further` keys, which somebody else reads.
+    """
     reader = _Reader(source, [])
+    reader.further = further
     try:
         spec = reader.spec(stem)
     except TooMany:
@@ -90,6 +96,7 @@ class _Reader(InitialValues):
     """One pass over the values; collects every diagnostic."""
 
     subject: Subject = OPTIMIZER
+    further: tuple[str, ...] = ()
 
     def new_name(self, name: str, section: str, seen: dict[str, str]) -> None:
         """Checks a declared name and that it is declared once."""
@@ -270,7 +277,8 @@ class _Reader(InitialValues):
     ) -> Iterator[Hyperparameter]:
         for name, entry in self.entries(data, "hyperparameters", MAX_HYPERPARAMETERS, seen):
             path = ("hyperparameters", name)
-            self.table(entry, path, ("default", "domain", "usual", "doc"), ("default", "doc"))
+            known = ("default", "domain", "usual", "doc", *self.further)
+            self.table(entry, path, known, ("default", "doc"))
             domain, domain_text = self.interval(entry, path)
             usual, usual_text = self.interval(entry, path, "usual")
             if not usual_text:

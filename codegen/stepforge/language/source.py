@@ -109,8 +109,8 @@ class Source:
             lines = [0, *(i + 1 for i, character in enumerate(value) if character == "\n")]
             self._contents[path] = offsets, lines
         offsets, lines = self._contents[path]
-        first = lines[min(line, len(lines)) - 1]
-        begin, last = (min(first + position, len(offsets) - 1) for position in (column, end - 1))
+        first, closing = lines[min(line, len(lines)) - 1], len(offsets) - 1
+        begin, last = min(first + column, closing), min(first + end - 1, closing)
         return self.span(offsets[begin], offsets[last] + 1)
 
     def quoted(self, line: int) -> str:
@@ -259,6 +259,8 @@ def _reworded(message: str, line: str, column: int) -> tuple[str, str]:
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _BLANK = re.compile(r"[ \t]*")
 _SPACE = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
+_PLAIN = {'"': re.compile(r'[^"\\\n]*'), "'": re.compile(r"[^'\n]*")}
+"""What of a string neither ends it nor says anything of how it goes on, by its quote."""
 _SCALAR = re.compile(r"[^,\]}#\n]*")
 
 
@@ -294,15 +296,18 @@ class _Scanner:
                 position = self._pair(position, prefix, 0)
             position = self._space(position)
 
+    def _past(self, pattern: re.Pattern[str], position: int) -> int:
+        """The end of what a pattern matches here."""
+        match = pattern.match(self.text, position)
+        return match.end() if match else position
+
     def _space(self, position: int) -> int:
         """Skips white space, line ends and comments."""
-        match = _SPACE.match(self.text, position)
-        return match.end() if match else position
+        return self._past(_SPACE, position)
 
     def _blank(self, position: int) -> int:
         """Skips white space of the line."""
-        match = _BLANK.match(self.text, position)
-        return match.end() if match else position
+        return self._past(_BLANK, position)
 
     def _define(self, path: KeyPath, place: Place, again: bool = False) -> None:
         if path in self.defined and not again:
@@ -397,10 +402,12 @@ class _Scanner:
         quote = self.text[start]
         width = 3 if self.text.startswith(quote * 3, start) else 1
         position = start + width
+        position = self._past(_PLAIN[quote], position)
         while not self.text.startswith(quote * width, position):
             if self.text[position] == "\n" and width == 1:
                 raise ValueError("unterminated string")
             position += 2 if quote == '"' and self.text[position] == "\\" else 1
+            position = self._past(_PLAIN[quote], position)
         end = position + width
         # Up to two quotes may stand right before the three that close.
         while width == 3 and end < min(position + 5, len(self.text)) and self.text[end] == quote:

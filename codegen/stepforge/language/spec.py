@@ -350,12 +350,14 @@ def read_early(
 
 def taken(expression: Expression, options: Options) -> Iterator[Name]:
     """The names that are read under these options, conditions on options left out."""
-    if isinstance(expression, Name):
-        if expression.id not in options:
-            yield expression
-    elif isinstance(expression, Apply):
-        args = expression.args
-        if expression.op == "select" and is_option_condition(args[0]):
-            args = (args[1] if holds(args[0], options) else args[2],)
-        for argument in args:
-            yield from taken(argument, options)
+    rest = [expression]
+    while rest:
+        e = rest.pop()
+        if isinstance(e, Name):
+            if e.id not in options:
+                yield e
+        elif isinstance(e, Apply):
+            args = e.args
+            if e.op == "select" and is_option_condition(args[0]):
+                args = (args[1] if holds(args[0], options) else args[2],)
+            rest.extend(reversed(args))

@@ -136,10 +136,12 @@ def word_problems(found: Sequence[Token]) -> Iterator[Problem]:
     """What is wrong with words by themselves."""
     passed = 0
     for index, token in enumerate(found):
-        yield from _control_characters(token)
+        if not token.text.isprintable():
+            yield from _control_characters(token)
         if token.kind == "comment" or index < passed:
             continue
-        if typeset := _typeset(found[index : index + 12]):
+        typeset = token.text.endswith(("\\", "_")) and _typeset(found[index : index + 12])
+        if typeset:
             problem, length = typeset
             passed = index + length
             yield problem

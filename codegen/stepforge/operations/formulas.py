@@ -115,6 +115,7 @@ def names() -> tuple[str, ...]:
 _FOLDER = Path(__file__).parent / "functions"
 
 
+@cache
 def digest(function: str) -> str:
     """A hash of a function's text, without comments, docstrings and layout."""
     text = (_FOLDER / f"{function}.formula").read_text(encoding="utf-8")

@@ -130,21 +130,25 @@ def locate(name: str) -> Located:
     inside = folder in FOLDERS and slash and not name.endswith(".toml")
     if not inside and ("/" in name or name.endswith(".toml")):
         return Located(Path(name), name)
-    near = nearest(rest, known_in(folder)) if inside else nearest(name, known_names())
-    help = near or "`stepforge list` shows all names"
+    help = ""
     with suppress(OSError):  # the name may be too long for a file
-        for path in _files(local()):
-            if name in _names(path, local()):
-                return Located(path, str(path))
+        if found := _named(name, local()):
+            return Located(found, str(found))
         if name and Path(name).is_dir():
             help = f"`{short(name)}` is a directory; run the command where it is called `specs`"
-    for path in _files(stock()):
-        if name in _names(path, stock()):
-            return _stock(path)
+    if found := _named(name, stock()):
+        return _stock(found)
+    help = help or (nearest(rest, known_in(folder)) if inside else nearest(name, known_names()))
+    help = help or "`stepforge list` shows all names"
     message, shown = f"no spec named `{short(name)}`", f"specs/{short(name)}.toml"
     raise SpecError([Diagnostic("E006", message, shown, help=help)])
 
 
-def _names(path: Path, folder: Path) -> tuple[str, str, str]:
-    """What a file is called on the command line."""
-    return path.stem, name_of(path), path.relative_to(folder).with_suffix("").as_posix()
+def _named(name: str, folder: Path) -> Path | None:
+    """The spec of a folder that is called so on the command line."""
+    for path in _files(folder):
+        if name in (path.stem, name_of(path)):
+            return path
+        if "/" in name and name == path.relative_to(folder).with_suffix("").as_posix():
+            return path
+    return None

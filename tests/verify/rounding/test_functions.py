@@ -24,10 +24,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     place = tmp_path / "functions"
     shutil.copytree(formulas._FOLDER, place)
     monkeypatch.setattr(formulas, "_FOLDER", place)
-    for cached in (formulas.of, difference):
+    for cached in (formulas.of, formulas.digest, difference):
         cached.cache_clear()
     yield place
-    for cached in (formulas.of, difference):
+    for cached in (formulas.of, formulas.digest, difference):
         cached.cache_clear()
 
 
@@ -57,4 +57,5 @@ def test_a_formula_whose_error_nobody_has_measured_is_refused(folder: Path) -> N
     assert path.read_text() != text
     assert "not been measured" in fault("cbrt", "f32")
     path.write_text("# A remark.\n" + text.replace("    # ", "\n    # Remark: "))
+    formulas.digest.cache_clear()
     assert fault("cbrt", "f32") == ""
