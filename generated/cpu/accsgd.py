@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AccSGD: Accelerated gradient descent with a short and a long step.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Kidambi et al. 2018, On the insufficiency of existing momentum schemes for Stochastic
 Optimization

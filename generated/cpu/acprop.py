@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """ACProp: The gradient over the deviation that was estimated before it.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Zhuang et al. 2021, Momentum Centering and Asynchronous Update for Adaptive Gradient
 Methods

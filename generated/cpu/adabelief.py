@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AdaBelief: Adam that divides by the deviation of the gradient from its average.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Zhuang et al. 2020, AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed
 Gradients

@@ -5,8 +5,8 @@
 """AdaBound: Adam whose step size for each element is clipped to bounds that close in on that of
 momentum.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Luo et al. 2019, Adaptive Gradient Methods with Dynamic Bound of Learning Rate
 """

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Adadelta: Steps scaled by the root mean square of past steps over that of past gradients.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Zeiler 2012, ADADELTA: An Adaptive Learning Rate Method, Algorithm 1, with a learning
 rate

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Adagrad: Step sizes that shrink with the sum of the squared gradients.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Duchi, Hazan & Singer 2011, Adaptive Subgradient Methods for Online Learning and
 Stochastic Optimization, Section 1.1, diagonal case, with eps beside the root and lr_decay as in

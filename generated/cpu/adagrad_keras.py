@@ -5,8 +5,8 @@
 # mypy: ignore-errors
 """Adagrad (Keras): Adagrad as Keras has it: epsilon lies under the root, and the sum starts at 0.1.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: keras.optimizers.Adagrad
 """

@@ -6,8 +6,8 @@
 """Adagrad (optax): Adagrad as optax has it: as in Keras, and an element whose sum is zero stays
 where it is.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: optax.adagrad
 """

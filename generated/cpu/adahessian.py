@@ -5,8 +5,8 @@
 """AdaHessian: Adam with an estimate of the Hessian's diagonal in place of the gradient in the
 second moment.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Yao et al. 2021, ADAHESSIAN: An Adaptive Second Order Optimizer for Machine Learning,
 Algorithm 1, with Hessian power 1

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Adam: Moving averages of the gradient and its square, corrected for their bias.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Kingma & Ba 2015, Adam: A Method for Stochastic Optimization, Algorithm 1; amsgrad:
 Reddi, Kale & Kumar 2018, Algorithm 2, with bias correction

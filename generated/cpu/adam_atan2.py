@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Adam-atan2: Adam without eps: the arcus tangent of its two moments.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Everett et al. 2024, Scaling Exponents Across Parameterizations and Optimizers
 """

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AdamInject: Adam with the curvature along the last step injected into the first moment.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Dubey et al. 2021, AdaInject: Injection Based Adaptive Gradient Descent Optimizers for
 Convolutional Neural Networks

@@ -5,8 +5,8 @@
 """Adam (Keras): Adam as Keras has it: epsilon is added before the bias correction of the second
 moment.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: keras.optimizers.Adam; Kingma & Ba 2015, Section 2, the form with epsilon hat
 """

@@ -5,8 +5,8 @@
 """Adam (optax): Adam as optax has it: a second epsilon lies under the root, for differentiating
 through a step.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: optax.adam
 """

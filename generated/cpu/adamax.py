@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AdaMax: Adam with the infinity norm in place of the second moment.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Kingma & Ba 2015, Adam: A Method for Stochastic Optimization, Algorithm 2, with eps
 inside the norm as in torch.optim.Adamax

@@ -5,8 +5,8 @@
 """Adamax (Keras): Adamax as Keras has it: epsilon is added to the norm in every step and does not
 stay in it.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: keras.optimizers.Adamax
 """

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AdaMaxW: AdaMax with decoupled weight decay.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Kingma & Ba 2015, Adam: A Method for Stochastic Optimization, Section 7.1, with the
 decoupled weight decay of Loshchilov & Hutter 2019

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AdamD: Adam without the bias correction of the first moment, so that its first steps are small.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: St John 2021, AdamD: Improved bias-correction in Adam
 """

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AdamG: Adam without a learning rate to tune: the step follows a power of the second moment.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Pan et al. 2024, Towards Stability of Parameter-free Optimization
 """

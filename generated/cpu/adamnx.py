@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AdamNX: AdamW with decays that grow with the steps instead of bias corrections.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Zhu, Xiao & Min 2025, AdamNX: An Adam improvement algorithm based on a novel exponential
 decay mechanism for the second-order moment estimate, in the form of the authors' code

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AdaMod: Adam whose step sizes are bounded by their own average.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Ding et al. 2019, An Adaptive and Momental Bound Method for Stochastic Learning
 """

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AdamW: Adam with weight decay applied to the parameters instead of the gradient.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, Algorithm 2, with the
 decay times lr as in torch.optim.AdamW; amsgrad: Reddi, Kale & Kumar 2018, Algorithm 2, with bias

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Adan: Nesterov momentum estimated from differences of gradients, with an adaptive step.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Xie et al. 2022, Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing Deep
 Models, with the authors' bias corrections and their code's meaning of the betas

@@ -5,8 +5,8 @@
 """Adan (optax): Adan as optax has it: 1 - beta2 stands where the paper has beta2, and the decay is
 not proximal.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: optax.adan
 """

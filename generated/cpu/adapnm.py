@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AdaPNM: AMSGrad with positive-negative momentum.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Xie et al. 2021, Positive-Negative Momentum: Manipulating Stochastic Gradient Noise to
 Improve Generalization

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AddSign: Double steps where gradient and momentum agree in sign, none where they do not.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Bello et al. 2017, Neural Optimizer Search with Reinforcement Learning
 """

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AdEMAMix: Adam with a second, much slower momentum beside the first.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Pagliardini, Ablin & Grangier 2024, The AdEMAMix Optimizer: Better, Faster, Older,
 without schedules

@@ -5,8 +5,8 @@
 """ADOPT: Adam that normalizes the gradient by the second moment of earlier steps, before the
 momentum.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Taniguchi et al. 2024, ADOPT: Modified Adam Can Converge with Any beta2 with the Optimal
 Rate, with the authors' clipping

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AGD: Adam that divides by the change of the first moment, or by a bound where that is small.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Yue et al. 2023, AGD: an Auto-switchable Optimizer using Stepwise Gradient Difference for
 Preconditioning Matrix

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """AggMo: The mean of several momenta with different decays.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Lucas et al. 2018, Aggregated Momentum: Stability Through Passive Damping
 """

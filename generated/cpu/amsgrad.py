@@ -5,8 +5,8 @@
 """AMSGrad: Adam that divides by the largest second moment so far, without bias corrections, unlike
 the option `amsgrad` of torch's Adam.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Reddi et al. 2018, On the Convergence of Adam and Beyond, with eps in the denominator
 """

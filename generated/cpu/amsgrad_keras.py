@@ -6,8 +6,8 @@
 """AMSGrad (Keras): AMSGrad as Keras has it: the largest second moment is not corrected by itself,
 the step is.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: keras.optimizers.Adam with amsgrad=True; Reddi, Kale & Kumar 2018, On the Convergence of
 Adam and Beyond, with bias correction

@@ -5,8 +5,8 @@
 # mypy: ignore-errors
 """AMSGrad (optax): AMSGrad as optax has it: the largest of the corrected second moments.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: optax.amsgrad
 """

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Ano: The size of the gradient in the direction of the momentum.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Kegreisz 2025, Ano: Faster is Better in Noisy Landscape
 """

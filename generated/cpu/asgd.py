@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """ASGD: Gradient descent with a decaying step, and the average of its parameters.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Polyak & Juditsky 1992, Acceleration of Stochastic Approximation by Averaging, with the
 schedules of torch.optim.ASGD

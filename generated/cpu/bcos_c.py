@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """BCOS-c: Momentum over a second moment that is computed from the momentum alone.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Jiang et al. 2025, Stochastic Approximation with Block Coordinate Optimal Stepsizes, with
 the conditional estimator of the authors' code written as a sum of squares, which rounding cannot

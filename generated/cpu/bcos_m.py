@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """BCOS-m: Momentum over the root of its own average square.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Jiang et al. 2025, Stochastic Approximation with Block Coordinate Optimal Stepsizes, with
 the momentum estimator of the authors' code

@@ -6,8 +6,8 @@
 """AdamW with cautious weight decay: AdamW that decays only the parameters that its step makes
 smaller; not the cautious AdamW (C-AdamW), which masks the step.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, with the cautious weight
 decay of the libraries dion and HeavyBall

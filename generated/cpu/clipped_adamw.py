@@ -6,8 +6,8 @@
 """AdamW with clipping and averaging: AdamW on gradients that are clipped by value, with a moving
 average of the parameters.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: A pipeline of transforms that are published one by one
 """

@@ -5,8 +5,8 @@
 """COCOB-Backprop: Coin betting: how far the parameters go is decided by the reward so far, without
 a learning rate.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Orabona & Tommasi 2017, Training Deep Networks without Learning Rates Through Coin
 Betting

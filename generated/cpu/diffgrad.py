@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """diffGrad: Adam with smaller steps where the gradient changes little.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Dubey et al. 2019, diffGrad: An Optimization Method for Convolutional Neural Networks
 """

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """DualAdam: Starts by multiplying with Adam's denominator, and ends by dividing by it.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: DualAdam, as in pytorch_optimizer 4.1
 """

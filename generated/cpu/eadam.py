@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """EAdam: Adam with eps added to the second moment, where it stays.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Yuan & Gao 2020, EAdam Optimizer: How eps Impact Adam
 """

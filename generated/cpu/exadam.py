@@ -5,8 +5,8 @@
 """EXAdam: Adam with bias corrections that know the other moment, and the gradient beside the
 momentum.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Adly 2024, EXAdam: The Power of Adaptive Cross-Moments
 """

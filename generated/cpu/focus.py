@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """FOCUS: Signum with a pull towards the average of the parameters.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Liu et al. 2025, FOCUS: First Order Concentrated Updating Scheme
 """

@@ -5,8 +5,8 @@
 """FTRL-Proximal: Follow the regularized leader, with a learning rate for each element and sparse
 parameters.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: McMahan et al. 2013, Ad Click Prediction: a View from the Trenches, with the penalties of
 Keras, at its default power

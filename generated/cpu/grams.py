@@ -5,8 +5,8 @@
 """Grams: Steps as large as Adam's, in the direction of the gradient; another optimizer is written
 GRAMS.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Cao, Li & Song 2024, Grams: Gradient Descent with Adaptive Momentum Scaling
 """

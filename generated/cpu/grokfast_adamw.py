@@ -5,8 +5,8 @@
 # mypy: ignore-errors
 """Grokfast AdamW: AdamW whose gradient has its own slow average added.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Lee et al. 2024, Grokfast: Accelerated Grokking by Amplifying Slow Gradients
 """

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """INNAprop: An inertial Newton method with RMSprop's scaling.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Bolte et al. 2024, A second-order-like optimizer with adaptive gradient scaling for deep
 learning

@@ -5,8 +5,8 @@
 """Kahan AdamW: AdamW for 16-bit parameters: what rounding takes from a step is kept, and added to
 the next one.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Zamirai, Zhang, Aberger & De Sa 2020, Revisiting BFloat16 Training (arXiv:2010.06192),
 weight updates with Kahan summation; the weight decay is part of the compensated step, and the

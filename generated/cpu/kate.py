@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """KATE: A step that does not change when the gradients are scaled, from sums of squares.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Choudhury et al. 2024, Remove that Square Root: A New Efficient Scale-Invariant Version
 of AdaGrad

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """LaProp: Adam that normalizes the gradient before the momentum.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Ziyin, Wang & Ueda 2020, LaProp: Separating Momentum and Adaptivity in Adam
 """

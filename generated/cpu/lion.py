@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Lion: The sign of an interpolated momentum, with decoupled weight decay.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Chen et al. 2023, Symbolic Discovery of Optimization Algorithms, Algorithm 2
 """

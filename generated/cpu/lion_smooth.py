@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Smooth Lion: Lion with a hyperbolic tangent in place of the sign.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Chen et al. 2023, Symbolic Discovery of Optimization Algorithms, with the smooth sign of
 optax

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """MADGRAD: Dual averaging with momentum, divided by a cube root.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Defazio & Jelassi 2021, Adaptivity without Compromise: A Momentumized, Adaptive, Dual
 Averaged Gradient Method for Stochastic Optimization

@@ -5,8 +5,8 @@
 """MaxVA: Adam whose second moment weighs gradients for the largest variance of each element; its
 authors' code calls it MAdam, a name that other libraries use for another rule.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Zhu et al. 2021, MaxVA: Fast Adaptation of Step Sizes by Maximizing Observed Variance of
 Gradients

@@ -5,8 +5,8 @@
 # mypy: ignore-errors
 """Mirror MADGRAD: MADGRAD as mirror descent.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Defazio & Jelassi 2021, Adaptivity without Compromise: A Momentumized, Adaptive, Dual
 Averaged Gradient Method for Stochastic Optimization, as mirror descent in the authors' code

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Momentum: Heavy ball with the learning rate inside the velocity.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Polyak 1964, Some methods of speeding up the convergence of iteration methods; Sutskever,
 Martens, Dahl & Hinton 2013, On the importance of initialization and momentum in deep learning,

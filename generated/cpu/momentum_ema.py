@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Momentum (EMA): Gradient descent along an exponential moving average of the gradient.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Kingma & Ba 2015, Adam: A Method for Stochastic Optimization, Algorithm 1, the first
 moment alone and without bias correction

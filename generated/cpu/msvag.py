@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """M-SVAG: Momentum, damped where the gradient varies.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Balles & Hennig 2018, Dissecting Adam: The Sign, Magnitude and Variance of Stochastic
 Gradients

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """NAdam: Adam with Nesterov momentum on a warm-up schedule.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Dozat 2016, Incorporating Nesterov Momentum into Adam, Algorithm 2, with the momentum
 schedule of torch.optim.NAdam and without the factor beta2 on the second moment

@@ -5,8 +5,8 @@
 """NAdam (Keras): NAdam as Keras has it: the momentum reaches its full value 250 times as fast as in
 torch.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: keras.optimizers.Nadam; Dozat 2016, Incorporating Nesterov Momentum into Adam, with the
 schedule 0.96**t

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """NAdam (optax): NAdam as optax has it: a constant momentum, so no schedule and no product of it.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: optax.nadam
 """

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """NAdamW: NAdam with a constant momentum and decoupled weight decay.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Dozat 2016, Incorporating Nesterov Momentum into Adam, with decoupled weight decay and a
 constant momentum as in optax

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Nesterov momentum: Accelerated gradient descent: the step looks one momentum step ahead.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Sutskever, Martens, Dahl & Hinton 2013, On the importance of initialization and momentum
 in deep learning, Equations 3 and 4, at the point that the gradient was taken at

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """NosAdam: Adam whose second moment weighs the past more than the present.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Huang et al. 2018, Nostalgic Adam: Weighting more of the past gradients when designing
 the adaptive learning rate

@@ -5,8 +5,8 @@
 # mypy: ignore-errors
 """Optimistic Adam: NAdam that expects its step to change as it did last.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Daskalakis et al. 2018, Training GANs with Optimism, with the Nesterov momentum of optax
 """

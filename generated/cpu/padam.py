@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Padam: Adam with a power of its denominator, between momentum and Adam.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Chen & Gu 2018, Closing the Generalization Gap of Adaptive Gradient Methods in Training
 Deep Neural Networks, with bias corrections and without the largest second moment

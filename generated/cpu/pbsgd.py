@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """pbSGD: Momentum of a power of the gradient that keeps its sign.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Zhou et al. 2020, pbSGD: Powered Stochastic Gradient Descent Methods for Accelerated
 Non-Convex Optimization

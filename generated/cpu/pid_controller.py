@@ -5,8 +5,8 @@
 # mypy: ignore-errors
 """PID: A controller: steps proportional to the gradient, its sum and its change.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: An et al. 2018, A PID Controller Approach for Stochastic Optimization of Deep Networks
 """

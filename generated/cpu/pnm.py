@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """PNM: Positive-negative momentum: the difference of two momenta of alternating steps.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Xie et al. 2021, Positive-Negative Momentum: Manipulating Stochastic Gradient Noise to
 Improve Generalization

@@ -5,8 +5,8 @@
 """PowerSign: Larger steps where gradient and momentum agree in sign, smaller ones where they do
 not.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Bello et al. 2017, Neural Optimizer Search with Reinforcement Learning
 """

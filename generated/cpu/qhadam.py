@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """QHAdam: Adam with the current gradient mixed into both moments.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Ma & Yarats 2018, Quasi-hyperbolic momentum and Adam for deep learning
 """

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """RAdam: Adam whose variance is rectified while the second moment is young.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Liu et al. 2020, On the Variance of the Adaptive Learning Rate and Beyond, Algorithm 2,
 with threshold 5 and eps beside the uncorrected root as in torch.optim.RAdam

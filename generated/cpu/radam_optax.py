@@ -5,8 +5,8 @@
 """RAdam (optax): RAdam as optax has it: epsilon is added after the bias correction, and 5 itself is
 rectified.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: optax.radam
 """

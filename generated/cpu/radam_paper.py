@@ -5,8 +5,8 @@
 """RAdam (paper): RAdam as its paper has it: no epsilon, and rectified where the length of the
 average exceeds 4.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Liu et al. 2020, On the Variance of the Adaptive Learning Rate and Beyond, Algorithm 2
 """

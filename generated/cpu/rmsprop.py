@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """RMSprop: Gradient over the root of its mean square, centered or with momentum on request.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Hinton 2012, Neural Networks for Machine Learning, Lecture 6e, slide 29; centered: Graves
 2013, Generating Sequences With Recurrent Neural Networks, Equations 38 to 45, eps outside the

@@ -6,8 +6,8 @@
 """RMSprop (Keras): RMSprop as Keras has it: epsilon lies under the root, and the learning rate
 inside of the momentum.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: keras.optimizers.RMSprop
 """

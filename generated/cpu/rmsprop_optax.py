@@ -5,8 +5,8 @@
 # mypy: ignore-errors
 """RMSprop (optax): RMSprop as optax has it: as in Keras, with another epsilon.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: optax.rmsprop
 """

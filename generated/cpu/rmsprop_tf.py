@@ -5,8 +5,8 @@
 """RMSprop as in TensorFlow: RMSprop with eps under the root, a second moment that starts at 1, and
 the learning rate inside the momentum.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Tieleman & Hinton 2012, Lecture 6.5 of Neural Networks for Machine Learning, in the form
 of TensorFlow 1 and timm

@@ -5,8 +5,8 @@
 """Rprop: A step size for each element, which grows while the sign of the gradient stays and shrinks
 when it turns.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Riedmiller & Braun 1993, A direct adaptive method for faster backpropagation learning:
 the RPROP algorithm, without going back after a turn

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Rprop (optax): Rprop as optax has it: one step late, because the step of the last call is taken.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: optax.rprop
 """

@@ -6,8 +6,8 @@
 """Schedule-Free SGD: Gradient descent whose learning rate needs no schedule: gradients are taken
 between an iterate and its average.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Defazio et al. 2024, The Road Less Scheduled, where p is the point of the gradient
 """

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """SGD: Stochastic gradient descent, with heavy-ball or Nesterov momentum on request.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Sutskever, Martens, Dahl & Hinton 2013, On the importance of initialization and momentum
 in deep learning, Equations 1 to 4, with the learning rate outside the velocity as in

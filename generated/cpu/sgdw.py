@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """SGDW: Momentum with decoupled weight decay.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, Algorithm 1
 """

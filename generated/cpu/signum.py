@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Signum: signSGD with the sign of the momentum.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Bernstein et al. 2018, signSGD: Compressed Optimisation for Non-Convex Problems
 """

@@ -5,8 +5,8 @@
 # mypy: ignore-errors
 """Simplified AdEMAMix: Adam with one slow momentum that is a sum, and the gradient beside it.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Morwani et al. 2025, Connections between Schedule-Free Optimizers, AdEMAMix, and
 Accelerated SGD Variants

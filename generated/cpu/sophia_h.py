@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Sophia-H: A momentum over an average of the Hessian's diagonal, each element clipped to lr.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Liu et al. 2023, Sophia: A Scalable Stochastic Second-order Optimizer for Language Model
 Pre-training, Algorithm 3, with the estimator of Algorithm 1 as an input

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Tiger: The sign of the momentum, with decoupled weight decay.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Su 2023, Tiger: A Tight-fisted Optimizer, without the scale of each tensor, as libraries
 have it

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """VSGD: Gradients as noisy observations, with variances estimated by variational inference.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Chen et al. 2024, Variational Stochastic Gradient Descent for Deep Neural Networks
 """

@@ -4,8 +4,8 @@
 # mypy: ignore-errors
 """Yogi: Adam whose second moment grows and shrinks by no more than the squared gradient.
 
-The compiled C file, in place: it reads every tensor once, and writes once what changes. Host scalars
-are computed in float64 and rounded once to the compute type.
+The compiled C file, in place: it reads every tensor once, and writes once what changes. Host
+scalars are computed in float64 and rounded once to the compute type.
 
 Reference: Zaheer et al. 2018, Adaptive Methods for Nonconvex Optimization, with the bias
 corrections and first values of optax

@@ -23,7 +23,7 @@ from stepforge.language.diagnostics import SpecError
 from stepforge.output import emit, manifest
 from stepforge.output.manifest import Manifest
 
-PACKAGES = {"__init__.py", *(f"{backend}/__init__.py" for backend in BACKENDS)}
+PACKAGES = {"__init__.py", *(b.package for b in BACKENDS.values() if b.package)}
 SHARED = {"stepforge.json", *PACKAGES, *shared()}
 
 
@@ -61,7 +61,7 @@ def build(out: Path, *names: str, whole: bool = False) -> list[emit.Change]:
 
 
 def test_a_build_writes_one_file_for_every_spec_and_backend(whole: Mapping[str, bytes]) -> None:
-    names = {f"{b}/{name}.py" for b in BACKENDS for name in FEW}
+    names = {BACKENDS[b].file(name) for b in BACKENDS for name in FEW}
     assert set(whole) == names | SHARED
 
 
@@ -101,15 +101,12 @@ def test_orphans_are_removed_in_a_whole_build_only(tmp_path: Path) -> None:
     build(tmp_path, "adamw", "sgd")
     assert build(tmp_path, "adamw") == []
     removed = build(tmp_path, "adamw", whole=True)
-    assert [(c.action, c.path.name) for c in removed] == [
-        ("remove", "sgd.py"),
-        ("remove", "sgd.py"),
+    assert {(c.action, str(c.path.relative_to(tmp_path))) for c in removed} == {
+        *(("remove", backend.file("sgd")) for backend in BACKENDS.values()),
         ("update", "stepforge.json"),
-        ("update", "__init__.py"),
-        ("remove", "sgd.py"),
-        ("remove", "sgd.py"),
-    ]
-    assert set(files(tmp_path)) == {f"{b}/adamw.py" for b in BACKENDS} | SHARED
+        ("update", "torch/__init__.py"),
+    }
+    assert set(files(tmp_path)) == {b.file("adamw") for b in BACKENDS.values()} | SHARED
     assert "sgd" not in (tmp_path / "torch" / "__init__.py").read_text()
 
 
@@ -166,7 +163,9 @@ def test_a_diff_goes_from_what_is_there_to_what_should_be(tmp_path: Path) -> Non
 
 
 def test_changes_writes_nothing(tmp_path: Path) -> None:
-    assert len(emit.changes([stock("lion")], tmp_path / "out", whole=True)) == 4 + len(SHARED)
+    assert len(emit.changes([stock("lion")], tmp_path / "out", whole=True)) == len(BACKENDS) + len(
+        SHARED
+    )
     assert not (tmp_path / "out").exists()
 
 

@@ -51,7 +51,7 @@ def test_it_says_which_specs_backends_and_files_there_are(tmp_path: Path) -> Non
     entry = {"file": "specs/lion.toml", "sha256": digest[:16], "backends": list(BACKENDS)}
     assert found["specs"]["lion"] == entry
     assert set(found["specs"]) == {"lion", "sgd"}
-    there = {str(p.relative_to(tmp_path)): p for p in tmp_path.rglob("*.py")}
+    there = {str(p.relative_to(tmp_path)): p for p in tmp_path.rglob("*.*") if p.name != NAME}
     assert found["files"] == {
         name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in there.items()
     }
@@ -198,7 +198,7 @@ def test_a_named_build_renews_the_other_classes_of_an_older_folder(
     [
         (["numpy"], ("numpy",)),
         (["triton"], ("numpy", "triton")),
-        (["torch"], ("numpy", "multi_tensor", "torch")),
+        (["torch"], ("numpy", "multi_tensor", "c", "cpu", "torch")),
         (["torch", "triton"], tuple(BACKENDS)),
     ],
 )

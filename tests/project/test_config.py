@@ -217,7 +217,7 @@ def test_a_mistake_is_shown_where_it_is(text: str, tmp_path: Path, command: Comm
 def test_all_mistakes_of_a_file_are_shown_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = in_pyproject('out = true\nlevels = "full"\nbackends = [1, "c"]\nspecs = ""\n')
+    text = in_pyproject('out = true\nlevels = "full"\nbackends = [1, "cc"]\nspecs = ""\n')
     monkeypatch.chdir(project(tmp_path, text, "pyproject.toml"))
     with pytest.raises(SpecError) as caught:
         config.current()

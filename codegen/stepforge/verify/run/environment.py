@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,9 +26,19 @@ import numpy as np
 
 from stepforge.verify.rungs.registry import Need, Rung
 
-ALWAYS = ("gmpy2", "flint", "jinja2", "ml_dtypes", "mpmath", "numpy", "pebble", "sympy")
+ALWAYS = (
+    "gmpy2",
+    "flint",
+    "jinja2",
+    "ml_dtypes",
+    "mpmath",
+    "numpy",
+    "pebble",
+    "pycparser",
+    "sympy",
+)
 """The packages that every rung runs, or that these run where they are installed."""
-_CODE = (".py", ".so", ".bc", ".lld", ".pyd", ".dll", ".dylib", ".jinja", ".formula")
+_CODE = (".py", ".c", ".h", ".so", ".bc", ".lld", ".pyd", ".dll", ".dylib", ".jinja", ".formula")
 _NEVER_RUN = re.compile(
     r"(^|/)(__pycache__|cupti[^/]*|instrumentation|profiler|include|share|tests?|libproton\.so"
     r"|torch/bin)(/|$)"
@@ -110,7 +121,7 @@ def fingerprint(names: tuple[str, ...]) -> Fingerprint:
     extensions = np.show_config(mode="dicts")["SIMD Extensions"]
     parts = [
         [one.digest for one in found], _interpreter(), sys.version, list(sys.flags),
-        platform.platform(), extensions, variables(os.environ),
+        platform.platform(), extensions, variables(os.environ), _compilers(),
     ]  # fmt: skip
     return Fingerprint(digest(parts), digest([one.stamp for one in found]))
 
@@ -136,6 +147,13 @@ def own() -> Fingerprint:
 def _package(name: str) -> Fingerprint:
     files = _files(name)
     return Fingerprint(digest([name, _contents(files)]), _stamp(files))
+
+
+@cache
+def _compilers() -> list[str]:
+    """The programs that C files are compiled and looked at with."""
+    found = [shutil.which(name) for name in ("gcc", "clang", "cc", "objdump")]
+    return [_content(Path(path).resolve()) if path else "" for path in found]
 
 
 @cache

@@ -227,6 +227,19 @@ _ALL = (
         mixes_types=True, proves=True,
         excused={"undecided": "^UNSUPPORTED: .*cannot be decided"},
     ),
+    Rung(
+        "R11", "c-executed", "the C file compiled and run against NumPy, bit for bit",
+        "The C file, compiled by gcc and clang as far as they are installed, with -O3 and -O2, "
+        "against the NumPy reference, every stored bit: on one array and on tables of many, in all "
+        "types, with one thread and several, between guard zones; under AddressSanitizer and "
+        "UndefinedBehaviorSanitizer; and its machine code has no instruction that contracts. Finds "
+        "what a compiler does, and the loop around the rule.",
+        "stepforge.verify.rungs.native:check", ("c",), (Need.c,), Level.full,
+        assumptions=(
+            "{rungs}: this processor and these compilers stand for others",
+            _USUAL,
+        ),
+    ),
     MUTATION_SCORE,
     Rung(
         "S0", "schedule-rules", "static rules; the factor at the defaults in 50 digits",
@@ -269,7 +282,7 @@ _ALL = (
     ),
 )  # fmt: skip
 RUNGS: dict[str, Rung] = {rung.number: rung for rung in _ALL}
-"""By number, in the order of the report. R4 and R11 are not used."""
+"""By number, in the order of the report. R4 is not used."""
 
 OF_COPIES = (("R1", "R3"), ("R2",), ("R5", "R6"))
 """The rungs that judge faults of stepforge itself, the quick ones first, those of one process
