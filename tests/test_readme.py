@@ -266,7 +266,7 @@ def test_the_words_of_the_command_are_explained() -> None:
     for key in Certificate("lion", ()).as_dict():
         assert f"`{key}`" in PAGES["docs/json.md"]
     for backend in BACKENDS:
-        assert f"| `{backend}/NAME.py` |" in PAGES["docs/generated.md"]
+        assert f"| `{BACKENDS[backend].file('NAME')}` |" in PAGES["docs/generated.md"]
     for function in author_functions():
         assert f"`{function}(" in PAGES["docs/language.md"]
     assert f"`{' '.join(author_functions())}`" in README

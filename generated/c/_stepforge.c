@@ -1,6 +1,6 @@
 // Copied by `stepforge build` from templates/c/_stepforge.c. Do not edit. @generated
 // clang-format off
-/* The loop over tensors, blocks and threads that the kernels of this folder share; see the header. */
+/* The loop over tensors, blocks and threads that the files of this folder share; see the header. */
 #define _GNU_SOURCE
 #include "_stepforge.h"
 

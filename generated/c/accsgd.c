@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Kidambi et al. 2018, On the insufficiency of existing momentum schemes for Stochastic
-   Optimization */
+   Reference: Kidambi et al. 2018, On the insufficiency of existing momentum schemes for
+   Stochastic Optimization */
 
 #ifdef real
 

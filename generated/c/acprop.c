@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Zhuang et al. 2021, Momentum Centering and Asynchronous Update for Adaptive Gradient
-   Methods */
+   Reference: Zhuang et al. 2021, Momentum Centering and Asynchronous Update for Adaptive
+   Gradient Methods */
 
 #ifdef real
 

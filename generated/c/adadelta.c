@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Zeiler 2012, ADADELTA: An Adaptive Learning Rate Method, Algorithm 1, with a learning
-   rate */
+   Reference: Zeiler 2012, ADADELTA: An Adaptive Learning Rate Method, Algorithm 1, with a
+   learning rate */
 
 #ifdef real
 

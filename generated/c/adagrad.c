@@ -7,8 +7,8 @@
    scalars are computed in double and rounded once to the compute type.
 
    Reference: Duchi, Hazan & Singer 2011, Adaptive Subgradient Methods for Online Learning and
-   Stochastic Optimization, Section 1.1, diagonal case, with eps beside the root and lr_decay as in
-   torch.optim.Adagrad */
+   Stochastic Optimization, Section 1.1, diagonal case, with eps beside the root and lr_decay as
+   in torch.optim.Adagrad */
 
 #ifdef real
 

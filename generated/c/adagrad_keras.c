@@ -2,7 +2,8 @@
 // (sha256 825359ec8cf32c28)
 // with templates/c.c.jinja. Do not edit: edit the spec and build again. @generated
 // clang-format off
-/* Adagrad (Keras): Adagrad as Keras has it: epsilon lies under the root, and the sum starts at 0.1.
+/* Adagrad (Keras): Adagrad as Keras has it: epsilon lies under the root, and the sum starts at
+   0.1.
 
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.

@@ -7,8 +7,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Yao et al. 2021, ADAHESSIAN: An Adaptive Second Order Optimizer for Machine Learning,
-   Algorithm 1, with Hessian power 1 */
+   Reference: Yao et al. 2021, ADAHESSIAN: An Adaptive Second Order Optimizer for Machine
+   Learning, Algorithm 1, with Hessian power 1 */
 
 #ifdef real
 

@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Dubey et al. 2021, AdaInject: Injection Based Adaptive Gradient Descent Optimizers for
-   Convolutional Neural Networks */
+   Reference: Dubey et al. 2021, AdaInject: Injection Based Adaptive Gradient Descent Optimizers
+   for Convolutional Neural Networks */
 
 #ifdef real
 

@@ -2,8 +2,8 @@
 // (sha256 f03a79d38fb6064e)
 // with templates/c.c.jinja. Do not edit: edit the spec and build again. @generated
 // clang-format off
-/* Adamax (Keras): Adamax as Keras has it: epsilon is added to the norm in every step and does not
-   stay in it.
+/* Adamax (Keras): Adamax as Keras has it: epsilon is added to the norm in every step and does
+   not stay in it.
 
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.

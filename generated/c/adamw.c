@@ -6,9 +6,9 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, Algorithm 2, with the
-   decay times lr as in torch.optim.AdamW; amsgrad: Reddi, Kale & Kumar 2018, Algorithm 2, with bias
-   correction */
+   Reference: Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, Algorithm 2, with
+   the decay times lr as in torch.optim.AdamW; amsgrad: Reddi, Kale & Kumar 2018, Algorithm 2,
+   with bias correction */
 
 #ifdef real
 

@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Xie et al. 2022, Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing Deep
-   Models, with the authors' bias corrections and their code's meaning of the betas */
+   Reference: Xie et al. 2022, Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing
+   Deep Models, with the authors' bias corrections and their code's meaning of the betas */
 
 #ifdef real
 

@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Yue et al. 2023, AGD: an Auto-switchable Optimizer using Stepwise Gradient Difference
-   for Preconditioning Matrix */
+   Reference: Yue et al. 2023, AGD: an Auto-switchable Optimizer using Stepwise Gradient
+   Difference for Preconditioning Matrix */
 
 #ifdef real
 

@@ -2,14 +2,14 @@
 // (sha256 c6a4608d8b721309)
 // with templates/c.c.jinja. Do not edit: edit the spec and build again. @generated
 // clang-format off
-/* AMSGrad (Keras): AMSGrad as Keras has it: the largest second moment is not corrected by itself,
-   the step is.
+/* AMSGrad (Keras): AMSGrad as Keras has it: the largest second moment is not corrected by
+   itself, the step is.
 
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: keras.optimizers.Adam with amsgrad=True; Reddi, Kale & Kumar 2018, On the Convergence
-   of Adam and Beyond, with bias correction */
+   Reference: keras.optimizers.Adam with amsgrad=True; Reddi, Kale & Kumar 2018, On the
+   Convergence of Adam and Beyond, with bias correction */
 
 #ifdef real
 

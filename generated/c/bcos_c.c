@@ -6,9 +6,9 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Jiang et al. 2025, Stochastic Approximation with Block Coordinate Optimal Stepsizes,
-   with the conditional estimator of the authors' code written as a sum of squares, which rounding
-   cannot make negative */
+   Reference: Jiang et al. 2025, Stochastic Approximation with Block Coordinate Optimal
+   Stepsizes, with the conditional estimator of the authors' code written as a sum of squares,
+   which rounding cannot make negative */
 
 #ifdef real
 

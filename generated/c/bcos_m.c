@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Jiang et al. 2025, Stochastic Approximation with Block Coordinate Optimal Stepsizes,
-   with the momentum estimator of the authors' code */
+   Reference: Jiang et al. 2025, Stochastic Approximation with Block Coordinate Optimal
+   Stepsizes, with the momentum estimator of the authors' code */
 
 #ifdef real
 

@@ -6,7 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Dubey et al. 2019, diffGrad: An Optimization Method for Convolutional Neural Networks */
+   Reference: Dubey et al. 2019, diffGrad: An Optimization Method for Convolutional Neural
+   Networks */
 
 #ifdef real
 

@@ -7,8 +7,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: McMahan et al. 2013, Ad Click Prediction: a View from the Trenches, with the penalties
-   of Keras, at its default power */
+   Reference: McMahan et al. 2013, Ad Click Prediction: a View from the Trenches, with the
+   penalties of Keras, at its default power */
 
 #ifdef real
 

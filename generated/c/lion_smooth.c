@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Chen et al. 2023, Symbolic Discovery of Optimization Algorithms, with the smooth sign
-   of optax */
+   Reference: Chen et al. 2023, Symbolic Discovery of Optimization Algorithms, with the smooth
+   sign of optax */
 
 #ifdef real
 

@@ -7,8 +7,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Zhu et al. 2021, MaxVA: Fast Adaptation of Step Sizes by Maximizing Observed Variance
-   of Gradients */
+   Reference: Zhu et al. 2021, MaxVA: Fast Adaptation of Step Sizes by Maximizing Observed
+   Variance of Gradients */
 
 #ifdef real
 
@@ -50,7 +50,8 @@ STEPFORGE_INLINE void update(
             y = v / w - r * r;
             d = real_square(g - r);
             b = (
-                real_min(real_max((d + y) / (w * (d - y) + d + y + (real)1e-16), beta_low), beta_high)
+                real_min(real_max((d + y) / (w * (d - y) + d + y + (real)1e-16), beta_low),
+                    beta_high)
             );
         }
         u = b * u + (1 - b) * g;

@@ -7,8 +7,9 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Defazio & Jelassi 2021, Adaptivity without Compromise: A Momentumized, Adaptive, Dual
-   Averaged Gradient Method for Stochastic Optimization, as mirror descent in the authors' code */
+   Reference: Defazio & Jelassi 2021, Adaptivity without Compromise: A Momentumized, Adaptive,
+   Dual Averaged Gradient Method for Stochastic Optimization, as mirror descent in the authors'
+   code */
 
 #ifdef real
 

@@ -7,8 +7,8 @@
    scalars are computed in double and rounded once to the compute type.
 
    Reference: Polyak 1964, Some methods of speeding up the convergence of iteration methods;
-   Sutskever, Martens, Dahl & Hinton 2013, On the importance of initialization and momentum in deep
-   learning, Equations 1 and 2 */
+   Sutskever, Martens, Dahl & Hinton 2013, On the importance of initialization and momentum in
+   deep learning, Equations 1 and 2 */
 
 #ifdef real
 

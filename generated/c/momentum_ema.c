@@ -7,8 +7,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Kingma & Ba 2015, Adam: A Method for Stochastic Optimization, Algorithm 1, the first
-   moment alone and without bias correction */
+   Reference: Kingma & Ba 2015, Adam: A Method for Stochastic Optimization, Algorithm 1, the
+   first moment alone and without bias correction */
 
 #ifdef real
 

@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Balles & Hennig 2018, Dissecting Adam: The Sign, Magnitude and Variance of Stochastic
-   Gradients */
+   Reference: Balles & Hennig 2018, Dissecting Adam: The Sign, Magnitude and Variance of
+   Stochastic Gradients */
 
 #ifdef real
 
@@ -98,7 +98,8 @@ void msvag_numbers(double *numbers, double t, double lr, double beta)
     one_minus_beta = 1.0 - beta;
     one_minus_beta_to_t = 1.0 - pow(beta, t);
     rho = host_min(
-        pow(1.0 - beta, 2.0) * (1.0 - pow(beta, 2.0 * t)) / (pow(1.0 - pow(beta, t), 2.0) * (1.0 - pow(beta, 2.0))),
+        pow(1.0 - beta, 2.0) * (1.0 - pow(beta, 2.0 * t)) / (pow(1.0 - pow(beta, t), 2.0) * (1.0 -
+            pow(beta, 2.0))),
         0.9999
     );
     one_minus_rho = 1.0 - rho;

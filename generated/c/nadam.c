@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Dozat 2016, Incorporating Nesterov Momentum into Adam, Algorithm 2, with the momentum
-   schedule of torch.optim.NAdam and without the factor beta2 on the second moment */
+   Reference: Dozat 2016, Incorporating Nesterov Momentum into Adam, Algorithm 2, with the
+   momentum schedule of torch.optim.NAdam and without the factor beta2 on the second moment */
 
 #ifdef real
 

@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Dozat 2016, Incorporating Nesterov Momentum into Adam, with decoupled weight decay and
-   a constant momentum as in optax */
+   Reference: Dozat 2016, Incorporating Nesterov Momentum into Adam, with decoupled weight decay
+   and a constant momentum as in optax */
 
 #ifdef real
 

@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Huang et al. 2018, Nostalgic Adam: Weighting more of the past gradients when designing
-   the adaptive learning rate */
+   Reference: Huang et al. 2018, Nostalgic Adam: Weighting more of the past gradients when
+   designing the adaptive learning rate */
 
 #ifdef real
 

@@ -2,7 +2,8 @@
 // (sha256 334fc3631d88acb6)
 // with templates/c.c.jinja. Do not edit: edit the spec and build again. @generated
 // clang-format off
-/* Optimistic gradient descent: Gradient descent that expects the gradient to change as it did last.
+/* Optimistic gradient descent: Gradient descent that expects the gradient to change as it did
+   last.
 
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.

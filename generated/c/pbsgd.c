@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Zhou et al. 2020, pbSGD: Powered Stochastic Gradient Descent Methods for Accelerated
-   Non-Convex Optimization */
+   Reference: Zhou et al. 2020, pbSGD: Powered Stochastic Gradient Descent Methods for
+   Accelerated Non-Convex Optimization */
 
 #ifdef real
 

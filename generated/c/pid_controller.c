@@ -7,7 +7,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: An et al. 2018, A PID Controller Approach for Stochastic Optimization of Deep Networks */
+   Reference: An et al. 2018, A PID Controller Approach for Stochastic Optimization of Deep
+   Networks */
 
 #ifdef real
 

@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Xie et al. 2021, Positive-Negative Momentum: Manipulating Stochastic Gradient Noise to
-   Improve Generalization */
+   Reference: Xie et al. 2021, Positive-Negative Momentum: Manipulating Stochastic Gradient Noise
+   to Improve Generalization */
 
 #ifdef real
 

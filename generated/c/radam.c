@@ -6,8 +6,8 @@
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Liu et al. 2020, On the Variance of the Adaptive Learning Rate and Beyond, Algorithm
-   2, with threshold 5 and eps beside the uncorrected root as in torch.optim.RAdam */
+   Reference: Liu et al. 2020, On the Variance of the Adaptive Learning Rate and Beyond,
+   Algorithm 2, with threshold 5 and eps beside the uncorrected root as in torch.optim.RAdam */
 
 #ifdef real
 

@@ -7,8 +7,8 @@
    scalars are computed in double and rounded once to the compute type.
 
    Reference: Hinton 2012, Neural Networks for Machine Learning, Lecture 6e, slide 29; centered:
-   Graves 2013, Generating Sequences With Recurrent Neural Networks, Equations 38 to 45, eps outside
-   the square root */
+   Graves 2013, Generating Sequences With Recurrent Neural Networks, Equations 38 to 45, eps
+   outside the square root */
 
 #ifdef real
 

@@ -2,14 +2,14 @@
 // (sha256 12426e2f22ebc4cc)
 // with templates/c.c.jinja. Do not edit: edit the spec and build again. @generated
 // clang-format off
-/* Schedule-Free AdamW: AdamW whose learning rate needs no schedule: gradients are taken between an
-   iterate and its average.
+/* Schedule-Free AdamW: AdamW whose learning rate needs no schedule: gradients are taken between
+   an iterate and its average.
 
    One pass over memory, in place: every tensor is read once, and what changes is written once. Host
    scalars are computed in double and rounded once to the compute type.
 
-   Reference: Defazio et al. 2024, The Road Less Scheduled, in the form of the authors' code, where
-   p is the point of the gradient */
+   Reference: Defazio et al. 2024, The Road Less Scheduled, in the form of the authors' code,
+   where p is the point of the gradient */
 
 #ifdef real
 

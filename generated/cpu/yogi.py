@@ -97,5 +97,11 @@ def _numbers(
     one_minus_beta2_to_t = 1 - beta2**t
 
     return [
-        beta1, one_minus_beta1, one_minus_beta2, one_minus_beta1_to_t, one_minus_beta2_to_t, lr, eps
+        beta1,
+        one_minus_beta1,
+        one_minus_beta2,
+        one_minus_beta1_to_t,
+        one_minus_beta2_to_t,
+        lr,
+        eps,
     ]

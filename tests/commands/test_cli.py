@@ -30,7 +30,7 @@ from support import (
 )
 from typer.main import get_command
 
-from stepforge.backends.registry import shared
+from stepforge.backends.registry import BACKENDS, shared
 from stepforge.commands import explanations
 from stepforge.commands.cli import app, main
 from stepforge.commands.explain import explain
@@ -131,9 +131,10 @@ def test_show_prints_the_view_and_nothing_else(command: Command) -> None:
 
 def test_build_prints_what_it_did_and_dry_run_does_nothing(project: Path, command: Command) -> None:
     done = command("build", "mine", "--dry-run", cwd=project)
-    folders = ("numpy", "triton", "multi_tensor", "torch")
-    inits = ["__init__.py", *(f"{folder}/__init__.py" for folder in folders)]
-    written = sorted([*inits, *shared(), *(f"{f}/mine.py" for f in folders), "stepforge.json"])
+    backends = BACKENDS.values()
+    inits = ["__init__.py", *(backend.package for backend in backends if backend.package)]
+    files = [backend.file("mine") for backend in backends]
+    written = sorted([*inits, *shared(), *files, "stepforge.json"])
     assert done.stdout == "".join(f"write   generated/{name}\n" for name in written)
     assert done.stderr == f"1 spec: {len(written)} files would change\n"
     assert not (project / "generated").exists()

@@ -250,7 +250,7 @@ def test_names_and_verdicts_of_verify_are_whole_on_80_columns() -> None:
     assert all(re.fullmatch(r"(TESTED|PROVED \(bits\)) n=\d+", v) for _, v in verdicts)
     ends = " ".join(plain.split())
     assert "looked at: fp32, sm_90, exact mode left out: fp64 bf16 fp16, 60 mixtures of" in ends
-    assert "sm_120 gfx942, fast mode, error-bound (R9); " in ends
+    assert "sm_120 gfx942, fast mode, error-bound (R9) c-executed (R11); " in ends
     assert "`stepforge verify lion --level full`" in plain
 
 

@@ -347,5 +347,5 @@ def test_what_is_never_used_is_a_warning_and_takes_no_memory() -> None:
     p, state = numpy_of(made).step(p, np.array([1.0, 2.0]), state, 1, k=7, flag=True)
     assert p.tolist() == [0.9, 0.8]
     assert state["last"].tolist() == [1.0, 2.0]
-    for backend in BACKENDS:
+    for backend in (b for b in BACKENDS if BACKENDS[b].suffix == ".py"):
         assert compile(render(lower(made), backend), backend, "exec")

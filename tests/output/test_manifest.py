@@ -18,6 +18,8 @@ from stepforge.language.diagnostics import SpecError
 from stepforge.output import emit, manifest
 from stepforge.output.manifest import NAME, Entry, Manifest
 
+KINDS = (".py", ".c", ".h")
+
 OWN = (ROOT / "specs" / "lion.toml").read_text("utf-8")
 
 
@@ -51,7 +53,7 @@ def test_it_says_which_specs_backends_and_files_there_are(tmp_path: Path) -> Non
     entry = {"file": "specs/lion.toml", "sha256": digest[:16], "backends": list(BACKENDS)}
     assert found["specs"]["lion"] == entry
     assert set(found["specs"]) == {"lion", "sgd"}
-    there = {str(p.relative_to(tmp_path)): p for p in tmp_path.rglob("*.*") if p.name != NAME}
+    there = {str(p.relative_to(tmp_path)): p for p in tmp_path.rglob("*.*") if p.suffix in KINDS}
     assert found["files"] == {
         name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in there.items()
     }
@@ -116,7 +118,7 @@ def test_a_build_of_everything_follows_the_folder_of_specs(
     new.unlink()
     done = command("build", "--check", "--json", cwd=tmp_path)
     removed = [c["path"] for c in json.loads(done.stdout)["results"] if c["action"] == "remove"]
-    assert removed == [f"generated/{b}/fresh.py" for b in sorted(BACKENDS)]
+    assert removed == sorted(f"generated/{b.file('fresh')}" for b in BACKENDS.values())
     command("build", cwd=tmp_path)
     assert set(data(tmp_path / "generated")["specs"]) == {"mine"}
 

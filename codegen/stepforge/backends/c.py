@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -96,7 +97,7 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
         "arrive": "\n".join(_arrive(kernel)),
         "load": "\n".join(_load(device, kernel.tensors)),
         "locals": "\n".join(_locals(kernel, body, "real", 2)),
-        "rule": "\n".join(device.steps(body, 2)),
+        "rule": "\n".join(map(_filled, device.steps(body, 2))),
         "store": "\n".join(_store(device, kernel.tensors)),
         "ways": "\n".join(_ways(kernel, options, takes_format)),
         "tensors": len(kernel.tensors),
@@ -109,13 +110,30 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
         ),
         "numbers_signature": numbers_signature(kernel),
         "numbers_about": comment(_numbers_about(kernel)),
-        "host": "\n".join(_host(kernel)),
+        "host": "\n".join(map(_filled, _host(kernel))),
     }
 
 
 def comment(text: str, indent: int = 3) -> str:
-    """A text for the inside of a comment, which nothing in it can end."""
-    return python.wrap(text.replace("*/", "* /").replace("/*", "/ *"), indent)
+    """A text for the inside of a comment, which nothing in it can end.
+
+    Args:
+        text: The text.
+        indent: Columns before its lines.
+    """
+    plain = text.replace("*/", "* /").replace("/*", "/ *")
+    lines = textwrap.wrap(plain, WIDTH - indent - len(" */"), break_on_hyphens=False)
+    return ("\n" + " " * indent).join(lines)
+
+
+def _filled(line: str) -> str:
+    """A line, or several where it is too long: C does not care."""
+    if len(line) <= WIDTH:
+        return line
+    pad = line[: len(line) - len(line.lstrip())]
+    return "\n".join(
+        textwrap.wrap(line, WIDTH, subsequent_indent=pad + C.indent, break_on_hyphens=False)
+    )
 
 
 def _listed(names: Iterable[str]) -> str:

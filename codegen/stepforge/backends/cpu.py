@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from stepforge.backends import numpy, python
 from stepforge.backends.helpers import definitions
 from stepforge.backends.python import HOST, PYTHON
+from stepforge.backends.syntax import WIDTH
 from stepforge.backends.writer import Writer
 from stepforge.language.names import CHECKED
 from stepforge.lowering.kernel import Kernel, values
@@ -75,9 +76,11 @@ def _literal(before: str, items: list[str], pad: str = "", brackets: str = "()")
     """A tuple or list, in one line or several."""
     if brackets == "()" and len(items) == 1:
         items = [f"{items[0]},"]
-    text = PYTHON.layout(before, items, "", pad)
-    first, last = text.index("("), text.rindex(")")
-    return f"{text[:first]}{brackets[0]}{text[first + 1 : last]}{brackets[1]}{text[last + 1 :]}"
+    line = f"{pad}{before}{brackets[0]}{', '.join(items)}{brackets[1]}"
+    if len(line) <= WIDTH:
+        return line
+    inside = "".join(f"{pad}    {item.removesuffix(',')},\n" for item in items)
+    return f"{pad}{before}{brackets[0]}\n{inside}{pad}{brackets[1]}"
 
 
 def _arrays(kernel: Kernel) -> list[str]:

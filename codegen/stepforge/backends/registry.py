@@ -174,7 +174,7 @@ BACKENDS: dict[str, Backend] = {
             context=torch.context,
             of_schedules=schedules.scheduler,
             doc="Optimizers as drop-in classes of `torch.optim`.",
-            needs=("numpy", "multi_tensor", "cpu"),
+            needs=("numpy", "multi_tensor", "c", "cpu"),
             libraries=("torch",),
             copied={
                 "_arguments.py": "torch/_arguments.py",

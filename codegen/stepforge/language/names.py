@@ -27,7 +27,7 @@ GENERATED = frozenset({
     # The class of a schedule.
     "optimizer", "hyperparameter", "hyperparameters", "last_epoch", "Schedule",
     # Functions of Python that they call.
-    "float", "int", "bool", "dict", "tuple", "ValueError", "TypeError", "RuntimeError",
+    "float", "int", "bool", "dict", "list", "tuple", "ValueError", "TypeError", "RuntimeError",
 }) | {
     helper
     for operation in OPERATIONS.values()

@@ -1,4 +1,4 @@
-/* The loop over tensors, blocks and threads that the kernels of this folder share; see the header. */
+/* The loop over tensors, blocks and threads that the files of this folder share; see the header. */
 #define _GNU_SOURCE
 #include "_stepforge.h"
 

@@ -36,8 +36,10 @@ enum { STEPFORGE_LOADED = 1, STEPFORGE_STORED = 2 };
 struct stepforge_kernel {
     int tensors;
     const unsigned char *access;
-    void (*float32)(int64_t n, void *const *at, const double *numbers, unsigned options, int stored);
-    void (*float64)(int64_t n, void *const *at, const double *numbers, unsigned options, int stored);
+    void (*float32)(int64_t n, void *const *at, const double *numbers, unsigned options,
+                    int stored);
+    void (*float64)(int64_t n, void *const *at, const double *numbers, unsigned options,
+                    int stored);
 };
 
 /* One step of all tensors.
