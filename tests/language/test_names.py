@@ -242,12 +242,23 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(AUTHOR, tmp_path_factory.mktemp("named"))
 
 
-def test_the_class_trains_and_torch_keeps_its_keys(
-    built: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def importable(built: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """These files are what `generated` is, until the test ends."""
+
+    def known() -> list[str]:
+        return [module for module in sys.modules if module.split(".")[0] == "generated"]
+
     monkeypatch.syspath_prepend(str(built.parent))
-    for module in [m for m in sys.modules if m.split(".")[0] == "generated"]:
+    for module in known():
         monkeypatch.delitem(sys.modules, module)
+    yield
+    for module in known():
+        del sys.modules[module]
+
+
+@pytest.mark.usefixtures("importable")
+def test_the_class_trains_and_torch_keeps_its_keys() -> None:
     from generated.numpy import names as reference  # type: ignore[import-not-found]
     from generated.torch import Names  # type: ignore[import-not-found]
 
