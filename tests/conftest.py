@@ -30,6 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
 _counter = itertools.count()
 _FOLDERS = [str(ROOT / "codegen"), os.environ.get("PYTHONPATH", "")]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _FOLDERS))
+# What is compiled here is run a few times: compiling it takes longer. The bits are the same.
+os.environ.setdefault("STEPFORGE_CFLAGS", "-O1")
 
 
 @pytest.fixture(autouse=True)

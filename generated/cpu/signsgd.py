@@ -10,8 +10,6 @@ scalars are computed in float64 and rounded once to the compute type.
 Reference: Bernstein et al. 2018, signSGD: Compressed Optimisation for Non-Convex Problems
 """
 
-import numpy as np
-
 from ._library import load as _load
 from ._tables import of_arrays as _of_arrays
 

@@ -612,7 +612,7 @@ def test_the_shell_completes_codes_and_commands(completions: Completions) -> Non
     assert completions("stepforge explain pr") == ["proved"]
     assert completions("stepforge list --filter ad") == ["adagrad", "adam"]
     assert completions("stepforge explain PR") == ["PROVED"]
-    assert completions("stepforge explain R1") == ["R1", "R10", "R12"]
+    assert completions("stepforge explain R1") == ["R1", "R10", "R11", "R12"]
     assert completions("stepforge explain ptx") == ["ptx-executed", "ptx-proof"]
     assert "build" in completions("stepforge b")
 

@@ -38,18 +38,23 @@ def context(kernel: Kernel, writer: Writer) -> Mapping[str, object]:
     stored = [f'"{t.name}"' for t in kernel.tensors if t.stored]
     options = [f'"{option.name}"' for option in spec.options]
     bits = [f"bool({o.name}) << {index}" for index, o in enumerate(spec.options)]
+    first = python.initial_state(spec, numpy.INITIAL)
     given = [f"float({a.name})" if a.boolean else a.name for a in kernel.arguments]
     return {
         "about": single["about"],
         "reference": single["reference"],
-        "imports": "import math\n\nimport numpy as np"
-        if any("math." in line for line in host_lines)
-        else "import numpy as np",
+        "imports": "\n\n".join(
+            [
+                *(["import math"] if any("math." in line for line in host_lines) else []),
+                *(["import numpy as np"] if "np." in first else []),
+                "from ._library import load as _load\nfrom ._tables import of_arrays as _of_arrays",
+            ]
+        ),
         "columns": _literal("COLUMNS = ", [f'"{t.name}"' for t in kernel.tensors]),
         "written": _literal("_WRITTEN = ", stored),
         "options": _literal("_OPTIONS = ", options),
         "init_signature": python.signature("init", ["p"], python.init_parameters(spec), "dict"),
-        "init": python.initial_state(spec, numpy.INITIAL),
+        "init": first,
         "types_of_states": python.types_of_states(spec),
         "step_signature": single["step_signature"],
         "arguments": single["arguments"],

@@ -13,7 +13,7 @@ from stepforge.commands.terminal.output import Failed, answer, note, print_diagn
 from stepforge.language.diagnostics import Diagnostic
 
 EXAMPLES = (
-    "stepforge compile                            # every optimizer: libstepforge.so",
+    "stepforge compile                           # every optimizer: libstepforge.so",
     "stepforge compile adamw lion --out liboptim.so",
     "stepforge compile adamw --cc clang --flags '-O3 -march=x86-64-v3'",
 )
