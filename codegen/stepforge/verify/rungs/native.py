@@ -29,7 +29,7 @@ from stepforge.verify.cases.reference import ARITHMETIC, failure
 from stepforge.verify.cases.sequences import cases, few_cases
 from stepforge.verify.cases.tensors import Tensor
 from stepforge.verify.certificate import Counterexample, Status, Verdict
-from stepforge.verify.files.generated import Pair, Text, fresh
+from stepforge.verify.files.generated import Pair, Text, c_files, fresh
 from stepforge.verify.rungs import tables
 from stepforge.verify.rungs.task import Task
 
@@ -59,7 +59,7 @@ class Files:
     @classmethod
     def of(cls, spec: Spec, folder: Path) -> Files:
         """Those under a folder of generated code."""
-        return cls(folder / "c" / f"{spec.name}.c", folder / "cpu" / f"{spec.name}.py")
+        return cls(*c_files(spec, folder))
 
 
 @dataclass(frozen=True)
